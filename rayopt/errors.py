@@ -1,0 +1,100 @@
+"""What rayopt raises, and the checks that constructors share."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+
+class RayoptError(Exception):
+    """The root of the errors that rayopt raises on purpose."""
+
+
+class InvalidInput(RayoptError, ValueError):
+    """A value that is not allowed, with its key and what is allowed.
+
+    Args:
+      key: the name of the argument or of the place in a file (``methods[1].step_size``).
+      problem: what is wrong, with the value.
+      allowed: what would be accepted.
+      source: the file, if the value came from one.
+    """
+
+    def __init__(self, key: str, problem: str, allowed: str, source: str = "") -> None:
+        self.key = key
+        self.problem = problem
+        self.allowed = allowed
+        self.source = source
+        super().__init__(f"{source + ': ' if source else ''}{key}: {problem}; allowed: {allowed}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.key, self.problem, self.allowed, self.source)
+
+    def within(self, prefix: str, source: str = "") -> InvalidInput:
+        """Returns the same error, its key seen from an enclosing place."""
+        return InvalidInput(f"{prefix}.{self.key}" if prefix else self.key, self.problem, self.allowed, source)
+
+
+class DataError(RayoptError, ValueError):
+    """Data that cannot be used: a file that is missing, truncated or mislabelled, NaN, an empty shard."""
+
+
+class FleetStuck(RayoptError):
+    """Nothing will ever arrive and no time limit ends the run.
+
+    Attributes:
+      time: fleet seconds at which the fleet stood still.
+      busy: number of workers that compute something of infinite duration.
+      idle: number of workers without a task.
+    """
+
+    def __init__(self, time: float, busy: int, idle: int) -> None:
+        self.time = time
+        self.busy = busy
+        self.idle = idle
+        super().__init__(
+            f"the fleet is stuck at time {time:g}: {busy} workers busy with tasks that bring no update, {idle} idle; "
+            "set a limit (until: {time: ...}) or use a method that does not wait for every worker"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.time, self.busy, self.idle)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Returns " (did you mean 'x'?)" for the known word closest to ``word``, or nothing."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def positive(key: str, value: Any) -> float:
+    """Returns ``value`` if it is a finite positive number."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value <= 0:
+        raise InvalidInput(key, f"{value!r} is not a positive number", "a finite number above 0")
+    return float(value)
+
+
+def non_negative(key: str, value: Any) -> float:
+    """Returns ``value`` if it is a finite number of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value < 0:
+        raise InvalidInput(key, f"{value!r} is not a number of at least 0", "a finite number of at least 0")
+    return float(value)
+
+
+def at_least(key: str, value: Any, least: int) -> int:
+    """Returns ``value`` if it is an integer of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise InvalidInput(key, f"{value!r} is not an integer of at least {least}", f"an integer of at least {least}")
+    return int(value)
+
+
+def one_of(key: str, value: Any, allowed: Iterable[Any]) -> Any:
+    """Returns ``value`` if it is one of the allowed ones."""
+    allowed = tuple(allowed)
+    if value not in allowed:
+        hint = nearest(value, [a for a in allowed if isinstance(a, str)]) if isinstance(value, str) else ""
+        raise InvalidInput(key, f"{value!r} is unknown{hint}", ", ".join(str(a) for a in allowed))
+    return value

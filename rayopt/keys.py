@@ -1,0 +1,116 @@
+"""Addressed randomness: one 64-bit key for every (seed, purpose, worker, task number).
+
+A value that is a function of its key can be drawn late, in a batch, on another
+machine or not at all, and nothing else changes. The keys of one worker are the
+outputs of a splitmix64 generator whose state is advanced by the task number
+(Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+GOLDEN = 0x9E3779B97F4A7C15
+MASK = 0xFFFFFFFFFFFFFFFF
+
+_FIRST = 0xBF58476D1CE4E5B9
+_SECOND = 0x94D049BB133111EB
+_ULP = 2.0**-53
+
+
+def mix(state: int) -> int:
+    """Returns the splitmix64 finaliser of a 64-bit integer."""
+    state = ((state ^ (state >> 30)) * _FIRST) & MASK
+    state = ((state ^ (state >> 27)) * _SECOND) & MASK
+    return state ^ (state >> 31)
+
+
+def mix_many(states: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Returns :func:`mix` of every element, bit for bit."""
+    states = (states ^ (states >> np.uint64(30))) * np.uint64(_FIRST)
+    states = (states ^ (states >> np.uint64(27))) * np.uint64(_SECOND)
+    return states ^ (states >> np.uint64(31))
+
+
+def subkey(key: int, position: int) -> int:
+    """Returns the key of the value at ``position`` among those drawn for ``key``."""
+    return mix((key + GOLDEN * (position + 1)) & MASK)
+
+
+def subkeys(keys: NDArray[np.uint64], count: int) -> NDArray[np.uint64]:
+    """Returns :func:`subkey` for the positions 0, ..., count - 1; shape (len(keys), count)."""
+    steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(GOLDEN)
+    return mix_many(keys[:, None] + steps)
+
+
+def uniform(key: int) -> float:
+    """Returns a float in the open interval (0, 1), a multiple of 2**-54."""
+    return ((key >> 12) + 0.5) * (2.0 * _ULP)
+
+
+def uniforms(keys: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Returns :func:`uniform` of every element, bit for bit."""
+    return ((keys >> np.uint64(12)).astype(np.float64) + 0.5) * (2.0 * _ULP)
+
+
+def below(key: int, bound: int) -> int:
+    """Returns an integer in 0, ..., bound - 1 (bound < 2**40; bias below 2**-12 of one part in bound)."""
+    return int((key >> 11) * _ULP * bound)
+
+
+def all_below(keys: NDArray[np.uint64], bounds: ArrayLike) -> NDArray[np.intp]:
+    """Returns :func:`below` of every element, bit for bit; ``bounds`` broadcasts."""
+    return ((keys >> np.uint64(11)).astype(np.float64) * _ULP * bounds).astype(np.intp)
+
+
+class Stream:
+    """The keys of one purpose ("sample", "compute", ...) under one seed.
+
+    Args:
+      seed: any integer.
+      purpose: a word; streams of different purposes are independent.
+    """
+
+    def __init__(self, seed: int, purpose: str) -> None:
+        self.seed = seed
+        self.purpose = purpose
+        digest = hashlib.blake2b(f"{purpose}:{seed}".encode(), digest_size=8).digest()
+        self._base = int.from_bytes(digest, "little")
+        self._workers: dict[int, int] = {}
+
+    def key(self, worker: int, number: int) -> int:
+        """Returns the key of one task of one worker."""
+        start = self._workers.get(worker)
+        if start is None:
+            start = self._workers[worker] = mix((self._base + GOLDEN * (worker + 1)) & MASK)
+        return mix((start + GOLDEN * (number + 1)) & MASK)
+
+    def keys(self, workers: NDArray[np.integer], numbers: NDArray[np.integer]) -> NDArray[np.uint64]:
+        """Returns :meth:`key` of every pair, bit for bit; shape (m,)."""
+        golden = np.uint64(GOLDEN)
+        starts = mix_many(np.uint64(self._base) + golden * (workers.astype(np.uint64) + np.uint64(1)))
+        return mix_many(starts + golden * (numbers.astype(np.uint64) + np.uint64(1)))
+
+    def generator(self) -> np.random.Generator:
+        """Returns a generator for draws that have no worker and no task (a method's own, a partition)."""
+        return np.random.Generator(np.random.Philox(key=self._base))
+
+
+class NormalVectors:
+    """Long standard normal vectors, one for each key, from one re-addressed Philox generator."""
+
+    def __init__(self) -> None:
+        self._philox = np.random.Philox(0)
+        self._generator = np.random.Generator(self._philox)
+        self._state = self._philox.state
+
+    def draw(self, key: int, size: int) -> NDArray[np.float64]:
+        """Returns the vector of this key, shape (size,)."""
+        self._state["state"]["counter"][:] = 0
+        self._state["state"]["key"][:] = (key, 0)
+        self._state["buffer_pos"] = 4
+        self._philox.state = self._state
+        return self._generator.standard_normal(size)

@@ -1,0 +1,99 @@
+"""The contract of a problem: a stochastic gradient oracle, split over workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Checkpoint = Callable[[], None]
+
+
+class Problem:
+    """A function f with a stochastic gradient oracle whose samples are addressed by keys.
+
+    Every method that takes ``x`` accepts shape (dimension,) or (G, dimension): the rows
+    are independent points (members of a step-size grid) and the result carries the same
+    leading axis.
+
+    Attributes:
+      dimension: number of coordinates of x.
+      homogeneous: whether all workers sample from one distribution.
+      smoothness: L, the Lipschitz constant of the gradient, or None if it is not known.
+      noise_variance: sigma^2, a bound of E||g - grad f||^2, or None if it is not known.
+      minimum: inf f, or None if it is not known.
+      metric_names: what :meth:`metrics` can compute.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str] = ""
+    dimension: int
+    homogeneous: bool = True
+    smoothness: float | None = None
+    noise_variance: float | None = None
+    minimum: float | None = None
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        names = ("value", "grad_norm_sq")
+        return names if self.minimum is None else (*names, "gap")
+
+    def start_point(self) -> Array:
+        """Returns x0, shape (dimension,)."""
+        raise NotImplementedError
+
+    def split(self, workers: int, seed: int) -> Problem:
+        """Returns this problem with its data divided over so many workers."""
+        return self
+
+    def shard(self, worker: int) -> Problem:
+        """Returns what travels to one worker: the same oracle, over that worker's data alone."""
+        return self
+
+    def draw(self, worker: int, key: int, count: int = 1) -> Any:
+        """Returns the sample of one task: that of ``count`` stochastic gradients."""
+        raise NotImplementedError
+
+    def draw_many(self, workers: NDArray[np.integer], keys: NDArray[np.uint64], count: int = 1) -> Any:
+        """Returns :meth:`draw` of many tasks at once, stacked on the first axis, the same bits."""
+        raise NotImplementedError
+
+    def gradient(self, x: Array, sample: Any, checkpoint: Checkpoint | None = None) -> Array:
+        """Returns the mean stochastic gradient of one task, a new array of the shape of x.
+
+        Args:
+          x: shape (dimension,) or (G, dimension).
+          sample: as :meth:`draw` made it.
+          checkpoint: called between the chunks of a long computation; may raise to end it.
+        """
+        raise NotImplementedError
+
+    def gradient_sum(self, x: Array, samples: Any, weights: Array | None = None) -> Array:
+        """Returns sum_j weights[j] * gradient(x, samples[j]) (weights 1 by default) in one product."""
+        raise NotImplementedError
+
+    def value(self, x: Array) -> Any:
+        """Returns f(x): a float, or shape (G,)."""
+        raise NotImplementedError
+
+    def full_gradient(self, x: Array) -> Array:
+        """Returns grad f(x), the shape of x."""
+        raise NotImplementedError
+
+    def metrics(self, x: Array, names: Sequence[str] | None = None) -> dict[str, Any]:
+        """Returns {name: float or shape (G,)} for the names asked (all of ``metric_names`` by default)."""
+        names = self.metric_names if names is None else names
+        found: dict[str, Any] = {}
+        if "value" in names or "gap" in names:
+            value = self.value(x)
+            if "value" in names:
+                found["value"] = value
+            if "gap" in names and self.minimum is not None:
+                found["gap"] = value - self.minimum
+        if "grad_norm_sq" in names:
+            gradient = self.full_gradient(x)
+            found["grad_norm_sq"] = np.einsum("...j,...j->...", gradient, gradient)
+        return found

@@ -1,0 +1,56 @@
+"""What a worker computes. A task is immutable by convention and carries its version of x."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Oracle(Protocol):
+    """What a task needs of a problem (see ``rayopt.problems.base.Problem``)."""
+
+    def draw(self, worker: int, key: int, count: int = 1) -> Any: ...
+    def draw_many(self, workers: NDArray[np.integer], keys: NDArray[np.uint64], count: int = 1) -> Any: ...
+    def gradient(self, x: Array, sample: Any, checkpoint: Any = None) -> Array: ...
+    def gradient_sum(self, x: Array, samples: Any, weights: Array | None = None) -> Array: ...
+
+
+class Gradient:
+    """The mean of ``count`` stochastic gradients at x.
+
+    Args:
+      x: the point, shape (dimension,) or (G, dimension); never changed afterwards.
+      version: the number k of the iterate x^k.
+      count: how many stochastic gradients; the task costs that many durations.
+    """
+
+    __slots__ = ("count", "version", "x")
+
+    def __init__(self, x: Array, version: int, count: int = 1) -> None:
+        self.x = x
+        self.version = version
+        self.count = count
+
+    @property
+    def cost(self) -> float:
+        """Duration in units of one stochastic gradient."""
+        return self.count
+
+    @property
+    def group(self) -> tuple[Any, ...]:
+        """Tasks of one group are summed in one product."""
+        return (Gradient, id(self.x), self.count)
+
+    def value(self, problem: Oracle, worker: int, key: int, checkpoint: Any = None) -> Array:
+        """Returns the gradient of one task, the shape of x."""
+        return problem.gradient(self.x, problem.draw(worker, key, self.count), checkpoint)
+
+    def weighted_sum(
+        self, problem: Oracle, workers: NDArray[np.integer], keys: NDArray[np.uint64], weights: Array | None
+    ) -> Array:
+        """Returns sum_j weights[j] * value of task j, for tasks of this group, the shape of x."""
+        return problem.gradient_sum(self.x, problem.draw_many(workers, keys, self.count), weights)
