@@ -1,0 +1,61 @@
+"""Latencies as a workload file writes them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from rayopt.errors import InvalidInput, nearest, one_of
+from rayopt.latency.base import Latency
+from rayopt.latency.families import Exponential, Fixed, Gamma, HalfNormal, LogNormal, Uniform, Zero
+from rayopt.latency.permutation import Permuted
+
+LATENCIES: dict[str, type[Latency]] = {
+    family.name: family for family in (Fixed, Zero, HalfNormal, Exponential, Gamma, LogNormal, Uniform, Permuted)
+}
+"""Every latency by the name that a workload file gives it."""
+
+
+def latency(config: Any) -> Latency:
+    """Returns the latency that a workload file describes.
+
+    Args:
+      config: a number, a list or a formula, which are fixed durations; ``{permuted: values}``, fixed
+        durations in random order; or ``{name: ..., parameter: ...}``, where ``of`` is again a latency.
+        A latency is returned as it is.
+
+    Raises:
+      InvalidInput: an unknown name, an unknown or missing parameter, or a value that is not allowed.
+
+    Example:
+      >>> latency({"name": "half_normal", "base": "i", "scale": "sqrt(i)"})
+      half_normal(base='i', scale='sqrt(i)')
+    """
+    if isinstance(config, Latency):
+        return config
+    if not isinstance(config, Mapping) or "permuted" in config:
+        return Fixed(config)
+    if "name" not in config:
+        raise InvalidInput("name", "missing", ", ".join(LATENCIES))
+    parameters = dict(config)
+    family = LATENCIES[one_of("name", parameters.pop("name"), LATENCIES)]
+    _check_parameters(family, parameters)
+    if "of" in parameters:
+        try:
+            parameters["of"] = latency(parameters["of"])
+        except InvalidInput as error:
+            raise error.within("of") from None
+    return family(**parameters)
+
+
+def _check_parameters(family: type[Latency], parameters: dict[str, Any]) -> None:
+    """Raises InvalidInput for the first parameter that is unknown or missing."""
+    known = inspect.signature(family).parameters
+    allowed = f"{family.name} has the parameters {', '.join(known)}" if known else f"{family.name} has no parameters"
+    for key in parameters:
+        if key not in known:
+            raise InvalidInput(str(key), f"unknown parameter{nearest(str(key), known)}", allowed)
+    for key, parameter in known.items():
+        if parameter.default is parameter.empty and key not in parameters:
+            raise InvalidInput(key, "missing", allowed)
