@@ -1,0 +1,48 @@
+"""rayopt: which parallel SGD method reaches the target soonest on this fleet?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rayopt import latency, methods, problems
+from rayopt.errors import DataError, FleetStuck, InvalidInput, RayoptError
+from rayopt.experiment import Experiment, run
+from rayopt.fleets.simulated import SimulatedFleet
+from rayopt.recording import Record
+from rayopt.result import Result, load
+from rayopt.until import Target, Until
+from rayopt.workers import Workers
+
+if TYPE_CHECKING:
+    from rayopt.fleets.ray import RayFleet
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DataError",
+    "Experiment",
+    "FleetStuck",
+    "InvalidInput",
+    "RayFleet",
+    "RayoptError",
+    "Record",
+    "Result",
+    "SimulatedFleet",
+    "Target",
+    "Until",
+    "Workers",
+    "latency",
+    "load",
+    "methods",
+    "problems",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Ray takes seconds to import, and virtual time does not need it.
+    if name == "RayFleet":
+        from rayopt.fleets.ray import RayFleet
+
+        return RayFleet
+    raise AttributeError(f"module 'rayopt' has no attribute {name!r}")

@@ -86,7 +86,11 @@ class Stream:
         start = self._workers.get(worker)
         if start is None:
             start = self._workers[worker] = mix((self._base + GOLDEN * (worker + 1)) & MASK)
-        return mix((start + GOLDEN * (number + 1)) & MASK)
+        # The body of mix, in place: this is called for every value.
+        state = (start + GOLDEN * (number + 1)) & MASK
+        state = ((state ^ (state >> 30)) * _FIRST) & MASK
+        state = ((state ^ (state >> 27)) * _SECOND) & MASK
+        return state ^ (state >> 31)
 
     def keys(self, workers: NDArray[np.integer], numbers: NDArray[np.integer]) -> NDArray[np.uint64]:
         """Returns :meth:`key` of every pair, bit for bit; shape (m,)."""

@@ -25,20 +25,19 @@ class Gradient:
     Args:
       x: the point, shape (dimension,) or (G, dimension); never changed afterwards.
       version: the number k of the iterate x^k.
-      count: how many stochastic gradients; the task costs that many durations.
+      count: how many stochastic gradients.
+
+    Attributes:
+      cost: the task's duration in units of one stochastic gradient.
     """
 
-    __slots__ = ("count", "version", "x")
+    __slots__ = ("cost", "count", "version", "x")
 
     def __init__(self, x: Array, version: int, count: int = 1) -> None:
         self.x = x
         self.version = version
         self.count = count
-
-    @property
-    def cost(self) -> float:
-        """Duration in units of one stochastic gradient."""
-        return self.count
+        self.cost = count
 
     @property
     def group(self) -> tuple[Any, ...]:

@@ -1,0 +1,287 @@
+"""A workload file and the experiment that it means, in both directions."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+
+from rayopt import workload_file
+from rayopt.components import FLEETS, arguments_of, look_up, make
+from rayopt.errors import DataError, InvalidInput, nearest
+from rayopt.experiment import Experiment, default_labels
+from rayopt.fleets.base import FleetKind
+from rayopt.methods import METHODS, Method
+from rayopt.problems import PROBLEMS, Problem
+from rayopt.recording import Record
+from rayopt.until import Until
+from rayopt.workers import Workers
+
+
+class Section(BaseModel):
+    """A mapping of a workload file.
+
+    Here stands which keys there are and of what type; the ranges of values are checked by the
+    objects that are built from them. A field's description says what is allowed.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_the_right_keys(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        for key in given:
+            if key not in cls.model_fields and cls.model_config.get("extra") != "allow":
+                raise InvalidInput(str(key), f"unknown key{nearest(str(key), cls.model_fields)}",
+                                   ", ".join(cls.model_fields))  # fmt: skip
+        for key, field in cls.model_fields.items():
+            if field.is_required() and given.get(key) is None:
+                raise InvalidInput(key, "missing", field.description or "a value")
+        return given
+
+    def given(self) -> dict[str, Any]:
+        """Returns what the file sets, as plain mappings."""
+        return self.model_dump(exclude_none=True)
+
+
+class Component(Section):
+    """A name with arguments; a bare name is one without."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _may_be_a_bare_name(cls, given: Any) -> Any:
+        return {"name": given} if isinstance(given, str) else given
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What stands beside the name."""
+        return dict(self.model_extra or {})
+
+    def make(self, component: type[Any]) -> Any:
+        """Returns the component of this class."""
+        return make(component, self.arguments, type(self).model_fields)
+
+
+class ProblemSection(Component):
+    name: str = Field(description="the name of a problem; `rayopt problems` lists them")
+
+    def build(self) -> Problem:
+        """Returns the problem, its data loaded."""
+        return self.make(look_up(self.name, PROBLEMS))
+
+
+class FleetSection(Component):
+    name: str = Field(default="simulated", description=", ".join(FLEETS))
+
+    def build(self) -> FleetKind:
+        """Returns the fleet, not yet started."""
+        return self.make(look_up(self.name, FLEETS)())
+
+
+class MethodSection(Component):
+    name: str = Field(description="the name of a method; `rayopt methods` lists them")
+    label: str | None = None
+
+    def build(self) -> Method:
+        """Returns the method."""
+        return self.make(look_up(self.name, METHODS))
+
+
+class WorkersSection(Section):
+    count: int = Field(description="the number of workers, an integer of at least 1")
+    compute: Any = Field(description="seconds per gradient: a number, a list, a formula such as sqrt(i), or a latency")
+    upload: Any = None
+    download: Any = None
+
+
+class TargetSection(Section):
+    metric: str = Field(description="a metric of the problem")
+    reaches: float = Field(description="the level at which a run ends")
+
+
+class UntilSection(Section):
+    time: float | None = None
+    updates: int | None = None
+    arrivals: int | None = None
+    target: TargetSection | None = None
+
+
+class RecordSection(Section):
+    every: float | None = None
+    metrics: list[str] | None = None
+    trace: Any = None
+
+
+class Workload(Section):
+    """A workload file, read and checked."""
+
+    problem: ProblemSection = Field(description="the name of a problem, or a mapping with its name and arguments")
+    workers: WorkersSection = Field(description="a mapping such as {count: 100, compute: sqrt(i)}")
+    fleet: FleetSection = FleetSection()
+    methods: list[MethodSection] = Field(description="a list of at least one method")
+    until: UntilSection = Field(description="a mapping with at least one of time, updates, arrivals, target")
+    record: RecordSection = RecordSection()
+    seeds: list[int] = [0]
+    force: bool = False
+
+    _source: str = PrivateAttr(default="")
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _may_be_one_integer(cls, given: Any) -> Any:
+        return [given] if isinstance(given, int) else given
+
+    def build(self) -> Experiment:
+        """Returns the experiment that the file describes, its data loaded.
+
+        Raises:
+          InvalidInput: a name or an argument is unknown, missing or out of its range.
+          DataError: the data cannot be used.
+        """
+        with _at(source=self._source):
+            with _at("workers"):
+                workers = Workers(**self.workers.given())
+            with _at("fleet"):
+                fleet = self.fleet.build()
+            with _at("until"):
+                until = Until(**self.until.given())
+            with _at("record"):
+                record = Record(**self.record.given())
+            methods = []
+            for position, section in enumerate(self.methods):
+                with _at(f"methods[{position}]"):
+                    methods.append(section.build())
+            # Loading data may take seconds: last.
+            with _at("problem", data_key="problem.data"):
+                problem = self.problem.build()
+            labels = [
+                section.label or default for section, default in zip(self.methods, default_labels(methods), strict=True)
+            ]
+            with _at(data_key="problem.partition"):
+                experiment = Experiment(methods, problem, workers, until, fleet, record, self.seeds, labels, self.force)
+        experiment.config = {**describe(experiment), "problem": self.problem.given()}
+        return experiment
+
+
+def load_workload(
+    path: str | Path, overrides: Sequence[str] = (), fleet: str | None = None, data: str | Path | None = None
+) -> Workload:
+    """Returns a workload file, checked as far as can be without loading data.
+
+    Args:
+      path: the YAML file.
+      overrides: changes such as ``workers.count=64`` or ``methods[0].step_size=[0.1, 0.2]``; the values are YAML.
+      fleet: run on this fleet; its arguments in the file stay if it is the same one.
+      data: the folder of the problem's data.
+
+    Raises:
+      InvalidInput: the file cannot be read, or a key is unknown, missing or of the wrong type.
+    """
+    tree = workload_file.read(path)
+    for change in overrides:
+        workload_file.override(tree, change)
+    if data is not None:
+        workload_file.assign(tree, "problem.data", {"path": str(data)})
+    try:
+        workload = Workload.model_validate(tree)
+    except ValidationError as error:
+        raise _first_problem(error, str(path)) from None
+    if fleet is not None and fleet != workload.fleet.name:
+        workload.fleet = FleetSection(name=fleet)
+    workload._source = str(path)
+    return workload
+
+
+def describe(experiment: Experiment) -> dict[str, Any]:
+    """Returns the resolved configuration of an experiment: :func:`load_workload` reads it back as an equal one.
+
+    A problem that was made from arrays is described by what else is known of it.
+    """
+    workers, until, record = experiment.workers, experiment.until, experiment.record
+    links = {key: getattr(workers, key).to_config() for key in ("upload", "download")}
+    found = {
+        "problem": _describe_problem(experiment.problem),
+        "workers": {
+            "count": workers.count,
+            "compute": workers.compute.to_config(),
+            **{key: link for key, link in links.items() if link["name"] != "zero"},
+        },
+        "fleet": experiment.fleet.to_config(),
+        "methods": [
+            {"name": method.name, **method.parameters, "label": label}
+            for method, label in zip(experiment.methods, experiment.labels or (), strict=True)
+        ],
+        "until": {key: limit for key, limit in dataclasses.asdict(until).items() if limit not in (None, math.inf)},
+        "record": {key: choice for key, choice in dataclasses.asdict(record).items() if choice is not None},
+        "seeds": list(experiment.seeds),
+        "force": experiment.force,
+    }
+    return _plain(found)
+
+
+def _describe_problem(problem: Problem) -> dict[str, Any]:
+    if hasattr(problem, "to_config"):
+        return problem.to_config()
+    values = {key: getattr(problem, key, None) for key in arguments_of(type(problem))}
+    return {"name": problem.name, **{key: value for key, value in values.items() if value is not None}}
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value made of mappings, lists, numbers and strings alone, as YAML holds them."""
+    match value:
+        case np.ndarray() | np.generic():
+            return value.tolist()
+        case Mapping():
+            return {str(key): _plain(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_plain(inner) for inner in value]
+        case object(name=str() as name) if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {"name": name, **_plain(dataclasses.asdict(value))}
+    return value
+
+
+@contextmanager
+def _at(place: str = "", source: str = "", data_key: str = "") -> Iterator[None]:
+    """Gives the errors from within the key of the enclosing place, or the file.
+
+    Args:
+      place: the enclosing key, or "".
+      source: the file, or "".
+      data_key: the key that is to blame for data that cannot be used, or "".
+    """
+    try:
+        yield
+    except InvalidInput as error:
+        raise error.within(place, source) from None
+    except DataError as error:
+        raise DataError(": ".join(filter(None, (source, data_key, str(error))))) from None
+
+
+def _first_problem(error: ValidationError, source: str) -> InvalidInput:
+    """Returns the first of pydantic's errors in the words of rayopt."""
+    first = error.errors(include_url=False)[0]
+    place = _dotted(first["loc"])
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, InvalidInput):
+        return cause.within(place, source)
+    allowed = first["msg"].removeprefix("Input should be ")
+    if first["type"] == "model_type":
+        allowed = "a mapping"
+    return InvalidInput(place, f"{first['input']!r} is of the wrong type", allowed, source)
+
+
+def _dotted(location: Collection[str | int]) -> str:
+    """Returns a place such as methods[1].step_size."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location).lstrip(".")

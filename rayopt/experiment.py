@@ -1,0 +1,328 @@
+"""An experiment: methods on one problem over one fleet, for each seed, into one result."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from rayopt.errors import FleetStuck, InvalidInput, RayoptError, at_least
+from rayopt.fleets.base import FleetKind, Job, Session
+from rayopt.fleets.simulated import SimulatedFleet
+from rayopt.methods.base import Method
+from rayopt.problems.base import Problem
+from rayopt.recording import Outcome, Progress, Record
+from rayopt.result import Result
+from rayopt.run_folder import TRACE_FILE, RunFolder, TraceFile, temporary_folder
+from rayopt.until import Until
+from rayopt.workers import Workers
+
+
+@dataclass
+class Run:
+    """One method with its grid on one seed, and what came of it.
+
+    Attributes:
+      method: the method, its grid on the leading axis of x.
+      label: what tables and figures call it.
+      seed: addresses samples, times and shards.
+      outcome: None until it has run.
+      problem: why there is no outcome (skipped, stuck, interrupted), or "".
+    """
+
+    method: Method
+    label: str
+    seed: int
+    outcome: Outcome | None = None
+    problem: str = ""
+
+
+class Display(Protocol):
+    """Follows an experiment while it runs."""
+
+    def opened(self, runs: Sequence[Run], until: Until) -> None: ...
+    def started(self, run: Run) -> None: ...
+    def progressed(self, run: Run, progress: Progress) -> None: ...
+    def ended(self, run: Run) -> None: ...
+    def closed(self) -> None: ...
+
+
+class Silence:
+    """A display that shows nothing."""
+
+    def opened(self, runs: Sequence[Run], until: Until) -> None: ...
+    def started(self, run: Run) -> None: ...
+    def progressed(self, run: Run, progress: Progress) -> None: ...
+    def ended(self, run: Run) -> None: ...
+    def closed(self) -> None: ...
+
+
+@dataclass
+class Experiment:
+    """Methods on one problem over one fleet.
+
+    Args:
+      methods: each with one step size or a grid of them.
+      problem: the oracle.
+      workers: how many, and how fast.
+      until: when a run ends.
+      fleet: virtual time by default.
+      record: what to record.
+      seeds: one run of every method for each.
+      labels: what tables and figures call the methods; by default their class names, with the parameters
+        in which methods of one class differ.
+      force: run a method also on a problem that it is not made for.
+      config: the file it was read from, resolved; by default described from the objects.
+
+    Raises:
+      InvalidInput: no methods or seeds, labels that are not unique, a method that does not fit.
+      DataError: the data cannot be divided over so many workers.
+    """
+
+    methods: Sequence[Method]
+    problem: Problem
+    workers: Workers
+    until: Until
+    fleet: FleetKind = field(default_factory=SimulatedFleet)
+    record: Record = field(default_factory=Record)
+    seeds: Sequence[int] = (0,)
+    labels: Sequence[str] | None = None
+    force: bool = False
+    config: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.methods:
+            raise InvalidInput("methods", "none is given", "at least one method")
+        if not self.seeds:
+            raise InvalidInput("seeds", "none is given", "at least one integer")
+        self.seeds = [at_least("seeds", seed, 0) for seed in self.seeds]
+        self.labels = default_labels(self.methods) if self.labels is None else list(self.labels)
+        if len(self.labels) != len(self.methods):
+            raise InvalidInput("labels", f"{len(self.labels)} for {len(self.methods)} methods", "one for each method")
+        for position, label in enumerate(self.labels):
+            if label in self.labels[:position]:
+                raise InvalidInput(f"methods[{position}].label", f"{label!r} is taken", "labels that differ")
+        for position, method in enumerate(self.methods):
+            try:
+                method.fresh().prepare(self.problem.start_point(), self.workers.count)
+            except InvalidInput as error:
+                raise error.within(f"methods[{position}]") from None
+        self.record = self.record.resolve(self.problem.metric_names, self.until)
+        for seed in self.seeds:
+            # A shard that would be empty is an error now, not in the middle of the runs.
+            self.problem.split(self.workers.count, seed)
+
+    def runs(self) -> list[Run]:
+        """Returns the runs in order: all methods on the first seed, then on the next."""
+        assert self.labels is not None
+        found = []
+        for seed in self.seeds:
+            for method, label in zip(self.methods, self.labels, strict=True):
+                single = [method.with_step_size(step) for step in method.members()]
+                split = single if method.control_depends_on_x and len(single) > 1 else [method.fresh()]
+                found += [Run(part, label, seed) for part in split]
+        for run in found:
+            run.problem = "" if self.force else reason_to_skip(run.method, self.problem)
+        return found
+
+    def run(self, out: str | Path | None = None, display: Display | None = None) -> Result:
+        """Runs everything and returns the result.
+
+        Args:
+          out: the run folder; by default a temporary one that goes away with the result.
+          display: follows the runs.
+
+        Raises:
+          InvalidInput: ``out`` exists and is not a run folder.
+          FleetStuck: no run could go to its end.
+        """
+        from rayopt.report.table import history_frame, summarise
+
+        display = display or Silence()
+        folder = None if out is None else RunFolder(out)
+        self._warn_of_memory()
+        runs = self.runs()
+        with self.fleet.open(self.problem, self.workers) as session:
+            temporary = temporary_folder() if folder is None else None
+            folder = RunFolder(temporary.name) if temporary is not None else folder
+            assert folder is not None
+            folder.create()
+            trace = TraceFile(folder.path / TRACE_FILE, self.fleet.name != "simulated") if self.record.trace else None
+            display.opened(runs, self.until)
+            try:
+                self._run_all(runs, session, trace, display)
+            finally:
+                if trace is not None:
+                    trace.close()
+                display.closed()
+        config = self.to_config()
+        history = history_frame(runs, self.record)
+        summary = summarise(runs, self.until, self.problem)
+        folder.write_config(config)
+        folder.write_history(history)
+        folder.write_summary(summary)
+        return Result(history, summary, config, folder, temporary)
+
+    def _run_all(self, runs: Sequence[Run], session: Session, trace: TraceFile | None, display: Display) -> None:
+        stuck: list[FleetStuck] = []
+        with stop_on_interrupt(session) as interrupted:
+            for run in runs:
+                if interrupted.is_set() and not run.problem:
+                    run.problem = "not run: interrupted"
+                if run.problem:
+                    display.ended(run)
+                    continue
+                display.started(run)
+                try:
+                    run.outcome = self._run_one(run, session, trace, display)
+                except FleetStuck as error:
+                    run.problem = str(error)
+                    stuck.append(error)
+                display.ended(run)
+        if stuck and not any(run.outcome for run in runs):
+            raise stuck[0]
+
+    def _run_one(self, run: Run, session: Session, trace: TraceFile | None, display: Display) -> Outcome:
+        def on_trace(rows: Any) -> None:
+            if trace is not None:
+                trace.write(rows, run.method.name, run.label, run.seed)
+
+        job = Job(run.method, run.seed, self.until, self.record)
+        return session.run(job, on_trace, lambda progress: display.progressed(run, progress))
+
+    def to_config(self) -> dict[str, Any]:
+        """Returns the resolved configuration, as ``config.yaml`` holds it."""
+        if self.config is not None:
+            return self.config
+        from rayopt.config import describe
+
+        return describe(self)
+
+    def _warn_of_memory(self) -> None:
+        updates = self.until.updates
+        points = self.workers.count if updates == math.inf else min(self.workers.count, int(updates))
+        needed = points * max(len(method.members()) for method in self.methods) * self.problem.dimension * 8
+        available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if needed > available / 2:
+            warnings.warn(
+                f"up to {points} points of x may be in flight, {needed / 1e9:.1f} GB of the "
+                f"{available / 1e9:.1f} GB that are free; use fewer step sizes in one run",
+                ResourceWarning,
+                stacklevel=3,
+            )
+
+
+def run(
+    method: Method | Sequence[Method],
+    problem: Problem,
+    workers: Workers,
+    *,
+    until: Until,
+    fleet: FleetKind | None = None,
+    seed: int | Sequence[int] = 0,
+    record: Record | None = None,
+    labels: Sequence[str] | None = None,
+    out: str | Path | None = None,
+    progress: bool = False,
+    force: bool = False,
+) -> Result:
+    """Runs one method or several and returns history, trace and summary.
+
+    Args:
+      method: one method or a list; ``step_size`` may be a list, the grid is one run.
+      problem: the oracle.
+      workers: how many, and how fast.
+      until: when a run ends, in fleet seconds, updates, arrivals or at a target.
+      fleet: :class:`SimulatedFleet` (default) or :class:`RayFleet`.
+      seed: one seed or a list; equal seeds give equal workers and samples to every method.
+      record: how often and what to record.
+      labels: names for tables and figures.
+      out: a run folder to write; by default nothing stays on disk.
+      progress: show bars while it runs.
+      force: run a method also on a problem that it is not made for.
+
+    Returns:
+      The result; ``result.history`` and ``result.trace`` are DataFrames.
+
+    Raises:
+      InvalidInput: an argument that does not fit.
+      FleetStuck: no run could go to its end.
+
+    Examples:
+      >>> import rayopt as ro
+      >>> result = ro.run(ro.methods.Rennala(step_size=0.5, batch_size=4), ro.problems.Quadratic(dimension=10),
+      ...                 workers=ro.Workers(10, compute="sqrt(i)"), until=ro.Until(time=20), seed=[0, 1])
+      >>> sorted(result.history.seed.unique().tolist())
+      [0, 1]
+    """
+    experiment = Experiment(
+        methods=[method] if isinstance(method, Method) else list(method),
+        problem=problem,
+        workers=workers,
+        until=until,
+        fleet=fleet or SimulatedFleet(),
+        record=record or Record(),
+        seeds=[seed] if isinstance(seed, int) else list(seed),
+        labels=labels,
+        force=force,
+    )
+    display: Display | None = None
+    if progress:
+        from rayopt.report.progress import ProgressBars
+
+        display = ProgressBars()
+    return experiment.run(out=out, display=display)
+
+
+def default_labels(methods: Sequence[Method]) -> list[str]:
+    """Returns class names, with the parameters in which methods of one class differ."""
+    labels = []
+    for method in methods:
+        alike = [other.parameters for other in methods if type(other) is type(method)]
+        told = [
+            f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+            for key, value in method.parameters.items()
+            if any(other[key] != value for other in alike)
+        ]
+        labels.append(" ".join([type(method).__name__, *told]))
+    return labels
+
+
+def reason_to_skip(method: Method, problem: Problem) -> str:
+    """Returns why a method would run silently wrong on a problem, or ""."""
+    if not problem.homogeneous and not method.heterogeneous:
+        return (
+            f"skipped: {type(method).__name__} is made for homogeneous data, its updates would be biased towards "
+            "fast workers (force: true runs it all the same)"
+        )
+    return ""
+
+
+@contextmanager
+def stop_on_interrupt(session: Session) -> Iterator[threading.Event]:
+    """Makes the first Ctrl-C end the running job cleanly; the second one is an ordinary KeyboardInterrupt."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, before)
+        session.stop()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+__all__ = ["Display", "Experiment", "RayoptError", "Run", "Silence", "default_labels", "run"]

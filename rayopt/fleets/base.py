@@ -1,0 +1,67 @@
+"""The contract of a fleet: it opens a session, and a session runs methods one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayopt.methods.base import Method
+from rayopt.problems.base import Problem
+from rayopt.recording import Outcome, Progress, Record
+from rayopt.until import Until
+from rayopt.workers import Workers
+
+OnTrace = Callable[[NDArray[np.void]], None]
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: a method (with its step-size grid), a seed, and when to stop."""
+
+    method: Method
+    seed: int
+    until: Until
+    record: Record
+
+
+class Session(Protocol):
+    """Workers that are ready to run one job after the other."""
+
+    def run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress) -> Outcome:
+        """Runs one job to its end.
+
+        Args:
+          job: what to run.
+          on_trace: receives chunks of the trace, dtype ``rayopt.recording.TRACE``; must not keep them.
+          on_progress: receives where the run stands, a few times a second.
+
+        Raises:
+          FleetStuck: nothing will ever arrive and no limit ends the run.
+        """
+
+    def stop(self) -> None:
+        """Ends the running job at its next arrival; may be called from a signal handler."""
+
+    def __enter__(self) -> Session: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class FleetKind(Protocol):
+    """What a user chooses: a clock, and where the workers live."""
+
+    name: ClassVar[str]
+
+    def open(self, problem: Problem, workers: Workers) -> Session:
+        """Returns a session, to be used in a ``with`` statement."""
+
+    def to_config(self) -> dict[str, Any]:
+        """Returns the mapping that makes an equal fleet."""

@@ -1,0 +1,212 @@
+"""The driver's side: starts the actors once, and runs every job of an experiment on them."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import socket
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rayopt.errors import InvalidInput, RayoptError, at_least, positive
+
+if TYPE_CHECKING:
+    from rayopt.fleets.base import Job, OnProgress, OnTrace
+    from rayopt.problems.base import Problem
+    from rayopt.recording import Outcome
+    from rayopt.workers import Workers
+
+REPORT_EVERY = 0.2
+PROBE_TIMEOUT = 5.0
+
+
+class RayFleet:
+    """Real time on Ray: a server actor holds x and the method, every worker is an actor with its own shard.
+
+    Args:
+      workers_per_actor: 1: every worker is an actor of its own; more: so many workers are packed in one
+        actor, which emulates thousands on a few processes.
+      time_scale: real seconds per fleet second; 0.01 runs a fleet of seconds in hundredths.
+      address: "auto" or "host:port" of a cluster that runs; by default the one that RAY_ADDRESS or
+        ``ray start`` made, else a new local one, which ends with the experiment.
+
+    Raises:
+      InvalidInput: an argument that is not allowed.
+    """
+
+    name: ClassVar[str] = "ray"
+
+    def __init__(self, workers_per_actor: int = 1, time_scale: float = 1.0, address: str | None = None) -> None:
+        self.workers_per_actor = at_least("workers_per_actor", workers_per_actor, 1)
+        self.time_scale = positive("time_scale", time_scale)
+        if address is not None and not isinstance(address, str):
+            raise InvalidInput("address", f"{address!r} is not an address", "auto, or host:port of a Ray cluster")
+        self.address = address
+
+    def open(self, problem: Problem, workers: Workers) -> RaySession:
+        """Returns a session, to be used in a ``with`` statement.
+
+        Raises:
+          InvalidInput: no cluster answers at the address.
+        """
+        connect(self.address)
+        return RaySession(self, problem, workers)
+
+    def to_config(self) -> dict[str, Any]:
+        """Returns the mapping that makes an equal fleet."""
+        config: dict[str, Any] = {"name": self.name, "workers_per_actor": self.workers_per_actor}
+        config["time_scale"] = self.time_scale
+        return config if self.address is None else {**config, "address": self.address}
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{key}={value!r}" for key, value in self.to_config().items() if key != "name")
+        return f"RayFleet({arguments})"
+
+
+class RaySession:
+    """Actors that run one job after the other (see ``rayopt.fleets.base.Session``)."""
+
+    def __init__(self, fleet: RayFleet, problem: Problem, workers: Workers) -> None:
+        import ray
+
+        from rayopt.fleets.ray.server import Evaluator, Server
+        from rayopt.fleets.ray.worker import PackedWorkers, Worker
+
+        self._ray = ray
+        self._fleet = fleet
+        self._problem = problem
+        self._workers = workers
+        self._loaded_seed: int | None = None
+        self._evaluator = Evaluator.remote()
+        self._server = Server.remote(self._evaluator, fleet.time_scale)
+        # The driver holds the workers' handles: workers that the server made would end with it.
+        n, per_actor = workers.count, fleet.workers_per_actor
+        kind = Worker if per_actor == 1 else PackedWorkers
+        self._actors = [kind.options(scheduling_strategy="SPREAD").remote() for _ in range(math.ceil(n / per_actor))]
+        self._actor_of = [self._actors[worker // per_actor] for worker in range(n)]
+
+    def __enter__(self) -> RaySession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for actor in [*self._actors, self._server, self._evaluator]:
+            self._ray.kill(actor)
+        self._actors = []
+        disconnect()
+
+    def run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress) -> Outcome:
+        """Runs one job to its end.
+
+        Raises:
+          FleetStuck: nothing will ever arrive and no limit ends the run.
+          WorkerLost: a worker's process died.
+        """
+        if self._loaded_seed != job.seed:
+            self._load(job.seed)
+        times = self._workers.times(job.seed)
+        running = self._server.run.remote(
+            job, self._problem.start_point(), times.expected, self._actor_of, self._shares_clock,
+            self._fleet.workers_per_actor > 1,
+        )  # fmt: skip
+        done: list[Any] = []
+        while not done:
+            done, _ = self._ray.wait([running], timeout=REPORT_EVERY)
+            report = self._ray.get(self._server.report.remote())
+            for rows in report.traces:
+                on_trace(rows)
+            if report.progress is not None:
+                on_progress(report.progress)
+        try:
+            return self._ray.get(running)
+        except self._ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, RayoptError):
+                raise error.cause from None
+            raise
+
+    def stop(self) -> None:
+        """Ends the running job."""
+        self._server.stop.remote()
+
+    def _load(self, seed: int) -> None:
+        """Gives every worker its shard, its durations and the seed; nodes need no data folder."""
+        from rayopt.fleets.ray.messages import Profile
+
+        ray = self._ray
+        n = self._workers.count
+        problem = self._problem.split(n, seed)
+        times = self._workers.times(seed)
+        node = ray.get(self._server.node.remote())
+        shards = [problem.shard(worker) for worker in range(n)]
+        profiles = {id(shard): Profile(shard, times, seed, self._fleet.time_scale) for shard in shards}
+        if self._fleet.workers_per_actor == 1:
+            stored = {key: ray.put(profile) for key, profile in profiles.items()}
+            loading = [
+                actor.load.remote(stored[id(shard)], node) for actor, shard in zip(self._actor_of, shards, strict=True)
+            ]
+            self._shares_clock = ray.get(loading)
+        else:
+            own: dict[Any, dict[int, Profile]] = {actor: {} for actor in self._actors}
+            for worker, shard in enumerate(shards):
+                own[self._actor_of[worker]][worker] = profiles[id(shard)]
+            loading = [actor.load.remote(own[actor], node, self._server) for actor in self._actors]
+            answers = dict(zip(self._actors, ray.get(loading), strict=True))
+            self._shares_clock = [answers[actor] for actor in self._actor_of]
+        ray.get(self._evaluator.load.remote(problem))
+        self._loaded_seed = seed
+
+
+_started_here = False
+
+
+def connect(address: str | None) -> None:
+    """Connects to the cluster at the address, or starts a local one; does nothing if there is a connection.
+
+    Raises:
+      InvalidInput: nothing answers at the address.
+    """
+    global _started_here
+    if address not in (None, "auto"):
+        probe(address)
+    import ray
+
+    if ray.is_initialized():
+        return
+    is_local = address is None and "RAY_ADDRESS" not in os.environ
+    try:
+        ray.init(address, include_dashboard=False if is_local else None, log_to_driver=False, logging_level="ERROR")
+    except ConnectionError as error:
+        raise InvalidInput(
+            "fleet.address", f"{address!r}: no Ray cluster answers ({str(error).splitlines()[0]})",
+            "auto where `ray start` has run, host:port of a cluster, or nothing for a local one",
+        ) from None  # fmt: skip
+    _started_here = True
+
+
+def disconnect() -> None:
+    """Ends the connection that :func:`connect` made, and the local cluster with it."""
+    global _started_here
+    if _started_here:
+        import ray
+
+        with contextlib.suppress(Exception):
+            ray.shutdown()
+        _started_here = False
+
+
+def probe(address: str) -> None:
+    """Checks that something listens at host:port; ``ray.init`` would hang for minutes if nothing does.
+
+    Raises:
+      InvalidInput: the address has another form, or nothing listens there.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    allowed = "auto, or host:port where a Ray cluster listens"
+    if not host or not port.isdigit():
+        raise InvalidInput("fleet.address", f"{address!r} is not an address", allowed)
+    try:
+        socket.create_connection((host, int(port)), timeout=PROBE_TIMEOUT).close()
+    except OSError as error:
+        raise InvalidInput("fleet.address", f"{address!r} does not answer ({error})", allowed) from None

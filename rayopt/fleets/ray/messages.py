@@ -1,0 +1,63 @@
+"""What travels between the server and the workers."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from rayopt.problems.base import Problem
+from rayopt.tasks import Gradient
+from rayopt.workers import TaskTimes
+
+
+class Profile(NamedTuple):
+    """What a worker is loaded with before a run.
+
+    Attributes:
+      shard: its own data, behind an oracle.
+      times: how long tasks take; real seconds are fleet seconds times ``time_scale``.
+      seed: addresses samples.
+      time_scale: real seconds per fleet second.
+    """
+
+    shard: Problem
+    times: TaskTimes
+    seed: int
+    time_scale: float
+
+
+class Order(NamedTuple):
+    """One task for one worker.
+
+    Attributes:
+      worker: who.
+      stamp: grows with every order of a session; an older one is superseded.
+      number: the worker's task number.
+      task: what to compute; None only cancels.
+      assigned_at: fleet seconds.
+      sent_at: the server's monotonic clock, real seconds.
+    """
+
+    worker: int
+    stamp: int
+    number: int
+    task: Gradient | None
+    assigned_at: float
+    sent_at: float
+
+
+class Reply(NamedTuple):
+    """One finished task.
+
+    Attributes:
+      worker: who.
+      stamp: that of the order.
+      due_at: when the emulated time was over, on the worker's monotonic clock, real seconds.
+      completed_at: when the worker was done, on the same clock.
+      value: the gradient; None where it is a return value of its own.
+    """
+
+    worker: int
+    stamp: int
+    due_at: float
+    completed_at: float
+    value: Any

@@ -1,0 +1,158 @@
+"""How orders reach the workers and replies come back: direct calls, or batches to packed actors."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import ray
+
+from rayopt.errors import RayoptError
+from rayopt.fleets.ray.messages import Order, Reply
+from rayopt.fleets.ray.worker import PUSH_EVERY
+
+INLINE_BYTES = 100_000
+"""Ray sends arguments and results below this size inside the message, larger ones through the object store."""
+
+
+class WorkerLost(RayoptError):
+    """A worker's process died while it had a task."""
+
+
+class Transport(Protocol):
+    """The way to the workers and back."""
+
+    def send(self, order: Order) -> None:
+        """Hands an order to its worker, now or at the next ``receive``; it supersedes the worker's last one."""
+
+    def cancel(self, worker: int, stamp: int) -> None:
+        """Ends the worker's orders up to this stamp."""
+
+    def receive(self, timeout: float) -> list[Reply]:
+        """Returns what has arrived, in order of completion; waits up to ``timeout`` real seconds for the first.
+
+        Raises:
+          WorkerLost: a worker's process died.
+        """
+
+
+class DirectTransport:
+    """One actor per worker: a direct call for each task, and a drained ``ray.wait``.
+
+    Args:
+      workers: the actors.
+      shares_clock: by worker, whether its clock is the server's.
+    """
+
+    def __init__(self, workers: Sequence[Any], shares_clock: Sequence[bool]) -> None:
+        self._workers = workers
+        self._shares_clock = shares_clock
+        self._pending: dict[Any, tuple[int, Any]] = {}
+        self._references: list[Any] = [None] * len(workers)
+        self._stored: tuple[Any, Any] = (None, None)
+
+    def send(self, order: Order) -> None:
+        """Calls the worker at once, after it is told to leave what it still computes."""
+        if self._references[order.worker] in self._pending:
+            self.cancel(order.worker, order.stamp - 1)
+        actor = self._workers[order.worker]
+        assert order.task is not None
+        value = None
+        if order.task.x.nbytes < INLINE_BYTES:
+            reply = actor.compute.remote(order)
+        else:
+            # One object for each version of x, whoever is sent it.
+            if self._stored[0] is not order.task:
+                self._stored = (order.task, ray.put(order.task))
+            reply, value = actor.compute_large.options(num_returns=2).remote(order._replace(task=None), self._stored[1])
+        self._pending[reply] = (order.worker, value)
+        self._references[order.worker] = reply
+
+    def cancel(self, worker: int, stamp: int) -> None:
+        """Forgets the pending reply and wakes the worker."""
+        self._pending.pop(self._references[worker], None)
+        self._workers[worker].cancel.remote(stamp)
+
+    def receive(self, timeout: float) -> list[Reply]:
+        """Drains everything that is ready: one ``ray.wait`` for a single result would favour some workers."""
+        references = list(self._pending)
+        if not references:
+            time.sleep(timeout)
+            return []
+        ready, _ = ray.wait(references, num_returns=1, timeout=timeout, fetch_local=False)
+        if not ready:
+            return []
+        if len(references) > 1:
+            ready, _ = ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)
+        owners = [self._pending.pop(reference) for reference in ready]
+        try:
+            replies = ray.get(ready)
+        except ray.exceptions.RayActorError as error:
+            names = ", ".join(str(worker) for worker, _ in owners)
+            raise WorkerLost(f"the process of a worker died (one of {names}): {error}") from error
+        received_at = time.monotonic()
+        found = []
+        for reply, (worker, value) in zip(replies, owners, strict=True):
+            if reply is not None:
+                if value is not None:
+                    reply = reply._replace(value=value)
+                found.append(reply if self._shares_clock[worker] else reply._replace(completed_at=received_at))
+        found.sort(key=_completed_at)
+        return found
+
+
+class PackedTransport:
+    """Many workers per actor: orders leave in one call per actor and batch, replies are pushed into a queue.
+
+    Args:
+      actors: by worker, the actor that holds it.
+      inbox: what the actors deliver.
+      shares_clock: by worker, whether its clock is the server's.
+    """
+
+    def __init__(
+        self, actors: Sequence[Any], inbox: queue.SimpleQueue[list[Reply]], shares_clock: Sequence[bool]
+    ) -> None:
+        self._actors = actors
+        self._inbox = inbox
+        self._shares_clock = shares_clock
+        self._outbox: dict[Any, list[Order]] = {}
+        self._sent_at = 0.0
+
+    def send(self, order: Order) -> None:
+        """Lays the order into the next batch of its actor."""
+        self._outbox.setdefault(self._actors[order.worker], []).append(order)
+
+    def cancel(self, worker: int, stamp: int) -> None:
+        """Lays an order without a task into the next batch."""
+        self.send(Order(worker, stamp, -1, None, 0.0, 0.0))
+
+    def receive(self, timeout: float) -> list[Reply]:
+        """Sends the batches, then takes everything that was delivered."""
+        if self._outbox:
+            pause = self._sent_at + PUSH_EVERY - time.monotonic()
+            if pause > 0 and self._inbox.empty():
+                time.sleep(min(pause, timeout))
+            for actor, orders in self._outbox.items():
+                actor.assign.remote(orders)
+            self._outbox = {}
+            self._sent_at = time.monotonic()
+        found: list[Reply] = []
+        try:
+            found += self._inbox.get(timeout=timeout)
+            while True:
+                found += self._inbox.get_nowait()
+        except queue.Empty:
+            pass
+        received_at = time.monotonic()
+        found = [
+            reply if self._shares_clock[reply.worker] else reply._replace(completed_at=received_at) for reply in found
+        ]
+        found.sort(key=_completed_at)
+        return found
+
+
+def _completed_at(reply: Reply) -> float:
+    return reply.completed_at

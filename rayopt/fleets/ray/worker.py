@@ -1,0 +1,161 @@
+"""Worker actors: one worker each, or many workers packed in one process."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from heapq import heappop, heappush
+from typing import Any
+
+import numpy as np
+import ray
+
+from rayopt.fleets.ray.messages import Order, Profile, Reply
+from rayopt.keys import Stream
+from rayopt.tasks import Gradient
+
+PUSH_EVERY = 0.005
+"""Real seconds between two batches that a packed actor pushes: fewer, larger messages keep the server free."""
+
+
+class Cancelled(Exception):
+    """The task was superseded while it was computed."""
+
+
+class Desk:
+    """What every worker does with an order: draw the duration, compute, know when it is due."""
+
+    def __init__(self) -> None:
+        self.node = ray.get_runtime_context().get_node_id()
+
+    def load(self, profile: Profile, server_node: str) -> None:
+        """Takes a shard, durations and a seed."""
+        self._profile = profile
+        self._samples = Stream(profile.seed, "sample")
+        # Clocks of two machines cannot be compared: there a task is due after its receipt.
+        self._shares_clock = server_node == self.node
+
+    def due_at(self, order: Order) -> float:
+        """Returns when the order's emulated time is over, on this machine's monotonic clock."""
+        assert order.task is not None
+        profile = self._profile
+        seconds = profile.times.duration(order.worker, order.number, order.assigned_at, order.task.cost)
+        return (order.sent_at if self._shares_clock else time.monotonic()) + seconds * profile.time_scale
+
+    def value(self, order: Order, checkpoint: Any = None) -> Any:
+        """Computes the order's gradient on the shard."""
+        assert order.task is not None
+        key = self._samples.key(order.worker, order.number)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return order.task.value(self._profile.shard, order.worker, key, checkpoint)
+
+
+@ray.remote(
+    num_cpus=0, max_restarts=-1, max_task_retries=0, enable_task_events=False, concurrency_groups={"control": 1}
+)
+class Worker:
+    """One worker: computes, then waits until the emulated time is over."""
+
+    def __init__(self) -> None:
+        self._desk = Desk()
+        self._superseded = -1
+        self._wake = threading.Event()
+
+    def load(self, profile: Profile, server_node: str) -> bool:
+        """Takes a shard; returns whether the worker shares the server's clock."""
+        self._desk.load(profile, server_node)
+        return server_node == self._desk.node
+
+    def compute(self, order: Order) -> Reply | None:
+        """Returns the finished task with its value, or None if it was cancelled."""
+        return self._compute(order)
+
+    def compute_large(self, order: Order, task: Gradient) -> Any:
+        """Returns the finished task and its value apart, so that an ignored value is never fetched."""
+        reply = self._compute(order._replace(task=task))
+        return (None, None) if reply is None else (reply._replace(value=None), reply.value)
+
+    @ray.method(concurrency_group="control")
+    def cancel(self, stamp: int) -> None:
+        """Ends all orders up to this stamp: the wait at once, a computation at its next chunk."""
+        self._superseded = max(self._superseded, stamp)
+        self._wake.set()
+
+    def _compute(self, order: Order) -> Reply | None:
+        def checkpoint() -> None:
+            if self._superseded >= order.stamp:
+                raise Cancelled
+
+        try:
+            checkpoint()
+            due_at = self._desk.due_at(order)
+            value = self._desk.value(order, checkpoint)
+            while (left := due_at - time.monotonic()) > 0:
+                # The flag is lowered before the stamp is read, so that no cancellation falls between them.
+                self._wake.clear()
+                checkpoint()
+                self._wake.wait(None if left == math.inf else left)
+            checkpoint()
+        except Cancelled:
+            return None
+        return Reply(order.worker, order.stamp, due_at, time.monotonic(), value)
+
+
+@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0, enable_task_events=False)
+class PackedWorkers:
+    """Many workers in one process: one heap of due times, one timer thread, replies pushed in batches."""
+
+    def __init__(self) -> None:
+        self._desk = Desk()
+        self._due: list[tuple[float, int, Order]] = []
+        self._current: dict[int, int] = {}
+        self._changed = threading.Condition()
+        self._server: Any = None
+        threading.Thread(target=self._serve_due, daemon=True).start()
+
+    def load(self, profiles: dict[int, Profile], server_node: str, server: Any) -> bool:
+        """Takes the shards of its workers; returns whether they share the server's clock."""
+        with self._changed:
+            self._due.clear()
+            self._current.clear()
+            self._desks = {worker: Desk() for worker in profiles}
+            for worker, profile in profiles.items():
+                self._desks[worker].load(profile, server_node)
+            self._server = server
+        return server_node == self._desk.node
+
+    def assign(self, orders: list[Order]) -> None:
+        """Takes orders; each supersedes what its worker had."""
+        with self._changed:
+            for order in orders:
+                self._current[order.worker] = order.stamp
+                if order.task is not None:
+                    due_at = self._desks[order.worker].due_at(order)
+                    if due_at < math.inf:
+                        heappush(self._due, (due_at, order.stamp, order))
+            self._changed.notify()
+
+    def _serve_due(self) -> None:
+        while True:
+            finished = [self._finish(*due) for due in self._wait_for_due()]
+            self._server.deliver.remote(finished)
+            time.sleep(PUSH_EVERY)
+
+    def _wait_for_due(self) -> list[tuple[float, Order]]:
+        """Returns what is due, at least one order; superseded ones are dropped."""
+        found: list[tuple[float, Order]] = []
+        with self._changed:
+            while not found:
+                now = time.monotonic()
+                while self._due and self._due[0][0] <= now:
+                    due_at, stamp, order = heappop(self._due)
+                    if self._current.get(order.worker) == stamp:
+                        found.append((due_at, order))
+                if not found:
+                    self._changed.wait(self._due[0][0] - now if self._due else None)
+        return found
+
+    def _finish(self, due_at: float, order: Order) -> Reply:
+        value = self._desks[order.worker].value(order)
+        return Reply(order.worker, order.stamp, due_at, time.monotonic(), value)

@@ -1,0 +1,66 @@
+"""The loop that both clocks share: arrivals go to the method, and into the record."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import numpy as np
+
+from rayopt.arrival import Arrival
+from rayopt.methods.base import Fleet, Method
+from rayopt.recording import Recorder
+
+
+class RunningFleet(Fleet, Protocol):
+    """A fleet as the loop sees it.
+
+    Attributes:
+      cancelled: (workers, assigned_at, versions) of what was cancelled since the list was last cleared.
+    """
+
+    cancelled: list[tuple[Any, Any, Any]]
+
+    @property
+    def busy(self) -> int:
+        """Number of workers that have a task."""
+
+    @property
+    def busy_seconds(self) -> float:
+        """Worker-seconds of all tasks, those that still run up to now."""
+
+    def wait(self, until: float = math.inf) -> Arrival | None:
+        """Returns the next arrival in order, or None with ``now = until``; an arrival at exactly ``until`` counts.
+
+        Raises:
+          FleetStuck: nothing will ever arrive, and ``until`` is infinite.
+        """
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nothing will ever arrive."""
+
+
+def serve(method: Method, fleet: RunningFleet, recorder: Recorder) -> None:
+    """Runs a prepared method on a fleet until the recorder says that it is finished.
+
+    Args:
+      method: after ``prepare``.
+      fleet: at time 0, all workers idle.
+      recorder: decides when a history row is due and when the run ends.
+
+    Raises:
+      FleetStuck: nothing will ever arrive, or arrivals bring no update, and no limit will end the run.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        recorder.begin(method, fleet)
+        method.start(fleet)
+        wait, receive, record = fleet.wait, method.receive, recorder.arrival
+        while not recorder.finished:
+            arrival = wait(recorder.due)
+            if arrival is None:
+                recorder.row()
+            else:
+                receive(arrival, fleet)
+                record(arrival)
+        recorder.end()

@@ -1,0 +1,149 @@
+"""The contract of a method: a plain object that is fed arrivals."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayopt.arrival import Arrival
+from rayopt.errors import InvalidInput, positive
+from rayopt.tasks import Gradient
+
+Array = NDArray[np.float64]
+
+
+class Fleet(Protocol):
+    """What a method may touch of the fleet it commands.
+
+    Attributes:
+      n: number of workers, numbered from 0.
+      now: fleet seconds since the start.
+      random: the method's own generator, part of its state.
+      expected_times: mean seconds per gradient of each worker, shape (n,), as far as the
+        server is told; None if it is told nothing.
+    """
+
+    n: int
+    now: float
+    random: np.random.Generator
+    expected_times: Array | None
+
+    def assign(self, workers: int | NDArray[np.integer], task: Gradient) -> None:
+        """Starts the task on one worker or on an array of workers; what they computed is cancelled."""
+
+    def cancel(self, workers: int | NDArray[np.integer]) -> None:
+        """Stops the workers; they are idle until the next ``assign``."""
+
+    def wake(self, seconds: float) -> None:
+        """Asks for an arrival whose worker is None after so many seconds."""
+
+
+class Method:
+    """A parallel SGD method: state, and two reactions.
+
+    A method never sleeps, never sees Ray and never draws a latency. A subclass stores its
+    arguments in ``__init__``, gives the first tasks in :meth:`start` and reacts to each
+    arrival in :meth:`receive`.
+
+    Args:
+      step_size: gamma > 0, or a list of G step sizes: then x has shape (G, dimension) and all
+        members of the grid run on one event schedule.
+
+    Attributes:
+      x: the current iterate x^k, shape (dimension,) or (G, dimension); a new array after each update.
+      updates: k, the number of updates made.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    control_depends_on_x: ClassVar[bool] = False
+    heterogeneous: ClassVar[bool] = False
+    """Whether the method is made for workers with different data."""
+
+    x: Array
+    updates: int
+
+    def __init__(self, step_size: float | Sequence[float]) -> None:
+        self.step_size = step_size
+        self._step: Any = steps(step_size)
+
+    def prepare(self, start_point: Array, workers: int) -> None:
+        """Sets x^0 and k = 0, and checks the parameters against the number of workers.
+
+        Args:
+          start_point: x^0, shape (dimension,).
+          workers: n.
+
+        Raises:
+          InvalidInput: a parameter does not fit this number of workers.
+        """
+        grid = np.shape(self._step)[:1]
+        self.x = np.array(np.broadcast_to(start_point, (*grid, *start_point.shape)))
+        self.updates = 0
+
+    def start(self, fleet: Fleet) -> None:
+        """Gives the workers their first tasks."""
+        raise NotImplementedError
+
+    def receive(self, arrival: Arrival, fleet: Fleet) -> None:
+        """Reacts to one arrival."""
+        raise NotImplementedError
+
+    @property
+    def estimate(self) -> Array:
+        """The point that is evaluated, the shape of x."""
+        return self.x
+
+    def descend(self, gradient: Array, scale: float = 1.0) -> None:
+        """x^{k+1} = x^k - scale * step_size * gradient; k <- k + 1."""
+        step = gradient * (self._step if scale == 1.0 else scale * self._step)
+        self.x = np.subtract(self.x, step, step)
+        self.updates += 1
+
+    def point(self) -> Gradient:
+        """Returns the task of one stochastic gradient at (x^k, k)."""
+        return Gradient(self.x, self.updates)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The arguments that make an equal method."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def members(self) -> list[Any]:
+        """The step sizes of the grid, in order; one if there is no grid."""
+        return np.ravel(self._step).tolist()
+
+    def fresh(self) -> Method:
+        """Returns an equal method that has not run."""
+        return type(self)(**copy.deepcopy(self.parameters))
+
+    def with_step_size(self, step_size: float) -> Method:
+        """Returns a method that differs from this one in its step size alone."""
+        return type(self)(**{**copy.deepcopy(self.parameters), "step_size": step_size})
+
+    def __repr__(self) -> str:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
+        return f"{type(self).__name__}({arguments})"
+
+
+def steps(step_size: float | Sequence[float]) -> float | Array:
+    """Returns a step size as a float, or a grid of them as an array of shape (G, 1).
+
+    Raises:
+      InvalidInput: a step size is not positive, or the grid is empty.
+    """
+    if isinstance(step_size, (list, tuple, np.ndarray)):
+        if len(step_size) == 0:
+            raise InvalidInput("step_size", "an empty list", "a number above 0 or a list of such numbers")
+        return np.array([[positive("step_size", step)] for step in np.ravel(np.asarray(step_size, object)).tolist()])
+    return positive("step_size", step_size)
+
+
+def everyone(fleet: Fleet) -> NDArray[np.intp]:
+    """Returns the numbers of all workers."""
+    return np.arange(fleet.n)

@@ -1,0 +1,56 @@
+"""Asynchronous SGD whose step size shrinks with the delay of the gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rayopt.arrival import Arrival
+from rayopt.errors import one_of
+from rayopt.methods.asgd import ASGD
+from rayopt.methods.base import Fleet
+
+
+class DelayAdaptiveASGD(ASGD):
+    """Delay-adaptive asynchronous SGD: the older the gradient, the smaller its step.
+
+    .. math:: x^{k+1} = x^k - \\gamma_k \\nabla f(x^{k - \\delta^k}; \\xi^k), \\qquad
+              \\gamma_k = \\gamma \\frac{n}{\\max\\{n, \\delta^k\\}}
+
+    with gamma = ``step_size``, n workers and delta^k the delay (Mishchenko et al., the rule of their
+    released notebook [code]). With ``rule="koloskova"``, gamma_k = gamma while delta^k <= n and
+    gamma / delta^k beyond (their practical advice below equation 11 [paper]).
+
+    Args:
+      step_size: gamma.
+      rule: "mishchenko" or "koloskova".
+
+    Examples:
+      >>> import rayopt as ro
+      >>> result = ro.run(ro.methods.DelayAdaptiveASGD(step_size=0.1), ro.problems.Quadratic(dimension=10, noise=0.0),
+      ...                 workers=ro.Workers(3, compute=ro.latency.fixed([1.0, 2.3, 3.7])), until=ro.Until(time=4))
+      >>> int(result.trace.delay.max())
+      4
+
+    References:
+      Mishchenko, Bach, Even, Woodworth, `Asynchronous SGD Beats Minibatch SGD Under Arbitrary Delays
+      <https://arxiv.org/abs/2206.07638>`_, 2022; Koloskova, Stich, Jaggi,
+      `Sharper Convergence Guarantees for Asynchronous SGD <https://arxiv.org/abs/2206.08307>`_, 2022, equation 11.
+    """
+
+    name = "delay_adaptive_asgd"
+    paper = "arXiv 2206.07638; arXiv 2206.08307, eq. 11"
+
+    def __init__(self, step_size: float | Sequence[float], rule: str = "mishchenko") -> None:
+        super().__init__(step_size)
+        self.rule = one_of("rule", rule, ("mishchenko", "koloskova"))
+
+    def scale(self, delay: int, workers: int) -> float:
+        """Returns gamma_k / gamma."""
+        if delay <= workers:
+            return 1.0
+        return workers / delay if self.rule == "mishchenko" else 1.0 / delay
+
+    def receive(self, arrival: Arrival, fleet: Fleet) -> None:
+        delay = self.updates - arrival.version
+        self.descend(arrival.value, self.scale(delay, fleet.n))
+        fleet.assign(arrival.worker, self.point())

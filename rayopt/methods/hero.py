@@ -1,0 +1,61 @@
+"""Hero SGD: the fastest worker does it all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rayopt.arrival import Arrival
+from rayopt.errors import InvalidInput, at_least
+from rayopt.methods.base import Array, Fleet, Method
+
+
+class Hero(Method):
+    """Hero SGD: the fastest worker does it all, the others stand idle.
+
+    .. math:: x^{k+1} = x^k - \\gamma \\nabla f(x^k; \\xi^k), \\quad \\xi^k \\text{ from worker } \\arg\\min_i \\tau_i
+
+    with gamma = ``step_size``. The server must know who is fastest. Its time is
+    tau_1 (L Delta / eps + sigma^2 L Delta / eps^2) up to a constant.
+
+    Args:
+      step_size: gamma; in theory min{1/(2L), eps/(2 L sigma^2)}.
+      worker: who does it all, numbered from 0; by default the worker with the least
+        expected time (of several, the first).
+
+    Examples:
+      >>> import rayopt as ro
+      >>> result = ro.run(ro.methods.Hero(step_size=0.5), ro.problems.Quadratic(dimension=10, noise=0.0),
+      ...                 workers=ro.Workers(3, compute=ro.latency.fixed([2.0, 1.0, 3.0])), until=ro.Until(time=5))
+      >>> result.trace.worker.tolist()
+      [1, 1, 1, 1, 1]
+
+    References:
+      Folklore; the name is from the talk and the Freya PAGE paper, Tyurin, Gruntkowska, Richtarik,
+      `Freya PAGE <https://arxiv.org/abs/2405.15545>`_, 2024.
+    """
+
+    name = "hero"
+    paper = "folklore; named in arXiv 2405.15545"
+
+    def __init__(self, step_size: float | Sequence[float], worker: int | None = None) -> None:
+        super().__init__(step_size)
+        self.worker = None if worker is None else at_least("worker", worker, 0)
+
+    def prepare(self, start_point: Array, workers: int) -> None:
+        super().prepare(start_point, workers)
+        if self.worker is not None and self.worker >= workers:
+            raise InvalidInput("worker", f"{self.worker} does not exist", f"0 to {workers - 1}")
+
+    def start(self, fleet: Fleet) -> None:
+        hero = self.worker
+        if hero is None:
+            if fleet.expected_times is None:
+                raise InvalidInput("worker", "the fleet does not tell who is fastest", "the number of a worker")
+            hero = int(np.argmin(fleet.expected_times))
+        fleet.assign(hero, self.point())
+
+    def receive(self, arrival: Arrival, fleet: Fleet) -> None:
+        self.descend(arrival.value)
+        fleet.assign(arrival.worker, self.point())

@@ -1,0 +1,68 @@
+"""Ringmaster ASGD: asynchronous SGD that ignores old gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayopt.arrival import Arrival
+from rayopt.errors import at_least
+from rayopt.methods.base import Fleet, Method, everyone
+
+
+class Ringmaster(Method):
+    """Ringmaster ASGD: applies a gradient if its delay is below the threshold R, ignores it otherwise.
+
+    .. math:: x^{k+1} = x^k - \\gamma \\nabla f(x^{k - \\delta^k}; \\xi^k) \\quad \\text{if } \\delta^k < R
+
+    with gamma = ``step_size`` and R = ``threshold`` (strict; an ignored gradient does not advance k). Time
+    of order min_m H_m (L Delta / eps + sigma^2 L Delta / (m eps^2)) (Theorem 4.2), which matches the lower
+    bound. The server must know sigma^2 / eps and L, not the times. R = 1 is Hero SGD when times are fixed,
+    R = infinity is ASGD. Homogeneous data only.
+
+    Args:
+      step_size: gamma; in theory min{1/(2 R L), eps / (4 L sigma^2)}.
+      threshold: R >= 1, or infinity; in theory max{1, ceil(sigma^2 / eps)}.
+      interrupt: False: Algorithm 4; True: Algorithm 5, with calculation stops: a worker whose running
+        computation has reached delay R is stopped and restarted at x^k, so that every arrival is applied.
+
+    Examples:
+      >>> import rayopt as ro
+      >>> result = ro.run(
+      ...     ro.methods.Ringmaster(step_size=0.5, threshold=2), ro.problems.Quadratic(dimension=10, noise=0.0),
+      ...     workers=ro.Workers(3, compute=ro.latency.fixed([1.0, 2.3, 3.7])), until=ro.Until(time=4))
+      >>> result.trace.query("outcome == 'ignored'")[["time", "worker", "delay"]].values.tolist()
+      [[2.3, 1.0, 2.0], [3.7, 2.0, 3.0]]
+
+    References:
+      Maranjyan, Tyurin, Richtarik, `Ringmaster ASGD: The First Asynchronous SGD with Optimal Time
+      Complexity <https://arxiv.org/abs/2501.16168>`_, 2025, Algorithms 4 and 5.
+    """
+
+    name = "ringmaster"
+    paper = "arXiv 2501.16168, Algorithms 4 and 5"
+
+    def __init__(self, step_size: float | Sequence[float], threshold: float, interrupt: bool = False) -> None:
+        super().__init__(step_size)
+        self.threshold = threshold if threshold == math.inf else at_least("threshold", threshold, 1)
+        self.interrupt = bool(interrupt)
+
+    def start(self, fleet: Fleet) -> None:
+        self.started: NDArray[np.int64] = np.zeros(fleet.n, dtype=np.int64)
+        fleet.assign(everyone(fleet), self.point())
+
+    def receive(self, arrival: Arrival, fleet: Fleet) -> None:
+        delay = self.updates - arrival.version
+        if delay < self.threshold:
+            self.descend(arrival.value)
+        task = self.point()
+        self.started[arrival.worker] = self.updates
+        fleet.assign(arrival.worker, task)
+        if self.interrupt:
+            late = np.flatnonzero(self.started <= self.updates - self.threshold)
+            if late.size:
+                self.started[late] = self.updates
+                fleet.assign(late, task)

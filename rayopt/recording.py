@@ -1,0 +1,380 @@
+"""What a run leaves behind: history rows, a trace of arrivals, counts."""
+
+from __future__ import annotations
+
+import math
+import struct
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayopt.arrival import Arrival
+from rayopt.errors import FleetStuck, InvalidInput, one_of, positive
+from rayopt.until import Until
+
+if TYPE_CHECKING:
+    from rayopt.loop import RunningFleet
+    from rayopt.methods.base import Method
+
+Array = NDArray[np.float64]
+Row = dict[str, Any]
+
+OUTCOMES = ("used", "ignored", "cancelled", "failed")
+USED, IGNORED, CANCELLED, FAILED = range(4)
+
+TRACE = np.dtype(
+    [
+        ("time", "f8"),
+        ("worker", "i4"),
+        ("assigned_at", "f8"),
+        ("version", "i8"),
+        ("delay", "i8"),
+        ("outcome", "i1"),
+        ("updates", "i8"),
+        ("completed_at", "f8"),
+    ]
+)
+ROW_GROUP = 65_536
+CHECK_EVERY = 1024
+
+
+@dataclass(frozen=True)
+class Record:
+    """What to record of a run.
+
+    Args:
+      every: fleet seconds between history rows; by default a fiftieth of the time limit, or rows at the
+        start and the end alone if there is no time limit.
+      metrics: names among the problem's metrics; all of them by default.
+      trace: "all" (a row per arrival and per cancellation), "arrivals", or False.
+    """
+
+    every: float | None = None
+    metrics: Sequence[str] | None = None
+    trace: str | bool = "all"
+
+    def __post_init__(self) -> None:
+        if self.every is not None:
+            object.__setattr__(self, "every", positive("every", self.every))
+        if self.trace is True:
+            object.__setattr__(self, "trace", "all")
+        one_of("trace", self.trace, ("all", "arrivals", False))
+
+    def interval(self, until: Until) -> float:
+        """Returns the fleet seconds between history rows, infinity for none between start and end.
+
+        Raises:
+          InvalidInput: a target is to be looked at, but never would be.
+        """
+        if self.every is not None:
+            return self.every
+        if until.time != math.inf:
+            return until.time / 50
+        if until.target is not None:
+            raise InvalidInput("record.every", "missing, and the target is looked at whenever a row is written",
+                               "fleet seconds between history rows")  # fmt: skip
+        return math.inf
+
+    def resolve(self, metric_names: Sequence[str], until: Until) -> Record:
+        """Returns this record with its metrics and its interval spelled out.
+
+        Raises:
+          InvalidInput: a metric that the problem does not have, or a target that is not recorded.
+        """
+        metrics = tuple(metric_names if self.metrics is None else self.metrics)
+        for name in metrics:
+            one_of("record.metrics", name, metric_names)
+        if until.target is not None:
+            one_of("until.target.metric", until.target.metric, metrics)
+        every = self.interval(until)
+        return Record(every if every < math.inf else None, metrics, self.trace)
+
+
+class TraceBuffer:
+    """Trace rows in one preallocated chunk, handed on when it is full.
+
+    Args:
+      flush: receives a structured array of dtype ``TRACE``; it must not be kept.
+    """
+
+    def __init__(self, flush: Callable[[NDArray[np.void]], None]) -> None:
+        self._rows = np.zeros(ROW_GROUP, dtype=TRACE)
+        self._bytes = memoryview(self._rows.view(np.uint8))
+        self._pack = struct.Struct("=didqqbqd").pack_into
+        self._size = TRACE.itemsize
+        self._flush = flush
+        self._next = 0
+
+    def add(self, arrival: Arrival, updates_before: int, outcome: int, updates: int) -> None:
+        """Adds the row of one arrival."""
+        version = arrival.task.version
+        self._pack(
+            self._bytes, self._next * self._size, arrival.time, arrival.worker, arrival.assigned_at, version,
+            updates_before - version, outcome, updates, arrival.completed_at,
+        )  # fmt: skip
+        self._next += 1
+        if self._next == ROW_GROUP:
+            self.flush()
+
+    def add_many(self, columns: dict[str, Any], count: int) -> None:
+        """Adds ``count`` rows given as columns or as scalars."""
+        done = 0
+        while done < count:
+            take = min(count - done, ROW_GROUP - self._next)
+            rows = self._rows[self._next : self._next + take]
+            for name, column in columns.items():
+                rows[name] = column if np.ndim(column) == 0 else column[done : done + take]
+            self._next += take
+            done += take
+            if self._next == ROW_GROUP:
+                self.flush()
+
+    def flush(self) -> None:
+        """Hands on what there is."""
+        if self._next:
+            self._flush(self._rows[: self._next])
+            self._next = 0
+
+
+@dataclass
+class Counts:
+    """How many arrivals had which outcome."""
+
+    arrivals: int = 0
+    used: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def ignored(self) -> int:
+        return self.arrivals - self.used - self.failed
+
+
+@dataclass
+class Outcome:
+    """What one run left behind, besides its trace.
+
+    Attributes:
+      rows: history rows, the members of a grid next to each other.
+      counts: arrivals by outcome.
+      updates: k at the end.
+      time: fleet seconds at the end.
+      diverged_at: by member, the first history time at which x was not finite.
+      ended_by: "time", "updates", "arrivals", "target", "interrupted".
+      was_stuck: whether the fleet stood still before the time limit.
+      busy_seconds: worker-seconds of computation.
+      wall_seconds: real seconds.
+      slip: real time only: end-to-end lateness of arrivals in real seconds, {"median", "p99", "largest"}.
+    """
+
+    rows: list[Row]
+    counts: Counts
+    updates: int
+    time: float
+    diverged_at: dict[int, float]
+    ended_by: str
+    was_stuck: bool
+    busy_seconds: float
+    wall_seconds: float
+    slip: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Progress:
+    """Where a run stands, for a display."""
+
+    time: float
+    updates: int
+    arrivals: int
+    value: float
+    wall_seconds: float = 0.0
+
+
+@dataclass
+class Recorder:
+    """Decides when history rows are due and when a run ends, and keeps its record.
+
+    Args:
+      record: after :meth:`Record.resolve`.
+      until: the limits.
+      evaluate: given a row and a point, computes the metrics and calls ``evaluated(row, metrics)``, now or later.
+      flush_trace: receives chunks of the trace.
+      on_progress: called with the recorder now and then.
+    """
+
+    record: Record
+    until: Until
+    evaluate: Callable[[Recorder, int, Array], None]
+    flush_trace: Callable[[NDArray[np.void]], None]
+    on_progress: Callable[[Recorder], None] | None = None
+
+    rows: list[Row] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    diverged_at: dict[int, float] = field(default_factory=dict)
+    due: float = 0.0
+    finished: bool = False
+    ended_by: str = ""
+    was_stuck: bool = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the run has started."""
+        return bool(self.rows)
+
+    def begin(self, method: Method, fleet: RunningFleet) -> None:
+        """Writes the row of time 0."""
+        self._method = method
+        self._fleet = fleet
+        self._updates = 0
+        self._last = self.until.updates
+        self._last_update = 0
+        self._cancelled = fleet.cancelled
+        self._points = 0
+        self._members = method.members()
+        self._met = np.zeros(len(self._members), dtype=bool)
+        self._every = self.record.every or math.inf
+        self._buffer = TraceBuffer(self.flush_trace) if self.record.trace else None
+        self._patience = 1000 * fleet.n if min(self.until.time, self.until.arrivals) == math.inf else math.inf
+        self._checkup = min(CHECK_EVERY, self.until.arrivals, self._patience)
+        self._started_at = time.monotonic()
+        self._write_row(0.0)
+        self._schedule()
+
+    def arrival(self, arrival: Arrival) -> None:
+        """Records an arrival after the method has received it."""
+        updates = self._method.updates
+        counts = self.counts
+        if arrival.worker is not None:
+            counts.arrivals += 1
+            if arrival.used:
+                counts.used += 1
+                outcome = USED
+            elif arrival.ok:
+                outcome = IGNORED
+            else:
+                counts.failed += 1
+                outcome = FAILED
+            if self._buffer is not None:
+                self._buffer.add(arrival, self._updates, outcome, updates)
+        if self._cancelled:
+            self._cancellations(arrival.time, updates)
+        if updates != self._updates:
+            self._updates = updates
+            self._last_update = counts.arrivals
+        if updates >= self._last or counts.arrivals >= self._checkup:
+            self._check(updates)
+
+    def _check(self, updates: int) -> None:
+        """Looks at what need not be looked at after every arrival."""
+        arrivals = self.counts.arrivals
+        if updates >= self.until.updates:
+            self._finish("updates")
+        if arrivals >= self.until.arrivals:
+            self._finish("arrivals")
+        if arrivals - self._last_update >= self._patience:
+            raise FleetStuck(self._fleet.now, self._fleet.busy, self._fleet.n - self._fleet.busy)
+        self._checkup = min(arrivals + CHECK_EVERY, self.until.arrivals, self._last_update + self._patience)
+        if self.on_progress is not None:
+            self.on_progress(self)
+
+    def row(self) -> None:
+        """Writes the history row that is due: the clock stands at its time."""
+        now = self._fleet.now
+        self._write_row(now)
+        if now >= self.until.time:
+            self._finish("time")
+        elif self._fleet.is_stuck:
+            self.was_stuck = True
+            if self.until.time == math.inf:
+                raise FleetStuck(now, self._fleet.busy, self._fleet.n - self._fleet.busy)
+        self._schedule()
+        if self.on_progress is not None:
+            self.on_progress(self)
+
+    def end(self) -> None:
+        """Writes the last row and hands on the rest of the trace."""
+        if self.rows[-1]["time"] != self._fleet.now:
+            self._write_row(self._fleet.now)
+        if self._buffer is not None:
+            self._buffer.flush()
+
+    def outcome(self, wall_seconds: float, slip: dict[str, float] | None = None) -> Outcome:
+        """Returns what the run left behind."""
+        return Outcome(
+            rows=self.rows,
+            counts=self.counts,
+            updates=self._method.updates,
+            time=self._fleet.now,
+            diverged_at=self.diverged_at,
+            ended_by=self.ended_by,
+            was_stuck=self.was_stuck,
+            busy_seconds=self._fleet.busy_seconds,
+            wall_seconds=wall_seconds,
+            slip=slip or {},
+        )
+
+    def stop(self, reason: str = "interrupted") -> None:
+        """Ends the run at the next arrival; may be called from another thread or a signal handler."""
+        self._finish(reason)
+
+    def progress(self) -> Progress:
+        """Returns where the run stands."""
+        values = [row.get("value", math.nan) for row in self.rows[-len(self._members) :]]
+        return Progress(
+            self._fleet.now,
+            self._method.updates,
+            self.counts.arrivals,
+            float(np.nanmin(values)) if not np.all(np.isnan(values)) else math.nan,
+            time.monotonic() - self._started_at,
+        )
+
+    def evaluated(self, point: int, metrics: Row) -> None:
+        """Completes the rows of one point; each metric is a float or has shape (G,)."""
+        first = point * len(self._members)
+        for member in range(len(self._members)):
+            row = self.rows[first + member]
+            for name, values in metrics.items():
+                row[name] = float(np.ravel(values)[member])
+            target = self.until.target
+            if target is not None and target.is_met(row[target.metric]):
+                self._met[member] = True
+        if self._met.all():
+            self._finish("target")
+
+    def _write_row(self, now: float) -> None:
+        x = self._method.estimate
+        finite = np.isfinite(x).all(axis=-1).reshape(-1)
+        for member, step_size in enumerate(self._members):
+            if not finite[member]:
+                self.diverged_at.setdefault(member, now)
+            self.rows.append(
+                {"step_size": step_size, "time": now, "updates": self._method.updates, "arrivals": self.counts.arrivals}
+            )
+        point = self._points
+        self._points += 1
+        self.evaluate(self, point, x)
+
+    def _schedule(self) -> None:
+        upcoming = len(self.rows) // len(self._members)
+        self.due = min(upcoming * self._every, self.until.time)
+
+    def _finish(self, reason: str) -> None:
+        if not self.finished:
+            self.ended_by = reason
+            self.finished = True
+
+    def _cancellations(self, now: float, updates: int) -> None:
+        for workers, assigned_at, versions in self._cancelled:
+            count = np.size(workers)
+            self.counts.cancelled += count
+            if self.record.trace == "all":
+                assert self._buffer is not None
+                columns = {"time": now, "worker": np.atleast_1d(workers), "assigned_at": np.atleast_1d(assigned_at),
+                           "version": np.atleast_1d(versions), "delay": updates - np.atleast_1d(versions),
+                           "outcome": CANCELLED, "updates": updates, "completed_at": math.nan}  # fmt: skip
+                self._buffer.add_many(columns, count)
+        self._cancelled.clear()
