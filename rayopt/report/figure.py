@@ -1,0 +1,145 @@
+"""Figures of an experiment: a metric against fleet time, one colour per method."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from numpy.typing import NDArray
+
+from rayopt.errors import one_of
+from rayopt.report.table import RUN_COLUMNS
+from rayopt.run_folder import write_whole
+
+Array = NDArray[np.float64]
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart, without its yellow: too pale for a line.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINE_STYLES = ("-", "-.", ":")
+AXIS_TITLES = {
+    "value": "loss $f(x)$",
+    "gap": r"$f(x) - f^*$",
+    "grad_norm_sq": r"$\|\nabla f(x)\|^2$",
+    "accuracy": "test accuracy",
+}
+RESOLUTION = 150
+
+
+def draw(history: pd.DataFrame, summary: dict[str, Any], metric: str = "value") -> Figure:
+    """Returns a metric against fleet time: of each method its best step size, median and quartiles over seeds.
+
+    A method of which every step size diverged has its place in the legend and no line.
+
+    Args:
+      history: as ``rayopt.report.table.history_frame`` makes it.
+      summary: as ``rayopt.report.table.summarise`` makes it; tells the best step sizes and the target.
+      metric: a metric that was recorded.
+
+    Raises:
+      InvalidInput: the metric was not recorded.
+    """
+    one_of("metric", metric, recorded_metrics(history))
+    labels = list(dict.fromkeys(row["label"] for row in summary["table"]))
+    legend_columns = 2 if max(map(len, labels), default=0) < 30 else 1
+    legend_height = 0.21 * math.ceil((len(labels) + 1) / legend_columns)
+    figure = Figure(figsize=(8, 4.8 + legend_height), layout="constrained")
+    axes = figure.add_subplot()
+    bands = []
+    best = {row["label"]: row["step_size"] for row in summary["table"] if row["best"]}
+    for position, label in enumerate(labels):
+        colour = COLOURS[position % len(COLOURS)]
+        line_style = LINE_STYLES[position // len(COLOURS) % len(LINE_STYLES)]
+        rows = history[(history.label == label) & (history.step_size == best.get(label))]
+        times, quartiles = over_seeds(rows, metric)
+        if not len(times):
+            reason = "nothing recorded" if label in best else "diverged"
+            axes.plot([], [], line_style, color=colour, label=f"{label}: {reason}")
+            continue
+        lower, median, upper = quartiles
+        axes.plot(times, median, line_style, color=colour, label=f"{label}, step size {best[label]:.4g}")
+        if rows.seed.nunique() > 1:
+            axes.fill_between(times, lower, upper, color=colour, alpha=0.2, linewidth=0)
+        bands.append(quartiles)
+    _mark_target(axes, summary["target"], metric)
+    if metric != "accuracy" and bands:
+        _choose_scale(axes, np.concatenate(bands, axis=1))
+    axes.set_xlim(left=0)
+    axes.set_xlabel("fleet time (seconds)")
+    axes.set_ylabel(AXIS_TITLES.get(metric, metric.replace("_", " ")))
+    axes.set_title(_title(history, summary), fontsize="medium", wrap=True)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=legend_columns, frameon=False)
+    return figure
+
+
+def save_figures(history: pd.DataFrame, summary: dict[str, Any], folder: Path) -> list[Path]:
+    """Writes ``<metric>.png`` for each metric that was recorded, and returns the paths."""
+    paths = []
+    for metric in recorded_metrics(history):
+        path = Path(folder) / f"{metric}.png"
+        figure = draw(history, summary, metric)
+        write_whole(path, partial(figure.savefig, format="png", dpi=RESOLUTION))
+        paths.append(path)
+    return paths
+
+
+def recorded_metrics(history: pd.DataFrame) -> list[str]:
+    """Returns the names of the metrics of which the history has a value."""
+    return [name for name in history.columns if name not in RUN_COLUMNS and history[name].notna().any()]
+
+
+def over_seeds(rows: pd.DataFrame, metric: str) -> tuple[Array, Array]:
+    """Returns the quartiles of a metric over seeds, on the history times of all seeds together.
+
+    Runs end at different times, at a target for instance. Between its rows a run is taken as a straight line, as
+    it is drawn; after its end it keeps its last value, so that the median does not jump when a run drops out.
+
+    Args:
+      rows: the history rows of one step size of one method; those whose metric is not finite are left out.
+      metric: a column of the rows.
+
+    Returns:
+      The times in fleet seconds, shape (T,), and the lower quartile, median and upper quartile, shape (3, T).
+    """
+    rows = rows[np.isfinite(rows[metric])]
+    times = np.unique(rows.time.to_numpy())
+    curves = [
+        np.interp(times, one.time.to_numpy(), one[metric].to_numpy()) for _, one in rows.groupby("seed", sort=False)
+    ]
+    if not curves:
+        return times, np.empty((3, 0))
+    return times, np.percentile(curves, [25, 50, 75], axis=0)
+
+
+def _choose_scale(axes: Axes, values: Array) -> None:
+    """Makes the y axis logarithmic if the values are positive and span more than an order of magnitude."""
+    smallest, largest = values.min(), values.max()
+    if smallest <= 0 or largest <= 10 * smallest:
+        return
+    axes.set_yscale("log")
+    if largest < 1000 * smallest:
+        # Powers of ten alone would be one or two ticks.
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _mark_target(axes: Axes, target: dict[str, Any] | None, metric: str) -> None:
+    if target is not None and target["metric"] == metric:
+        axes.axhline(
+            target["reaches"], color="0.4", linestyle="--", linewidth=1.2, label=f"target {target['reaches']:g}"
+        )
+
+
+def _title(history: pd.DataFrame, summary: dict[str, Any]) -> str:
+    seeds = history.seed.unique()
+    over = f"median and quartiles over {len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
+    return f"{summary['problem']}\n{over}" if summary.get("problem") else over

@@ -1,0 +1,132 @@
+"""Bars that follow an experiment while it runs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+import rich.progress as bars
+from rich.console import Console
+
+from rayopt.experiment import Run
+from rayopt.recording import Outcome, Progress
+from rayopt.until import Until
+
+SECONDS_BETWEEN_UPDATES = 0.1
+
+
+class ProgressBars:
+    """A bar for the run that goes on and one for all runs; a line for each run that has ended.
+
+    Where nobody watches (a pipe, the log of a job) only the lines are written.
+
+    Args:
+      console: by default standard error, so that standard output holds the table alone.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._is_live = self._console.is_terminal
+        self._bars = bars.Progress(
+            bars.TextColumn("{task.description}", markup=False),
+            bars.BarColumn(bar_width=20),
+            bars.TextColumn("{task.fields[state]}", markup=False),
+            bars.TimeElapsedColumn(),
+            console=self._console,
+            refresh_per_second=5,
+            transient=True,
+            disable=not self._is_live,
+        )
+        self._next_update = 0.0
+
+    def opened(self, runs: Sequence[Run], until: Until) -> None:
+        """Shows the number of runs to come."""
+        self._until = until
+        self._total = len(runs)
+        self._done = 0
+        self._all = self._bars.add_task(
+            "all runs", total=self._total, visible=self._total > 1, state=f"0 of {self._total} runs"
+        )
+        self._bars.start()
+
+    def started(self, run: Run) -> None:
+        """Opens the bar of a run."""
+        self._current = self._bars.add_task(_name(run), total=1.0 if _has_limit(self._until) else None, state="")
+        self._next_update = 0.0
+
+    def progressed(self, run: Run, progress: Progress) -> None:
+        """Moves the bar; called as often as the run likes."""
+        if not self._is_live or time.monotonic() < self._next_update:
+            return
+        self._next_update = time.monotonic() + SECONDS_BETWEEN_UPDATES
+        fraction, state = _fraction(self._until, progress), _state(self._until, progress)
+        self._bars.update(self._current, completed=fraction, state=state)
+
+    def ended(self, run: Run) -> None:
+        """Replaces the bar of a run, if it has one, by a line."""
+        for task in self._bars.task_ids:
+            if task != self._all:
+                self._bars.remove_task(task)
+        self._done += 1
+        self._bars.update(self._all, completed=self._done, state=f"{self._done} of {self._total} runs")
+        self._console.print(f"{_name(run)}: {_conclusion(run)}", markup=False, highlight=False, soft_wrap=True)
+
+    def closed(self) -> None:
+        """Takes the bars away."""
+        self._bars.stop()
+
+
+def _name(run: Run) -> str:
+    return f"{run.label}, seed {run.seed}"
+
+
+def _has_limit(until: Until) -> bool:
+    return min(until.time, until.updates, until.arrivals) < math.inf
+
+
+def _fraction(until: Until, progress: Progress) -> float:
+    """Returns how far the run is towards the limit that is nearest."""
+    return max(progress.time / until.time, progress.updates / until.updates, progress.arrivals / until.arrivals)
+
+
+def _state(until: Until, progress: Progress) -> str:
+    rate = progress.arrivals / progress.wall_seconds if progress.wall_seconds > 0 else 0.0
+    return "  ".join(
+        [
+            f"{_of(progress.time, until.time)} s",
+            f"{_of(progress.updates, until.updates)} updates",
+            *([] if until.arrivals == math.inf else [f"{_of(progress.arrivals, until.arrivals)} arrivals"]),
+            f"{rate:,.0f} arrivals/s",
+            f"loss {progress.value:.4g}",
+        ]
+    )
+
+
+def _of(value: float, limit: float) -> str:
+    shown = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return shown if limit == math.inf else f"{shown} / {limit:,g}"
+
+
+def _conclusion(run: Run) -> str:
+    outcome = run.outcome
+    if outcome is None:
+        return run.problem
+    loss = _best_loss(outcome, len(run.method.members()))
+    parts = [
+        f"{outcome.time:.4g} s",
+        f"{outcome.updates:,} updates",
+        f"{outcome.counts.arrivals:,} arrivals",
+        *([] if loss is None else [f"loss {loss:.4g}"]),
+        f"took {outcome.wall_seconds:.1f} s",
+    ]
+    if outcome.was_stuck:
+        parts.append("stood still before the limit")
+    if outcome.ended_by == "interrupted":
+        parts.append("interrupted")
+    return ", ".join(parts)
+
+
+def _best_loss(outcome: Outcome, members: int) -> float | None:
+    values = [row.get("value", math.nan) for row in outcome.rows[-members:]]
+    return min((value for value in values if math.isfinite(value)), default=None)

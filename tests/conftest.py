@@ -1,0 +1,101 @@
+"""What many tests share: small experiments, and traces that read like the specification's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+import rayopt as ro
+from rayopt.fleets.base import Job
+from rayopt.methods import Method
+from rayopt.problems import Free, Problem
+from rayopt.recording import OUTCOMES, Outcome, Record
+
+THREE = (1.0, 2.3, 3.7)
+SMALL_WORKLOAD = {
+    "problem": {"name": "quadratic", "dimension": 12},
+    "workers": {"count": 4, "compute": "sqrt(i)"},
+    "methods": [
+        {"name": "rennala", "step_size": [0.5, 0.25], "batch_size": 3},
+        {"name": "ringmaster", "step_size": 0.1, "threshold": 4, "label": "Ring"},
+    ],
+    "until": {"time": 20},
+    "seeds": [0, 1],
+}
+
+
+class Ran:
+    """One run with its trace in memory."""
+
+    def __init__(self, method: Method, outcome: Outcome, rows: np.ndarray) -> None:
+        self.method = method
+        self.outcome = outcome
+        self.rows = rows
+
+    @property
+    def events(self) -> list[tuple[Any, ...]]:
+        """(time, worker from 1, delay, outcome, updates) of every row."""
+        return [
+            (round(float(row["time"]), 9), int(row["worker"]) + 1, int(row["delay"]), OUTCOMES[row["outcome"]],
+             int(row["updates"]))
+            for row in self.rows
+        ]  # fmt: skip
+
+    def of(self, *outcomes: str) -> list[tuple[Any, ...]]:
+        """(time, worker from 1, delay) of the rows with one of these outcomes."""
+        return [event[:3] for event in self.events if event[3] in outcomes]
+
+    def update_times(self) -> list[float]:
+        """Times at which k grew."""
+        before, found = 0, []
+        for time, _, _, _, updates in self.events:
+            if updates > before:
+                found.append(time)
+            before = updates
+        return found
+
+
+@pytest.fixture
+def simulate() -> Callable[..., Ran]:
+    """Runs one method in virtual time."""
+
+    def run(
+        method: Method,
+        problem: Problem | None = None,
+        times: Any = THREE,
+        until: ro.Until | None = None,
+        seed: int = 0,
+        n: int | None = None,
+        trace: str | bool = "all",
+        **latencies: Any,
+    ) -> Ran:
+        problem = problem or Free(2)
+        until = until or ro.Until(time=12)
+        workers = ro.Workers(n or len(times), compute=list(times) if isinstance(times, tuple) else times, **latencies)
+        chunks: list[np.ndarray] = []
+        record = Record(trace=trace).resolve(problem.metric_names, until)
+        with ro.SimulatedFleet().open(problem, workers) as session:
+            outcome = session.run(
+                Job(method, seed, until, record), lambda rows: chunks.append(rows.copy()), lambda progress: None
+            )
+        return Ran(method, outcome, np.concatenate(chunks) if chunks else np.zeros(0))
+
+    return run
+
+
+@pytest.fixture
+def workload_file(tmp_path: Path) -> Callable[..., Path]:
+    """Returns a function that writes the small workload with other top-level keys (None leaves one out)."""
+
+    def write(**changes: Any) -> Path:
+        tree = {key: value for key, value in {**SMALL_WORKLOAD, **changes}.items() if value is not None}
+        path = tmp_path / "small.yaml"
+        path.write_text(yaml.safe_dump(tree))
+        return path
+
+    return write

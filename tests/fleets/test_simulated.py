@@ -1,0 +1,272 @@
+"""The event core: order, cancellation, limits, laziness."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import rayopt as ro
+from rayopt.arrival import Alarm, GradientSum
+from rayopt.fleets.simulated import FIRST_SLICE, SimulatedWorkers
+from rayopt.problems import Free, LogisticRegression, Quadratic
+from rayopt.tasks import Gradient
+
+X = np.zeros(2)
+
+
+def fleet_of(times, problem=None, seed=0):
+    n = len(times) if isinstance(times, list) else times[0]
+    compute = times if isinstance(times, list) else times[1]
+    return SimulatedWorkers(problem or Free(2), ro.Workers(n, compute).times(seed), seed)
+
+
+def arrivals(fleet, until):
+    found = []
+    while (arrival := fleet.wait(until)) is not None:
+        found.append((arrival.time, arrival.worker, arrival.number))
+    return found
+
+
+class NaiveFleet:
+    """The same semantics, written as plainly as possible: a list of running tasks, searched every time."""
+
+    def __init__(self, times):
+        self.times, self.now = times, 0.0
+        self.given, self.running = [0] * len(times), {}
+
+    def assign(self, workers, version):
+        for worker in workers:
+            end = self.now + self.times[worker]
+            self.running[worker] = (end, worker, self.given[worker], self.now, version)
+            self.given[worker] += 1
+
+    def cancel(self, workers):
+        for worker in workers:
+            self.running.pop(worker, None)
+
+    def wait(self, until):
+        alive = [task for task in self.running.values() if task[0] < math.inf]
+        if not alive or min(alive)[0] > until:
+            self.now = until
+            return None
+        first = min(alive)
+        del self.running[first[1]]
+        self.now = first[0]
+        return first
+
+
+TIMES = st.lists(st.sampled_from([0.5, 1.0, 1.5, 2.0, 3.0, math.inf]), min_size=1, max_size=90)
+COMMANDS = st.lists(
+    st.tuples(st.sampled_from(["assign", "assign one", "everyone", "cancel", "wait"]), st.integers(0, 10**6)), max_size=40
+)
+
+
+@given(times=TIMES, commands=COMMANDS)
+@settings(max_examples=300, deadline=None)
+def test_the_event_order_is_that_of_a_plain_list(times, commands):
+    fleet, naive = fleet_of(times), NaiveFleet(times)
+    version = 0
+    for command, number in commands:
+        chosen = np.flatnonzero(np.random.default_rng(number).random(len(times)) < 0.5)
+        if command == "assign one":
+            chosen = np.array([number % len(times)])
+        elif command == "everyone":
+            chosen = np.arange(len(times))
+        if command == "cancel":
+            fleet.cancel(chosen)
+            naive.cancel(chosen.tolist())
+        elif command != "wait":
+            version += 1
+            task = Gradient(X, version)
+            fleet.assign(int(chosen[0]) if command == "assign one" else chosen, task)
+            naive.assign(chosen.tolist(), version)
+        else:
+            for _ in range(number % 7):
+                ours, theirs = fleet.wait(naive.now + 4.0), naive.wait(naive.now + 4.0)
+                assert fleet.now == naive.now
+                if ours is None or theirs is None:
+                    assert ours is None
+                    assert theirs is None
+                    break
+                assert (ours.time, ours.worker, ours.number, ours.assigned_at, ours.version) == theirs
+    assert fleet.busy == len(naive.running)
+
+
+def test_ties_go_by_worker_across_slices_of_a_cohort():
+    n = 5 * FIRST_SLICE
+    fleet = fleet_of((n, "1 + floor((i - 1) / 7) * 0"))
+    fleet.assign(np.arange(n), Gradient(X, 0))
+    assert [worker for _, worker, _ in arrivals(fleet, 2.0)] == list(range(n))
+
+
+def test_a_cohort_in_any_order_is_delivered_by_time_then_worker():
+    rng = np.random.default_rng(0)
+    times = rng.integers(1, 30, 1000).astype(float).tolist()
+    fleet = fleet_of(times)
+    fleet.assign(rng.permutation(1000), Gradient(X, 0))
+    got = [(time, worker) for time, worker, _ in arrivals(fleet, 100.0)]
+    assert got == sorted((time, worker) for worker, time in enumerate(times))
+
+
+def test_an_event_cancelled_by_an_earlier_one_of_the_same_time_does_not_happen():
+    fleet = fleet_of([1.0, 1.0, 1.0])
+    fleet.assign(np.arange(3), Gradient(X, 0))
+    first = fleet.wait(5.0)
+    fleet.cancel(np.array([1]))
+    second = fleet.wait(5.0)
+    assert (first.worker, second.worker) == (0, 2)
+    assert fleet.wait(5.0) is None
+
+
+def test_events_at_exactly_the_limit_happen():
+    fleet = fleet_of([1.0, 2.0])
+    fleet.assign(np.arange(2), Gradient(X, 0))
+    assert arrivals(fleet, 1.0) == [(1.0, 0, 0)]
+    assert fleet.now == 1.0
+
+
+def test_task_numbers_count_cancelled_tasks_too():
+    fleet = fleet_of([1.0])
+    for _ in range(3):
+        fleet.assign(0, Gradient(X, 0))
+    assert fleet.wait(5.0).number == 2
+    assert [int(workers[0]) for workers, _, _ in fleet.cancelled] == [0, 0]
+
+
+def test_assigning_or_cancelling_an_idle_worker_leaves_no_trace():
+    fleet = fleet_of([1.0, 1.0])
+    fleet.cancel(np.arange(2))
+    fleet.assign(0, Gradient(X, 0))
+    fleet.wait(5.0)
+    fleet.assign(0, Gradient(X, 0))
+    assert fleet.cancelled == []
+
+
+def test_one_task_each():
+    fleet = fleet_of([2.0, 1.0])
+    fleet.assign(np.arange(2), [Gradient(X, 7), Gradient(X, 8)])
+    assert [fleet.wait(5.0).version for _ in range(2)] == [8, 7]
+
+
+def test_an_alarm_comes_behind_arrivals_of_the_same_time():
+    fleet = fleet_of([1.0])
+    fleet.wake(1.0)
+    fleet.wake(0.5)
+    fleet.assign(0, Gradient(X, 0))
+    found = [fleet.wait(5.0) for _ in range(3)]
+    assert [(type(arrival) is Alarm, arrival.time) for arrival in found] == [(True, 0.5), (False, 1.0), (True, 1.0)]
+    assert found[0].worker is None
+
+
+def test_an_alarm_survives_that_everyone_starts_anew():
+    fleet = fleet_of([1.0, 1.0])
+    fleet.wake(0.5)
+    fleet.assign(np.arange(2), Gradient(X, 0))
+    fleet.assign(np.arange(2), Gradient(X, 1))
+    assert fleet.wait(5.0).worker is None
+
+
+def test_communication_adds_to_the_time():
+    workers = ro.Workers(2, compute=[1.0, 2.0], upload=0.25, download=0.5)
+    fleet = SimulatedWorkers(Free(2), workers.times(0), 0)
+    fleet.assign(np.arange(2), Gradient(X, 0))
+    fleet.assign(1, Gradient(X, 0, count=3))
+    assert arrivals(fleet, 10.0) == [(1.75, 0, 0), (6.75, 1, 1)]
+
+
+def test_infinite_times_never_arrive_and_do_not_hang():
+    fleet = fleet_of([1.0, math.inf])
+    fleet.assign(np.arange(2), Gradient(X, 0))
+    assert arrivals(fleet, 10.0) == [(1.0, 0, 0)]
+    assert fleet.is_stuck
+    with pytest.raises(ro.FleetStuck) as stuck:
+        fleet.wait()
+    assert (stuck.value.time, stuck.value.busy, stuck.value.idle) == (10.0, 1, 1)
+
+
+def test_busy_seconds_count_finished_cancelled_and_running_tasks():
+    fleet = fleet_of([1.0, 10.0, 10.0])
+    fleet.assign(np.arange(3), Gradient(X, 0))
+    fleet.wait(5.0)
+    fleet.cancel(np.array([1]))
+    assert fleet.wait(4.0) is None
+    assert fleet.busy_seconds == 1.0 + 1.0 + 4.0
+
+
+def test_durations_and_samples_do_not_depend_on_the_order_of_execution():
+    problem, compute = Quadratic(5, noise=1.0), ro.latency.exponential(1.0)
+    one, other = (fleet_of((4, compute), problem) for _ in range(2))
+    x = problem.start_point()
+    for fleet, order in ((one, [0, 1, 2, 3]), (other, [3, 1, 0, 2])):
+        for worker in order:
+            fleet.assign(worker, Gradient(x, 0))
+    for _ in range(4):
+        a, b = one.wait(100.0), other.wait(100.0)
+        assert (a.time, a.worker) == (b.time, b.worker)
+        assert a.value.tobytes() == b.value.tobytes()
+
+
+# ---- lazy values ----
+
+
+class Counting(Quadratic):
+    """Counts the gradients that were computed."""
+
+    computed = 0
+
+    def gradient(self, x, sample, checkpoint=None):
+        type(self).computed += 1
+        return super().gradient(x, sample, checkpoint)
+
+
+def test_an_ignored_gradient_is_never_computed(simulate):
+    Counting.computed = 0
+    ran = simulate(ro.methods.Ringmaster(0.1, threshold=2), Counting(4), until=ro.Until(time=20))
+    assert Counting.computed == ran.outcome.counts.used < ran.outcome.counts.arrivals
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [Quadratic(9, noise=0.5), Quadratic(9, noise=0.5, noise_kind="iid"),
+     Quadratic(9, noise_kind="progress", probability=0.3), LogisticRegression.digits(batch=3)],
+    ids=repr,
+)  # fmt: skip
+@pytest.mark.parametrize("grid", [False, True])
+def test_lazy_sums_equal_eager_ones(problem, grid):
+    problem = problem.split(6, 0)
+    fleet = fleet_of((6, "sqrt(i)"), problem)
+    points = [problem.start_point() + shift for shift in (0.0, 0.1)]
+    if grid:
+        points = [np.stack([x, 2 * x, x + 1]) for x in points]
+    lazy, eager = GradientSum(), 0.0
+    weights = np.linspace(0.5, 2.0, 6)
+    for worker in range(6):
+        fleet.assign(worker, Gradient(points[worker % 2], worker % 2))
+    for _ in range(6):
+        arrival = fleet.wait(100.0)
+        lazy.add(arrival, 3.0)
+        assert arrival.used
+        eager = eager + 3.0 * weights[arrival.worker] * arrival.task.value(
+            problem, arrival.worker, fleet._samples.key(arrival.worker, arrival.number)
+        )
+    total = lazy.sum(worker_weights=weights)
+    assert np.abs(total - eager).max() <= 1e-12 * np.abs(eager).max()
+    assert lazy.count == 6
+
+
+def test_merged_sums_and_means():
+    problem = Quadratic(4, noise=0.5)
+    fleet = fleet_of([1.0, 2.0], problem)
+    fleet.assign(np.arange(2), Gradient(problem.start_point(), 0))
+    first, second = GradientSum(), GradientSum()
+    a, b = fleet.wait(5.0), fleet.wait(5.0)
+    first.add(a)
+    second.add(b)
+    first.merge(second)
+    np.testing.assert_allclose(first.mean(), (a.value + b.value) / 2, rtol=1e-12)
+    with pytest.raises(ValueError, match="no gradients"):
+        GradientSum().sum()

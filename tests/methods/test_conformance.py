@@ -1,0 +1,237 @@
+"""What every method must satisfy: one row in the table buys these tests."""
+
+from __future__ import annotations
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+
+import rayopt as ro
+from rayopt import methods
+from rayopt.arrival import Arrival
+from rayopt.problems import LogisticRegression, Quadratic
+
+TABLE = [
+    methods.Hero(0.3),
+    methods.Minibatch(0.3),
+    methods.MSync(0.3, batch_size=3),
+    methods.MSync(0.3, batch_size=3, wait_for="fastest"),
+    methods.ASGD(0.02),
+    methods.DelayAdaptiveASGD(0.02),
+    methods.DelayAdaptiveASGD(0.02, rule="koloskova"),
+    methods.Rennala(0.3, batch_size=6),
+    methods.Rennala(0.3, batch_size=6, interrupt=True),
+    methods.Malenia(0.3, batch_size=12),
+    methods.Malenia(0.3, batch_size=12, interrupt=True),
+    methods.Ringmaster(0.05, threshold=4),
+    methods.Ringmaster(0.05, threshold=4, interrupt=True),
+]
+UNEQUAL = "1 + sqrt(i) / 3"
+
+
+@pytest.fixture(params=TABLE, ids=repr)
+def method(request):
+    return request.param.fresh()
+
+
+def test_descends(method, simulate):
+    ran = simulate(method, Quadratic(20, noise=0.001), UNEQUAL, ro.Until(time=150), n=8)
+    values = [row["value"] for row in ran.outcome.rows]
+    assert values[-1] < values[0] - 0.5 * (values[0] - Quadratic(20).minimum)
+
+
+def test_same_seed_same_bits(method, simulate):
+    problem, times = Quadratic(20, noise=0.1), ro.latency.half_normal("i", "sqrt(i)")
+    first, second = (simulate(method.fresh(), problem, times, ro.Until(time=60), seed=3, n=8) for _ in range(2))
+    assert first.method.x.tobytes() == second.method.x.tobytes()
+    assert first.rows.tobytes() == second.rows.tobytes()
+
+
+def test_seeds_differ(method, simulate):
+    problem = Quadratic(20, noise=0.1)
+    first, second = (simulate(method.fresh(), problem, UNEQUAL, ro.Until(time=60), seed=s, n=8) for s in (0, 1))
+    assert first.method.x.tobytes() != second.method.x.tobytes()
+
+
+@pytest.mark.parametrize("problem", [Quadratic(20, noise=0.1), Quadratic(20, noise=0.1, noise_kind="iid")], ids=repr)
+def test_grid_member_equals_its_own_single_run(method, simulate, problem):
+    steps = [0.1, 0.05, 0.02]
+    grid = simulate(type(method)(**{**method.parameters, "step_size": steps}), problem, UNEQUAL, ro.Until(time=40), n=8)
+    for row, step in zip(grid.method.x, steps, strict=True):
+        single = simulate(method.with_step_size(step), problem, UNEQUAL, ro.Until(time=40), n=8)
+        assert row.tobytes() == single.method.x.tobytes()
+        assert grid.rows.tobytes() == single.rows.tobytes()
+
+
+def test_grid_member_equals_its_own_single_run_on_data(method, simulate):
+    problem = LogisticRegression.digits(batch=2)
+    steps = [0.5, 0.1]
+    grid = simulate(type(method)(**{**method.parameters, "step_size": steps}), problem, UNEQUAL, ro.Until(time=20), n=8)
+    for row, step in zip(grid.method.x, steps, strict=True):
+        single = simulate(method.with_step_size(step), problem, UNEQUAL, ro.Until(time=20), n=8)
+        assert row.tobytes() == single.method.x.tobytes()
+
+
+def test_pickle_round_trip(method):
+    copy = pickle.loads(pickle.dumps(method))
+    assert repr(copy) == repr(method)
+
+
+def test_recording_does_not_change_the_run(method, simulate):
+    problem = Quadratic(20, noise=0.1)
+    runs = [simulate(method.fresh(), problem, UNEQUAL, ro.Until(time=60), n=8, trace=t) for t in ("all", "arrivals", False)]
+    assert len({run.method.x.tobytes() for run in runs}) == 1
+    assert len({str(run.outcome.counts) for run in runs}) == 1
+    arrivals = runs[0].rows[runs[0].rows["outcome"] != 2]
+    assert arrivals.tobytes() == runs[1].rows.tobytes()
+
+
+def test_x_in_a_task_is_never_changed(method, simulate):
+    class Watched(Quadratic):
+        seen: dict[int, tuple[np.ndarray, bytes]] = {}
+
+        def gradient(self, x, sample, checkpoint=None):
+            Watched.seen.setdefault(id(x), (x, x.tobytes()))
+            return super().gradient(x, sample, checkpoint)
+
+    simulate(method, Watched(10, noise=0.1), UNEQUAL, ro.Until(time=30), n=8)
+    assert all(x.tobytes() == before for x, before in Watched.seen.values())
+
+
+def test_has_a_paper_and_a_docstring_with_its_reference(method):
+    text = type(method).__doc__
+    assert type(method).paper
+    assert all(part in text for part in (".. math::", "Args:", "Examples:", "References:"))
+
+
+# ---- limits that equal simpler methods, iterate by iterate ----
+
+
+def iterates(simulate, method, problem, times, updates):
+    """Returns x after each update."""
+    seen = []
+
+    class Recorded(type(method)):
+        def descend(self, gradient, scale=1.0):
+            super().descend(gradient, scale)
+            seen.append(self.x.tobytes())
+
+    simulate(Recorded(**method.parameters), problem, times, ro.Until(updates=updates), n=8)
+    return seen
+
+
+def test_ringmaster_with_infinite_threshold_is_asgd(simulate):
+    problem, times = Quadratic(20, noise=0.1), ro.latency.half_normal("i", "sqrt(i)")
+    ringmaster = iterates(simulate, methods.Ringmaster(0.02, threshold=math.inf), problem, times, 200)
+    stops = iterates(simulate, methods.Ringmaster(0.02, threshold=math.inf, interrupt=True), problem, times, 200)
+    assert ringmaster == stops == iterates(simulate, methods.ASGD(0.02), problem, times, 200)
+
+
+@pytest.mark.parametrize("interrupt", [False, True])
+def test_ringmaster_with_threshold_one_is_hero_when_times_are_fixed(simulate, interrupt):
+    problem = Quadratic(20, noise=0.1)
+    ringmaster = iterates(simulate, methods.Ringmaster(0.3, 1, interrupt), problem, "sqrt(i)", 100)
+    assert ringmaster == iterates(simulate, methods.Hero(0.3), problem, "sqrt(i)", 100)
+
+
+def test_rennala_with_batch_one_is_ringmaster_with_threshold_one(simulate):
+    problem = Quadratic(20, noise=0.1)
+    rennala = iterates(simulate, methods.Rennala(0.3, batch_size=1, interrupt=True), problem, "sqrt(i)", 100)
+    assert rennala == iterates(simulate, methods.Ringmaster(0.3, 1, True), problem, "sqrt(i)", 100)
+
+
+def test_m_sync_of_everyone_is_minibatch(simulate):
+    problem = Quadratic(20, noise=0.1)
+    m_sync = iterates(simulate, methods.MSync(0.3, batch_size=8), problem, "sqrt(i)", 50)
+    assert m_sync == iterates(simulate, methods.Minibatch(0.3), problem, "sqrt(i)", 50)
+
+
+# ---- steps computed by hand ----
+
+
+class NoFleet:
+    """A fleet that only counts; methods are fed by hand."""
+
+    def __init__(self, n):
+        self.n = n
+        self.now = 0.0
+        self.expected_times = np.arange(1.0, n + 1)
+        self.assigned = []
+
+    def assign(self, workers, task):
+        self.assigned.append((np.atleast_1d(workers).tolist(), task.version))
+
+
+def prepared(method, n, dimension=1):
+    fleet = NoFleet(n)
+    method.prepare(np.zeros(dimension), n)
+    method.start(fleet)
+    return method, fleet
+
+
+def test_malenia_weighs_workers_equally_however_often_they_report():
+    method, fleet = prepared(methods.Malenia(1.0, batch_size=2), 2)
+    for worker, value in [(0, 1.0), (0, 3.0), (1, 10.0)]:
+        method.receive(Arrival.with_value(worker, [value]), fleet)
+    assert method.x.tolist() == [-(0.5 * (1.0 + 3.0) / 2 + 0.5 * 10.0)]
+
+
+def test_rennala_weighs_gradients_equally():
+    method, fleet = prepared(methods.Rennala(1.0, batch_size=3), 2)
+    for worker, value in [(0, 1.0), (0, 3.0), (1, 11.0)]:
+        method.receive(Arrival.with_value(worker, [value]), fleet)
+    assert method.x.tolist() == [-5.0]
+    assert fleet.assigned[-1] == ([1], 1)
+
+
+@pytest.mark.parametrize(
+    ("rule", "delay", "scale"),
+    [("mishchenko", 2, 1.0), ("mishchenko", 8, 0.25), ("koloskova", 2, 1.0), ("koloskova", 8, 0.125)],
+)
+def test_delay_adaptive_step(rule, delay, scale):
+    method, fleet = prepared(methods.DelayAdaptiveASGD(1.0, rule=rule), 2)
+    method.updates = delay
+    method.receive(Arrival.with_value(0, [1.0], version=0), fleet)
+    assert method.x.tolist() == [-scale]
+
+
+def test_ringmaster_ignores_exactly_from_the_threshold_on():
+    for delay, moved in [(0, True), (1, True), (2, False), (3, False)]:
+        method, fleet = prepared(methods.Ringmaster(1.0, threshold=2), 2)
+        method.updates = 5
+        arrival = Arrival.with_value(0, [1.0], version=5 - delay)
+        method.receive(arrival, fleet)
+        assert arrival.used == moved
+        assert method.updates == 5 + moved
+
+
+# ---- bad parameters ----
+
+
+@pytest.mark.parametrize(
+    ("make", "key"),
+    [
+        (lambda: methods.ASGD(0.0), "step_size"),
+        (lambda: methods.ASGD(-1), "step_size"),
+        (lambda: methods.ASGD(math.nan), "step_size"),
+        (lambda: methods.ASGD("fast"), "step_size"),
+        (lambda: methods.ASGD([]), "step_size"),
+        (lambda: methods.ASGD([0.1, -0.1]), "step_size"),
+        (lambda: methods.Ringmaster(0.1, 0), "threshold"),
+        (lambda: methods.Ringmaster(0.1, 1.5), "threshold"),
+        (lambda: methods.Rennala(0.1, 0), "batch_size"),
+        (lambda: methods.Malenia(0.1, -3), "batch_size"),
+        (lambda: methods.MSync(0.1, 0), "batch_size"),
+        (lambda: methods.MSync(0.1, 2, wait_for="slowest"), "wait_for"),
+        (lambda: methods.DelayAdaptiveASGD(0.1, rule="koloskowa"), "rule"),
+        (lambda: methods.MSync(0.1, 9).prepare(np.zeros(1), 8), "batch_size"),
+        (lambda: methods.Hero(0.1, worker=8).prepare(np.zeros(1), 8), "worker"),
+    ],
+)
+def test_bad_parameters(make, key):
+    with pytest.raises(ro.InvalidInput) as caught:
+        make()
+    assert caught.value.key == key
+    assert caught.value.allowed
