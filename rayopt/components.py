@@ -68,9 +68,10 @@ def make(component: type[T], arguments: Mapping[str, Any], other_keys: Collectio
     for key in arguments:
         if key not in known:
             raise InvalidInput(key, f"unknown key{nearest(key, everything)}", ", ".join(everything))
-    for key, parameter in known.items():
-        if parameter.default is parameter.empty and key not in arguments:
-            raise InvalidInput(key, "missing", f"a value; {component.__name__} takes {', '.join(known)}")
+    required = [key for key, parameter in known.items() if parameter.default is parameter.empty]
+    for key in required:
+        if key not in arguments:
+            raise InvalidInput(key, "missing", f"a value; {component.__name__} needs {', '.join(required)}")
     return _maker(component)(**arguments)
 
 

@@ -183,13 +183,15 @@ def load_workload(
     Args:
       path: the YAML file.
       overrides: changes such as ``workers.count=64`` or ``methods[0].step_size=[0.1, 0.2]``; the values are YAML.
-      fleet: run on this fleet; its arguments in the file stay if it is the same one.
+      fleet: run on this fleet; its arguments in the file stay if it is the same one. The overrides come after it.
       data: the folder of the problem's data.
 
     Raises:
       InvalidInput: the file cannot be read, or a key is unknown, missing or of the wrong type.
     """
     tree = workload_file.read(path)
+    if fleet is not None and fleet != _name(tree.get("fleet")):
+        tree["fleet"] = {"name": fleet}
     for change in overrides:
         workload_file.override(tree, change)
     if data is not None:
@@ -198,8 +200,6 @@ def load_workload(
         workload = Workload.model_validate(tree)
     except ValidationError as error:
         raise _first_problem(error, str(path)) from None
-    if fleet is not None and fleet != workload.fleet.name:
-        workload.fleet = FleetSection(name=fleet)
     workload._source = str(path)
     return workload
 
@@ -264,9 +264,15 @@ def _at(place: str = "", source: str = "", data_key: str = "") -> Iterator[None]
     try:
         yield
     except InvalidInput as error:
-        raise error.within(place, source) from None
+        # "until: no limit is given" is about the place itself.
+        raise error.within("" if error.key == place else place, source) from None
     except DataError as error:
         raise DataError(": ".join(filter(None, (source, data_key, str(error))))) from None
+
+
+def _name(component: Any) -> Any:
+    """Returns the name of a component as a file writes it, short or long."""
+    return component.get("name") if isinstance(component, Mapping) else component
 
 
 def _first_problem(error: ValidationError, source: str) -> InvalidInput:

@@ -24,6 +24,8 @@ from rayopt.run_folder import TRACE_FILE, RunFolder, TraceFile, temporary_folder
 from rayopt.until import Until
 from rayopt.workers import Workers
 
+NOT_RUN = "not run: interrupted"
+
 
 @dataclass
 class Run:
@@ -158,10 +160,15 @@ class Experiment:
             display.opened(runs, self.until)
             try:
                 self._run_all(runs, session, trace, display)
-            finally:
+            except BaseException:
                 if trace is not None:
-                    trace.close()
+                    trace.discard()
+                folder.remove_if_empty()
+                raise
+            finally:
                 display.closed()
+            if trace is not None:
+                trace.close()
         config = self.to_config()
         history = history_frame(runs, self.record)
         summary = summarise(runs, self.until, self.problem)
@@ -175,7 +182,7 @@ class Experiment:
         with stop_on_interrupt(session) as interrupted:
             for run in runs:
                 if interrupted.is_set() and not run.problem:
-                    run.problem = "not run: interrupted"
+                    run.problem = NOT_RUN
                 if run.problem:
                     display.ended(run)
                     continue

@@ -164,7 +164,7 @@ class Outcome:
       updates: k at the end.
       time: fleet seconds at the end.
       diverged_at: by member, the first history time at which x was not finite.
-      ended_by: "time", "updates", "arrivals", "target", "interrupted".
+      ended_by: "time", "updates", "arrivals", "target", "divergence" (of all, before the target), "interrupted".
       was_stuck: whether the fleet stood still before the time limit.
       busy_seconds: worker-seconds of computation.
       wall_seconds: real seconds.
@@ -342,8 +342,7 @@ class Recorder:
             target = self.until.target
             if target is not None and target.is_met(row[target.metric]):
                 self._met[member] = True
-        if self._met.all():
-            self._finish("target")
+        self._settle()
 
     def _write_row(self, now: float) -> None:
         x = self._method.estimate
@@ -357,6 +356,13 @@ class Recorder:
         point = self._points
         self._points += 1
         self.evaluate(self, point, x)
+
+    def _settle(self) -> None:
+        """Ends the run when every member has met the target or never will."""
+        settled = self._met.copy()
+        settled[list(self.diverged_at)] = True
+        if settled.all() and self.until.target is not None:
+            self._finish("target" if self._met.any() else "divergence")
 
     def _schedule(self) -> None:
         upcoming = len(self.rows) // len(self._members)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -66,6 +67,11 @@ class RunFolder:
     def create(self) -> None:
         """Makes the folder."""
         self.path.mkdir(parents=True, exist_ok=True)
+
+    def remove_if_empty(self) -> None:
+        """Removes the folder if nothing was written, so that a run that failed leaves nothing behind."""
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Writes the resolved configuration, enough to run the experiment again."""

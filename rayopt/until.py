@@ -34,7 +34,7 @@ class Until:
       updates: number of updates k.
       arrivals: number of arrivals.
       target: a metric and its level, looked at whenever a history row is written; a step-size
-        grid goes on until all its members have met it.
+        grid goes on until all its members have met it or have diverged.
 
     Raises:
       InvalidInput: no limit at all, or one that is not positive.

@@ -83,8 +83,8 @@ class RaySession:
         # The driver holds the workers' handles: workers that the server made would end with it.
         n, per_actor = workers.count, fleet.workers_per_actor
         kind = Worker if per_actor == 1 else PackedWorkers
-        self._actors = [kind.options(scheduling_strategy="SPREAD").remote() for _ in range(math.ceil(n / per_actor))]
-        self._actor_of = [self._actors[worker // per_actor] for worker in range(n)]
+        self.actors = [kind.options(scheduling_strategy="SPREAD").remote() for _ in range(math.ceil(n / per_actor))]
+        self._actor_of = [self.actors[worker // per_actor] for worker in range(n)]
 
     def __enter__(self) -> RaySession:
         return self
@@ -92,9 +92,9 @@ class RaySession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for actor in [*self._actors, self._server, self._evaluator]:
+        for actor in [*self.actors, self._server, self._evaluator]:
             self._ray.kill(actor)
-        self._actors = []
+        self.actors = []
         disconnect()
 
     def run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress) -> Outcome:
@@ -148,11 +148,11 @@ class RaySession:
             ]
             self._shares_clock = ray.get(loading)
         else:
-            own: dict[Any, dict[int, Profile]] = {actor: {} for actor in self._actors}
+            own: dict[Any, dict[int, Profile]] = {actor: {} for actor in self.actors}
             for worker, shard in enumerate(shards):
                 own[self._actor_of[worker]][worker] = profiles[id(shard)]
-            loading = [actor.load.remote(own[actor], node, self._server) for actor in self._actors]
-            answers = dict(zip(self._actors, ray.get(loading), strict=True))
+            loading = [actor.load.remote(own[actor], node, self._server) for actor in self.actors]
+            answers = dict(zip(self.actors, ray.get(loading), strict=True))
             self._shares_clock = [answers[actor] for actor in self._actor_of]
         ray.get(self._evaluator.load.remote(problem))
         self._loaded_seed = seed

@@ -1,0 +1,33 @@
+"""Prints every benchmark beside its floor: ``python -m benchmarks [virtual|real]``."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import real_time, virtual_time
+
+PARTS = {"virtual": virtual_time.rows, "real": real_time.rows}
+
+
+def main(chosen: list[str]) -> int:
+    """Prints the table; returns 1 if a row is not met, 2 for an unknown part."""
+    if set(chosen) - set(PARTS):
+        print(f"usage: python -m benchmarks [{'|'.join(PARTS)}]", file=sys.stderr)
+        return 2
+    table = Table("path", "measured", "required", "floor", "met", title="rayopt benchmarks, medians of three")
+    all_met = True
+    progress = Console(stderr=True)
+    for part in chosen or PARTS:
+        for row in PARTS[part]():
+            all_met &= row.met
+            progress.print(f"{row.path}: {row.measured}", highlight=False)
+            table.add_row(row.path, row.measured, row.required, row.floor, "yes" if row.met else "NO")
+    Console(width=170).print(table)
+    return 0 if all_met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

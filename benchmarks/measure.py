@@ -1,0 +1,63 @@
+"""What a benchmark reports, and how it is repeated."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import rayopt as ro
+from rayopt.fleets.base import FleetKind, Job
+from rayopt.problems import Problem
+from rayopt.recording import Outcome, Record
+
+REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+      path: what was measured, with its sizes.
+      measured: the number that the requirement is about.
+      required: the requirement in words.
+      met: whether it is met.
+      floor: the same work without rayopt, in the same unit, or what else it is compared with.
+    """
+
+    path: str
+    measured: str
+    required: str
+    met: bool
+    floor: str = ""
+
+
+def interleaved(first: Callable[[], float], second: Callable[[], float]) -> tuple[float, float]:
+    """Returns the medians of two measurements taken in turns, so that both see the same noise."""
+    pairs = [(first(), second()) for _ in range(REPEATS)]
+    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Returns the wall-clock seconds of one call."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def run_once(
+    method: ro.methods.Method,
+    problem: Problem,
+    workers: ro.Workers,
+    until: ro.Until,
+    trace: str | bool = False,
+    fleet: FleetKind | None = None,
+    on_trace: Callable[[Any], None] = lambda rows: None,
+) -> Outcome:
+    """Returns the outcome of one run; no metrics are evaluated while it runs."""
+    record = Record(metrics=(), trace=trace).resolve(problem.metric_names, until)
+    with (fleet or ro.SimulatedFleet()).open(problem, workers) as session:
+        return session.run(Job(method, 0, until, record), on_trace, lambda progress: None)
