@@ -87,7 +87,9 @@ def throughput(problem: LogisticRegression, seconds: float = 5.0) -> Row:
         bare = BareServer.remote()
 
         def ours() -> float:
-            outcome = session.run(Job(ro.methods.ASGD(1e-4), 0, until, record), lambda rows: None, lambda progress: None)
+            outcome = session.run(
+                Job(ro.methods.ASGD(1e-4), 0, until, record), lambda rows: None, lambda progress: None
+            )
             return outcome.counts.arrivals / outcome.time
 
         def floor() -> float:

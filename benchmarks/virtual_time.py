@@ -27,7 +27,9 @@ def rows() -> Iterator[Row]:
     yield rennala(interrupt=True, updates=400, least=300)
     yield rennala(interrupt=False, updates=150, least=80)
     quadratic = Quadratic(dimension=1729)
-    yield grid("ASGD, quadratic d = 1,729, n = 100", ro.methods.ASGD, {}, quadratic, 100, ro.Until(arrivals=10_000), 5.0)
+    yield grid(
+        "ASGD, quadratic d = 1,729, n = 100", ro.methods.ASGD, {}, quadratic, 100, ro.Until(arrivals=10_000), 5.0
+    )
     batch = {"batch_size": 617}
     yield grid("Rennala B = 617, quadratic", ro.methods.Rennala, batch, quadratic, 1000, ro.Until(updates=100), 1.5)
     yield grid("Rennala B = 617, MNIST", ro.methods.Rennala, batch, mnist[1], 1000, ro.Until(updates=40), 3.0)
@@ -68,7 +70,9 @@ def replayed(problem: LogisticRegression, arrivals: int, least: float) -> Row:
     n, step_size = 1000, 1e-4
     workers, until = ro.Workers(n, "sqrt(i)"), ro.Until(arrivals=arrivals)
     chunks: list[Any] = []
-    run_once(ro.methods.ASGD(step_size), problem, workers, until, "all", on_trace=lambda rows: chunks.append(rows.copy()))
+    run_once(
+        ro.methods.ASGD(step_size), problem, workers, until, "all", on_trace=lambda rows: chunks.append(rows.copy())
+    )
     order = np.concatenate([chunk["worker"] for chunk in chunks]).tolist()
     stream, given = Stream(0, "sample"), [0] * n
     sequence = []

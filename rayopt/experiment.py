@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from rayopt.errors import FleetStuck, InvalidInput, RayoptError, at_least
+from rayopt.errors import InvalidInput, RayoptError, at_least
 from rayopt.fleets.base import FleetKind, Job, Session
 from rayopt.fleets.simulated import SimulatedFleet
 from rayopt.methods.base import Method
@@ -105,6 +105,8 @@ class Experiment:
         if not self.seeds:
             raise InvalidInput("seeds", "none is given", "at least one integer")
         self.seeds = [at_least("seeds", seed, 0) for seed in self.seeds]
+        if len(set(self.seeds)) < len(self.seeds):
+            raise InvalidInput("seeds", f"{self.seeds} has one seed twice", "integers that differ")
         self.labels = default_labels(self.methods) if self.labels is None else list(self.labels)
         if len(self.labels) != len(self.methods):
             raise InvalidInput("labels", f"{len(self.labels)} for {len(self.methods)} methods", "one for each method")
@@ -144,8 +146,9 @@ class Experiment:
         Raises:
           InvalidInput: ``out`` exists and is not a run folder.
           FleetStuck: no run could go to its end.
+          Exception: what a method or a problem raised, after everything else has run and is written.
         """
-        from rayopt.report.table import history_frame, summarise
+        from rayopt.report.summary import history_frame, summarise
 
         display = display or Silence()
         folder = None if out is None else RunFolder(out)
@@ -159,26 +162,34 @@ class Experiment:
             trace = TraceFile(folder.path / TRACE_FILE, self.fleet.name != "simulated") if self.record.trace else None
             display.opened(runs, self.until)
             try:
-                self._run_all(runs, session, trace, display)
-            except BaseException:
-                if trace is not None:
-                    trace.discard()
-                folder.remove_if_empty()
-                raise
+                failure = self._run_all(runs, session, trace, display)
             finally:
                 display.closed()
-            if trace is not None:
-                trace.close()
+                if not any(run.outcome for run in runs):
+                    if trace is not None:
+                        trace.discard()
+                    folder.remove_if_empty()
+        if failure is not None and not any(run.outcome for run in runs):
+            raise failure
+        if trace is not None:
+            trace.close()
+        else:
+            folder.forget_trace()
         config = self.to_config()
         history = history_frame(runs, self.record)
         summary = summarise(runs, self.until, self.problem)
         folder.write_config(config)
         folder.write_history(history)
         folder.write_summary(summary)
+        if failure is not None and not isinstance(failure, RayoptError):
+            raise failure
         return Result(history, summary, config, folder, temporary)
 
-    def _run_all(self, runs: Sequence[Run], session: Session, trace: TraceFile | None, display: Display) -> None:
-        stuck: list[FleetStuck] = []
+    def _run_all(
+        self, runs: Sequence[Run], session: Session, trace: TraceFile | None, display: Display
+    ) -> Exception | None:
+        """Runs what can be run; returns the first error. A run that fails does not take the others with it."""
+        failure: Exception | None = None
         with stop_on_interrupt(session) as interrupted:
             for run in runs:
                 if interrupted.is_set() and not run.problem:
@@ -189,12 +200,11 @@ class Experiment:
                 display.started(run)
                 try:
                     run.outcome = self._run_one(run, session, trace, display)
-                except FleetStuck as error:
-                    run.problem = str(error)
-                    stuck.append(error)
+                except Exception as error:
+                    run.problem = str(error) if isinstance(error, RayoptError) else repr(error)
+                    failure = failure or error
                 display.ended(run)
-        if stuck and not any(run.outcome for run in runs):
-            raise stuck[0]
+        return failure
 
     def _run_one(self, run: Run, session: Session, trace: TraceFile | None, display: Display) -> Outcome:
         def on_trace(rows: Any) -> None:
@@ -221,7 +231,7 @@ class Experiment:
             warnings.warn(
                 f"up to {points} points of x may be in flight, {needed / 1e9:.1f} GB of the "
                 f"{available / 1e9:.1f} GB that are free; use fewer step sizes in one run",
-                ResourceWarning,
+                UserWarning,
                 stacklevel=3,
             )
 

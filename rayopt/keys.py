@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 GOLDEN = 0x9E3779B97F4A7C15
 MASK = 0xFFFFFFFFFFFFFFFF
@@ -61,7 +61,7 @@ def below(key: int, bound: int) -> int:
     return int((key >> 11) * _ULP * bound)
 
 
-def all_below(keys: NDArray[np.uint64], bounds: ArrayLike) -> NDArray[np.intp]:
+def all_below(keys: NDArray[np.uint64], bounds: int | NDArray[np.integer]) -> NDArray[np.intp]:
     """Returns :func:`below` of every element, bit for bit; ``bounds`` broadcasts."""
     return ((keys >> np.uint64(11)).astype(np.float64) * _ULP * bounds).astype(np.intp)
 

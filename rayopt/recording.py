@@ -103,7 +103,7 @@ class TraceBuffer:
 
     def __init__(self, flush: Callable[[NDArray[np.void]], None]) -> None:
         self._rows = np.zeros(ROW_GROUP, dtype=TRACE)
-        self._bytes = memoryview(self._rows.view(np.uint8))
+        self._bytes = self._rows.view(np.uint8).data
         self._pack = struct.Struct("=didqqbqd").pack_into
         self._size = TRACE.itemsize
         self._flush = flush

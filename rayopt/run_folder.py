@@ -73,6 +73,10 @@ class RunFolder:
         with contextlib.suppress(OSError):
             self.path.rmdir()
 
+    def forget_trace(self) -> None:
+        """Removes the trace of an earlier experiment, when this one recorded none."""
+        (self.path / TRACE_FILE).unlink(missing_ok=True)
+
     def write_config(self, config: dict[str, Any]) -> None:
         """Writes the resolved configuration, enough to run the experiment again."""
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)

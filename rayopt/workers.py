@@ -40,12 +40,15 @@ class Workers:
         for direction in ("compute", "upload", "download"):
             try:
                 found = latency(getattr(self, direction))
-                found.bind(self.count, Stream(0, direction))
+                expected = found.bind(self.count, Stream(0, direction)).expected
             except InvalidInput as error:
                 raise error.within(direction) from None
+            if direction == "compute" and not (expected > 0).all():
+                worker = int(np.argmin(expected))
+                raise InvalidInput(
+                    "compute", f"0 for worker {worker}", "times above 0 (links alone may be free)"
+                )
             object.__setattr__(self, direction, found)
-        if getattr(self.compute, "name", "") == "zero":
-            raise InvalidInput("compute", "zero times", "times above 0 (communication alone may be free)")
 
     def times(self, seed: int) -> TaskTimes:
         """Returns the durations of this seed's tasks."""
@@ -82,7 +85,7 @@ class TaskTimes:
             seconds += part.duration(worker, number, start)
         return seconds
 
-    def durations(self, workers: NDArray[np.intp], numbers: NDArray[np.int64], start: float, cost: float) -> Array:
+    def durations(self, workers: NDArray[np.integer], numbers: NDArray[np.integer], start: float, cost: float) -> Array:
         """Returns :meth:`duration` of many tasks at once, the same bits, shape (m,)."""
         seconds = cost * self._compute.durations(workers, numbers, start)
         for part in self._communication:

@@ -167,7 +167,9 @@ def test_the_same_run_in_two_processes_is_the_same_to_the_bit(tmp_path):
         "import hashlib; print(hashlib.sha256(result.history.to_csv().encode() + result.trace.to_csv().encode())"
         ".hexdigest())\n"
     )
-    hashes = {subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout for _ in "ab"}
+    hashes = {
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout for _ in "ab"
+    }
     assert len(hashes) == 1
 
 

@@ -126,7 +126,7 @@ class SimulatedWorkers:
         self._problem = problem
         self._samples = Stream(seed, "sample")
         self._times = times
-        self._fixed = None if times.fixed is None else memoryview(times.fixed)
+        self._fixed = None if times.fixed is None else times.fixed.data
         self._heap: list[Item] = []
         self._top_is_delivered = False
         self._alarms = 0
@@ -135,10 +135,10 @@ class SimulatedWorkers:
         self._given = np.zeros(n, dtype=np.int64)
         self._assigned_at = np.zeros(n)
         self._version = np.zeros(n, dtype=np.int64)
-        self._running_view = memoryview(self._running)
-        self._given_view = memoryview(self._given)
-        self._assigned_at_view = memoryview(self._assigned_at)
-        self._version_view = memoryview(self._version)
+        self._running_view = self._running.data
+        self._given_view = self._given.data
+        self._assigned_at_view = self._assigned_at.data
+        self._version_view = self._version.data
 
     @property
     def busy_seconds(self) -> float:
@@ -238,12 +238,12 @@ class SimulatedWorkers:
         number = self._given_view[worker]
         now = self.now
         if self._fixed is not None and task.cost == 1:
-            time = now + self._fixed[worker]
+            time: float = now + self._fixed[worker]
         else:
             time = now + self._times.duration(worker, number, now, task.cost)
         self._given_view[worker] = number + 1
         self._running_view[worker] = number
-        self._assigned_at_view[worker] = now
+        self._assigned_at_view[worker] = now  # type: ignore[call-overload]
         self._version_view[worker] = task.version
         if time != math.inf:
             self._push((time, worker, number, task, None))

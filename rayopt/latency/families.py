@@ -63,7 +63,7 @@ class Fixed(Family):
     """The same duration for every task of a worker.
 
     Args:
-      times: seconds, above 0; infinite for a worker that never answers.
+      times: seconds; infinite for a worker that never answers; 0 for a link that is free.
 
     Example:
       >>> from rayopt.keys import Stream
@@ -77,7 +77,6 @@ class Fixed(Family):
 
     name: ClassVar[str] = "fixed"
     paper: ClassVar[str] = "Rennala SGD, arXiv 2305.12387"
-    positive: ClassVar[frozenset[str]] = frozenset({"times"})
 
     times: ValuesLike
 

@@ -58,6 +58,7 @@ class LogisticRegression(Problem):
 
     name: ClassVar[str] = "logistic_regression"
     source: str = ""
+    data: str | dict[str, str] = "arrays in memory"
 
     def __init__(
         self,
@@ -120,6 +121,7 @@ class LogisticRegression(Problem):
         arguments = {"classes": 10, "scale": 1 / 255, **arguments}
         problem = cls(digits.images, digits.labels, digits.test_images, digits.test_labels, **arguments)
         problem.source = digits.source
+        problem.data = "mnist" if path is None else {"path": str(path)}
         return problem
 
     @classmethod
@@ -138,6 +140,7 @@ class LogisticRegression(Problem):
         X, y = found.data.astype(np.uint8), found.target
         problem = cls(X[train], y[train], X[test], y[test], **{"classes": 10, "scale": 1 / 16, **arguments})
         problem.source = f"digits of scikit-learn, {len(train):,} training and {len(test):,} test images"
+        problem.data = "digits"
         return problem
 
     @classmethod
@@ -156,7 +159,7 @@ class LogisticRegression(Problem):
             return cls.mnist(**arguments)
         if data == "digits":
             return cls.digits(**arguments)
-        if isinstance(data, Mapping) and set(data) == {"path"}:
+        if isinstance(data, Mapping) and set(data) == {"path"} and isinstance(data["path"], (str, Path)):
             return cls.mnist(data["path"], **arguments)
         hint = nearest(data, ("mnist", "digits")) if isinstance(data, str) else ""
         raise InvalidInput("data", f"{data!r} is unknown{hint}", "mnist, digits, {path: folder of the IDX files}")

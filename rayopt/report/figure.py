@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from rayopt.errors import one_of
-from rayopt.report.table import RUN_COLUMNS
+from rayopt.report.summary import RUN_COLUMNS
 from rayopt.run_folder import write_whole
 
 Array = NDArray[np.float64]

@@ -61,7 +61,8 @@ class NaiveFleet:
 
 TIMES = st.lists(st.sampled_from([0.5, 1.0, 1.5, 2.0, 3.0, math.inf]), min_size=1, max_size=90)
 COMMANDS = st.lists(
-    st.tuples(st.sampled_from(["assign", "assign one", "everyone", "cancel", "wait"]), st.integers(0, 10**6)), max_size=40
+    st.tuples(st.sampled_from(["assign", "assign one", "everyone", "cancel", "wait"]), st.integers(0, 10**6)),
+    max_size=40,
 )
 
 

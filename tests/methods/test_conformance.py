@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -81,7 +82,9 @@ def test_pickle_round_trip(method):
 
 def test_recording_does_not_change_the_run(method, simulate):
     problem = Quadratic(20, noise=0.1)
-    runs = [simulate(method.fresh(), problem, UNEQUAL, ro.Until(time=60), n=8, trace=t) for t in ("all", "arrivals", False)]
+    runs = [
+        simulate(method.fresh(), problem, UNEQUAL, ro.Until(time=60), n=8, trace=t) for t in ("all", "arrivals", False)
+    ]
     assert len({run.method.x.tobytes() for run in runs}) == 1
     assert len({str(run.outcome.counts) for run in runs}) == 1
     arrivals = runs[0].rows[runs[0].rows["outcome"] != 2]
@@ -90,7 +93,7 @@ def test_recording_does_not_change_the_run(method, simulate):
 
 def test_x_in_a_task_is_never_changed(method, simulate):
     class Watched(Quadratic):
-        seen: dict[int, tuple[np.ndarray, bytes]] = {}
+        seen: ClassVar[dict[int, tuple[np.ndarray, bytes]]] = {}
 
         def gradient(self, x, sample, checkpoint=None):
             Watched.seen.setdefault(id(x), (x, x.tobytes()))

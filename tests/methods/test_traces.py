@@ -18,7 +18,8 @@ def until(time: float) -> ro.Until:
 def test_asgd(simulate):
     ran = simulate(methods.ASGD(STEP), until=until(6))
     assert ran.of("used") == [
-        (1.0, 1, 0), (2.0, 1, 0), (2.3, 2, 2), (3.0, 1, 1), (3.7, 3, 4), (4.0, 1, 1), (4.6, 2, 3), (5.0, 1, 1), (6.0, 1, 0),
+        (1.0, 1, 0), (2.0, 1, 0), (2.3, 2, 2), (3.0, 1, 1), (3.7, 3, 4),
+        (4.0, 1, 1), (4.6, 2, 3), (5.0, 1, 1), (6.0, 1, 0),
     ]  # fmt: skip
     assert len(ran.events) == 9
 

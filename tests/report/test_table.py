@@ -15,7 +15,8 @@ from rayopt import Experiment, Record, Result, Target, Until, Workers, methods
 from rayopt.experiment import Run
 from rayopt.problems import LogisticRegression, Quadratic
 from rayopt.recording import Counts, Outcome
-from rayopt.report.table import history_frame, render, summarise
+from rayopt.report.summary import history_frame, summarise
+from rayopt.report.table import render
 
 COLUMNS = ["method", "label", "seed", "step_size", "time", "updates", "arrivals", "value", "grad_norm_sq"]
 TARGET = Target("grad_norm_sq", 0.01)

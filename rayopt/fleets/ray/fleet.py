@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import socket
+import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -73,17 +75,27 @@ class RaySession:
         from rayopt.fleets.ray.server import Evaluator, Server
         from rayopt.fleets.ray.worker import PackedWorkers, Worker
 
+        carry_modules(problem)
         self._ray = ray
         self._fleet = fleet
         self._problem = problem
         self._workers = workers
         self._loaded_seed: int | None = None
-        self._evaluator = Evaluator.remote()
-        self._server = Server.remote(self._evaluator, fleet.time_scale)
+        # Retries would run a task twice in silence; task events cost a tenth of the throughput.
+        common = {"num_cpus": 0, "enable_task_events": False, "scheduling_strategy": "SPREAD"}
+        make: Any = ray.remote
+        self._evaluator = make(**common, max_restarts=-1, max_task_retries=-1)(Evaluator).remote()
+        self._server = make(**common, concurrency_groups={"status": 1, "inbox": 1})(Server).remote(
+            self._evaluator, fleet.time_scale
+        )
         # The driver holds the workers' handles: workers that the server made would end with it.
         n, per_actor = workers.count, fleet.workers_per_actor
-        kind = Worker if per_actor == 1 else PackedWorkers
-        self.actors = [kind.options(scheduling_strategy="SPREAD").remote() for _ in range(math.ceil(n / per_actor))]
+        restarting = {**common, "max_restarts": -1, "max_task_retries": 0}
+        if per_actor == 1:
+            actor = make(**restarting, concurrency_groups={"control": 1})(Worker)
+        else:
+            actor = make(**restarting)(PackedWorkers)
+        self.actors = [actor.remote() for _ in range(math.ceil(n / per_actor))]
         self._actor_of = [self.actors[worker // per_actor] for worker in range(n)]
 
     def __enter__(self) -> RaySession:
@@ -104,6 +116,7 @@ class RaySession:
           FleetStuck: nothing will ever arrive and no limit ends the run.
           WorkerLost: a worker's process died.
         """
+        carry_modules(job.method)
         if self._loaded_seed != job.seed:
             self._load(job.seed)
         times = self._workers.times(job.seed)
@@ -158,6 +171,16 @@ class RaySession:
         self._loaded_seed = seed
 
 
+def carry_modules(component: object) -> None:
+    """Makes the modules of a user's own method or problem travel with it, so that nodes need no copy of them."""
+    from ray import cloudpickle
+
+    for kind in type(component).__mro__:
+        root = kind.__module__.partition(".")[0]
+        if root not in ("rayopt", "__main__") and root not in sys.stdlib_module_names:
+            cloudpickle.register_pickle_by_value(sys.modules[kind.__module__])
+
+
 _started_here = False
 
 
@@ -176,7 +199,9 @@ def connect(address: str | None) -> None:
         return
     is_local = address is None and "RAY_ADDRESS" not in os.environ
     try:
-        ray.init(address, include_dashboard=False if is_local else None, log_to_driver=False, logging_level="ERROR")
+        ray.init(
+            address, include_dashboard=False if is_local else None, log_to_driver=False, logging_level=logging.ERROR
+        )
     except ConnectionError as error:
         raise InvalidInput(
             "fleet.address", f"{address!r}: no Ray cluster answers ({str(error).splitlines()[0]})",

@@ -72,7 +72,7 @@ class RayWorkers:
         self._task: list[Gradient | None] = [None] * workers
         self._assigned_at = np.zeros(workers)
         self._version = np.zeros(workers, dtype=np.int64)
-        self._ready: deque[tuple[float, Reply | None]] = deque()
+        self._ready: deque[tuple[float, Reply]] = deque()
         self._alarms: list[tuple[float, float]] = []
         self._ended_seconds = 0.0
         self._started_at = time.monotonic()
@@ -149,7 +149,8 @@ class RayWorkers:
 
     def value(self, arrival: Arrival) -> Array:
         """Fetches a value that did not come with its arrival."""
-        return ray.get(arrival.reference, timeout=FETCH_TIMEOUT)  # type: ignore[attr-defined]
+        assert isinstance(arrival, ReceivedArrival)
+        return ray.get(arrival.reference, timeout=FETCH_TIMEOUT)
 
     def weighted_sum(self, arrivals: Sequence[Arrival], weights: Array) -> Array:
         """Returns sum_j weights[j] * value of arrival j, added one by one in arrival order, as a replay does."""
@@ -215,12 +216,10 @@ class Report(NamedTuple):
     traces: list[NDArray[np.void]]
 
 
-@ray.remote(
-    num_cpus=0, max_restarts=0, max_task_retries=0, enable_task_events=False,
-    concurrency_groups={"status": 1, "inbox": 1},
-)  # fmt: skip
 class Server:
-    """Holds x and the method. ``run`` blocks; reports, stops and packed replies come in on other threads.
+    """The actor that holds x and the method.
+
+    ``run`` blocks; reports, stops and packed replies come in on other threads.
 
     Args:
       evaluator: the actor that computes metrics.
@@ -344,9 +343,8 @@ class Evaluations:
         self._looked_at = time.monotonic()
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, enable_task_events=False)
 class Evaluator:
-    """Computes metrics on snapshots of x."""
+    """The actor that computes metrics on snapshots of x."""
 
     def load(self, problem: Any) -> None:
         """Takes the problem with all its data."""

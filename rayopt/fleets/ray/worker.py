@@ -51,11 +51,8 @@ class Desk:
             return order.task.value(self._profile.shard, order.worker, key, checkpoint)
 
 
-@ray.remote(
-    num_cpus=0, max_restarts=-1, max_task_retries=0, enable_task_events=False, concurrency_groups={"control": 1}
-)
 class Worker:
-    """One worker: computes, then waits until the emulated time is over."""
+    """The actor of one worker: computes, then waits until the emulated time is over."""
 
     def __init__(self) -> None:
         self._desk = Desk()
@@ -102,9 +99,8 @@ class Worker:
         return Reply(order.worker, order.stamp, due_at, time.monotonic(), value)
 
 
-@ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=0, enable_task_events=False)
 class PackedWorkers:
-    """Many workers in one process: one heap of due times, one timer thread, replies pushed in batches."""
+    """The actor of many workers: one heap of due times, one timer thread, replies pushed in batches."""
 
     def __init__(self) -> None:
         self._desk = Desk()
