@@ -14,7 +14,7 @@ import rayopt as ro
 from benchmarks.measure import Row, interleaved, run_once
 from rayopt.arrival import Arrival
 from rayopt.fleets.base import Job
-from rayopt.fleets.ray.fleet import RaySession, connect, disconnect
+from rayopt.fleets.ray.fleet import RaySession, connect
 from rayopt.fleets.ray.messages import Order
 from rayopt.methods.base import Fleet
 from rayopt.problems import LogisticRegression
@@ -76,7 +76,7 @@ def rows() -> Iterator[Row]:
         yield slip(problem)
         yield packed(problem)
     finally:
-        disconnect()
+        ray.shutdown()
 
 
 def throughput(problem: LogisticRegression, seconds: float = 5.0) -> Row:

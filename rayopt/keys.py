@@ -8,6 +8,7 @@ outputs of a splitmix64 generator whose state is advanced by the task number
 
 from __future__ import annotations
 
+import functools
 import hashlib
 
 import numpy as np
@@ -19,6 +20,8 @@ MASK = 0xFFFFFFFFFFFFFFFF
 _FIRST = 0xBF58476D1CE4E5B9
 _SECOND = 0x94D049BB133111EB
 _ULP = 2.0**-53
+_FIRST_64, _SECOND_64 = np.uint64(_FIRST), np.uint64(_SECOND)
+_30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
 
 
 def mix(state: int) -> int:
@@ -30,9 +33,13 @@ def mix(state: int) -> int:
 
 def mix_many(states: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Returns :func:`mix` of every element, bit for bit."""
-    states = (states ^ (states >> np.uint64(30))) * np.uint64(_FIRST)
-    states = (states ^ (states >> np.uint64(27))) * np.uint64(_SECOND)
-    return states ^ (states >> np.uint64(31))
+    mixed = states >> _30
+    mixed ^= states
+    mixed *= _FIRST_64
+    mixed ^= mixed >> _27
+    mixed *= _SECOND_64
+    mixed ^= mixed >> _31
+    return mixed
 
 
 def subkey(key: int, position: int) -> int:
@@ -42,8 +49,14 @@ def subkey(key: int, position: int) -> int:
 
 def subkeys(keys: NDArray[np.uint64], count: int) -> NDArray[np.uint64]:
     """Returns :func:`subkey` for the positions 0, ..., count - 1; shape (len(keys), count)."""
+    return mix_many(keys[:, None] + _steps(count))
+
+
+@functools.lru_cache(maxsize=64)
+def _steps(count: int) -> NDArray[np.uint64]:
     steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(GOLDEN)
-    return mix_many(keys[:, None] + steps)
+    steps.setflags(write=False)
+    return steps
 
 
 def uniform(key: int) -> float:
@@ -83,20 +96,24 @@ class Stream:
 
     def key(self, worker: int, number: int) -> int:
         """Returns the key of one task of one worker."""
-        start = self._workers.get(worker)
-        if start is None:
-            start = self._workers[worker] = mix((self._base + GOLDEN * (worker + 1)) & MASK)
-        # The body of mix, in place: this is called for every value.
-        state = (start + GOLDEN * (number + 1)) & MASK
-        state = ((state ^ (state >> 30)) * _FIRST) & MASK
-        state = ((state ^ (state >> 27)) * _SECOND) & MASK
-        return state ^ (state >> 31)
+        return mix((self._start(worker) + GOLDEN * (number + 1)) & MASK)
+
+    def keys_of(self, worker: int, first: int, size: int) -> NDArray[np.uint64]:
+        """Returns :meth:`key` of a worker's tasks first, ..., first + size - 1, bit for bit; shape (size,)."""
+        start = (self._start(worker) + GOLDEN * first) & MASK
+        return mix_many(np.uint64(start) + _steps(size))
 
     def keys(self, workers: NDArray[np.integer], numbers: NDArray[np.integer]) -> NDArray[np.uint64]:
         """Returns :meth:`key` of every pair, bit for bit; shape (m,)."""
         golden = np.uint64(GOLDEN)
         starts = mix_many(np.uint64(self._base) + golden * (workers.astype(np.uint64) + np.uint64(1)))
         return mix_many(starts + golden * (numbers.astype(np.uint64) + np.uint64(1)))
+
+    def _start(self, worker: int) -> int:
+        start = self._workers.get(worker)
+        if start is None:
+            start = self._workers[worker] = mix((self._base + GOLDEN * (worker + 1)) & MASK)
+        return start
 
     def generator(self) -> np.random.Generator:
         """Returns a generator for draws that have no worker and no task (a method's own, a partition)."""

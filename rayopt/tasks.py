@@ -44,12 +44,18 @@ class Gradient:
         """Tasks of one group are summed in one product."""
         return (Gradient, id(self.x), self.count)
 
-    def value(self, problem: Oracle, worker: int, key: int, checkpoint: Any = None) -> Array:
-        """Returns the gradient of one task, the shape of x."""
-        return problem.gradient(self.x, problem.draw(worker, key, self.count), checkpoint)
+    def draw(self, problem: Oracle, worker: int, key: int) -> Any:
+        """Returns the sample of the task, a function of its key alone."""
+        return problem.draw(worker, key, self.count)
 
-    def weighted_sum(
-        self, problem: Oracle, workers: NDArray[np.integer], keys: NDArray[np.uint64], weights: Array | None
-    ) -> Array:
-        """Returns sum_j weights[j] * value of task j, for tasks of this group, the shape of x."""
-        return problem.gradient_sum(self.x, problem.draw_many(workers, keys, self.count), weights)
+    def draw_many(self, problem: Oracle, workers: NDArray[np.integer], keys: NDArray[np.uint64]) -> Any:
+        """Returns :meth:`draw` of many tasks of this group, stacked on the first axis."""
+        return problem.draw_many(workers, keys, self.count)
+
+    def evaluate(self, problem: Oracle, sample: Any, checkpoint: Any = None) -> Array:
+        """Returns the gradient on a sample, the shape of x."""
+        return problem.gradient(self.x, sample, checkpoint)
+
+    def evaluate_sum(self, problem: Oracle, samples: Any, weights: Array | None) -> Array:
+        """Returns sum_j weights[j] * evaluate(samples[j]) in one product, the shape of x."""
+        return problem.gradient_sum(self.x, samples, weights)

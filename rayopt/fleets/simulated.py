@@ -16,6 +16,7 @@ from rayopt.arrival import Alarm, Arrival
 from rayopt.errors import FleetStuck
 from rayopt.fleets.base import Job, OnProgress, OnTrace
 from rayopt.keys import Stream
+from rayopt.lookahead import Lookahead
 from rayopt.loop import serve
 from rayopt.problems.base import Problem
 from rayopt.recording import Outcome, Recorder
@@ -126,6 +127,8 @@ class SimulatedWorkers:
         self._problem = problem
         self._samples = Stream(seed, "sample")
         self._times = times
+        self._next_samples = Lookahead(n, self._draw_samples)
+        self._next_durations = Lookahead(n, self._draw_durations)
         self._fixed = None if times.fixed is None else times.fixed.data
         self._heap: list[Item] = []
         self._top_is_delivered = False
@@ -159,13 +162,31 @@ class SimulatedWorkers:
 
     def assign(self, workers: int | NDArray[np.integer], task: Gradient | Sequence[Gradient]) -> None:
         """Starts the task on one worker or on an array of workers (or one task each); cancels what they computed."""
-        if type(workers) is int:
-            self._assign_one(workers, task)  # type: ignore[arg-type]
-        elif isinstance(task, Gradient):
-            self._assign_cohort(np.atleast_1d(np.asarray(workers)), task)
+        if type(workers) is not int:
+            self._assign_many(np.atleast_1d(np.asarray(workers)), task)
+            return
+        worker: int = workers
+        if self._running_view[worker] != IDLE:
+            self._stop(np.array([worker]))
+        number = self._given_view[worker]
+        now = self.now
+        if self._fixed is not None and task.cost == 1:
+            time: float = now + self._fixed[worker]
+        elif task.cost == 1:
+            time = now + self._next_durations.get(worker, number)
         else:
-            for worker, own in zip(np.asarray(workers).tolist(), task, strict=True):
-                self._assign_one(worker, own)
+            time = now + self._times.duration(worker, number, now, task.cost)
+        self._given_view[worker] = number + 1
+        self._running_view[worker] = number
+        self._assigned_at_view[worker] = now  # type: ignore[call-overload]
+        self._version_view[worker] = task.version
+        if time == math.inf:
+            return
+        if self._top_is_delivered:
+            heapreplace(self._heap, (time, worker, number, task, None))
+            self._top_is_delivered = False
+        else:
+            heappush(self._heap, (time, worker, number, task, None))
 
     def cancel(self, workers: int | NDArray[np.integer]) -> None:
         """Stops the workers; they are idle until the next ``assign``."""
@@ -216,8 +237,11 @@ class SimulatedWorkers:
 
     def value(self, arrival: Arrival) -> Array:
         """Computes the value of one arrival."""
-        key = self._samples.key(arrival.worker, arrival.number)
-        return arrival.task.value(self._problem, arrival.worker, key)
+        task = arrival.task
+        if task.count != 1:
+            key = self._samples.key(arrival.worker, arrival.number)
+            return task.evaluate(self._problem, task.draw(self._problem, arrival.worker, key))
+        return task.evaluate(self._problem, self._next_samples.get(arrival.worker, arrival.number))
 
     def weighted_sum(self, arrivals: Sequence[Arrival], weights: Array) -> Array:
         """Returns sum_j weights[j] * value of arrival j, one product for all that were asked at one point."""
@@ -229,24 +253,31 @@ class SimulatedWorkers:
             asked = [arrivals[position] for position in members]
             workers = np.array([arrival.worker for arrival in asked])
             keys = self._samples.keys(workers, np.array([arrival.number for arrival in asked]))
-            sums.append(asked[0].task.weighted_sum(self._problem, workers, keys, weights[members]))
+            task = asked[0].task
+            samples = task.draw_many(self._problem, workers, keys)
+            sums.append(task.evaluate_sum(self._problem, samples, weights[members]))
         return sums[0] if len(sums) == 1 else np.sum(sums, axis=0)
 
-    def _assign_one(self, worker: int, task: Gradient) -> None:
-        if self._running_view[worker] != IDLE:
-            self._stop(np.array([worker]))
-        number = self._given_view[worker]
-        now = self.now
-        if self._fixed is not None and task.cost == 1:
-            time: float = now + self._fixed[worker]
+    def _draw_samples(self, worker: int, first: int, size: int) -> Sequence[Any]:
+        """Returns the samples of a worker's next tasks of one stochastic gradient."""
+        if size == 1:
+            return [self._problem.draw(worker, self._samples.key(worker, first))]
+        samples = self._problem.draw_many(np.full(size, worker), self._samples.keys_of(worker, first, size))
+        return samples.tolist() if np.ndim(samples) == 1 else samples
+
+    def _draw_durations(self, worker: int, first: int, size: int) -> Sequence[float]:
+        """Returns the durations of a worker's next tasks of cost 1."""
+        if size == 1:
+            return [self._times.duration(worker, first, self.now, 1)]
+        workers, numbers = np.full(size, worker), np.arange(first, first + size)
+        return self._times.durations(workers, numbers, self.now, 1).tolist()
+
+    def _assign_many(self, workers: NDArray[np.integer], task: Gradient | Sequence[Gradient]) -> None:
+        if isinstance(task, Gradient):
+            self._assign_cohort(workers, task)
         else:
-            time = now + self._times.duration(worker, number, now, task.cost)
-        self._given_view[worker] = number + 1
-        self._running_view[worker] = number
-        self._assigned_at_view[worker] = now  # type: ignore[call-overload]
-        self._version_view[worker] = task.version
-        if time != math.inf:
-            self._push((time, worker, number, task, None))
+            for worker, own in zip(workers.tolist(), task, strict=True):
+                self.assign(worker, own)
 
     def _assign_cohort(self, workers: NDArray[np.integer], task: Gradient) -> None:
         self._stop(workers)

@@ -101,8 +101,7 @@ class Method:
 
     def descend(self, gradient: Array, scale: float = 1.0) -> None:
         """x^{k+1} = x^k - scale * step_size * gradient; k <- k + 1."""
-        step = gradient * (self._step if scale == 1.0 else scale * self._step)
-        self.x = np.subtract(self.x, step, step)
+        self.x = self.x - gradient * (self._step if scale == 1.0 else scale * self._step)
         self.updates += 1
 
     def point(self) -> Gradient:

@@ -42,7 +42,10 @@ class Free(Problem):
         return keys
 
     def gradient(self, x: Array, sample: Any, checkpoint: Checkpoint | None = None) -> Array:
-        return self.full_gradient(x)
+        zeros = self._zeros.get(x.shape)
+        if zeros is None:
+            zeros = self._zeros[x.shape] = np.broadcast_to(0.0, x.shape)
+        return zeros
 
     def gradient_sum(self, x: Array, samples: Any, weights: Array | None = None) -> Array:
         return self.full_gradient(x)
@@ -51,10 +54,7 @@ class Free(Problem):
         return 0.0 if x.ndim == 1 else np.zeros(x.shape[:-1])
 
     def full_gradient(self, x: Array) -> Array:
-        zeros = self._zeros.get(x.shape)
-        if zeros is None:
-            zeros = self._zeros[x.shape] = np.broadcast_to(0.0, x.shape)
-        return zeros
+        return self.gradient(x, None)
 
     def metrics(self, x: Array, names: Sequence[str] | None = None) -> dict[str, Any]:
         return {name: self.value(x) for name in (self.metric_names if names is None else names)}

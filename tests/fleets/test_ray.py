@@ -9,12 +9,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import ray
 
 import rayopt as ro
 from rayopt import methods
 from rayopt.errors import FleetStuck
 from rayopt.fleets.base import Job
-from rayopt.fleets.ray.fleet import RaySession, connect, disconnect, probe
+from rayopt.fleets.ray.fleet import RaySession, connect, probe
 from rayopt.fleets.ray.slip import Slip
 from rayopt.problems import LogisticRegression, Quadratic
 from rayopt.recording import CANCELLED, OUTCOMES, TRACE, Record
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.timeout(240)
 def cluster():
     connect(None)
     yield
-    disconnect()
+    ray.shutdown()
 
 
 class Fixture:
@@ -53,10 +54,7 @@ def opened(problem, times, n=N, **arguments):
 
 
 def closed(fixture):
-    import ray
-
-    for actor in [*fixture.session.actors, fixture.session._server, fixture.session._evaluator]:
-        ray.kill(actor)
+    fixture.session.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import os
@@ -52,8 +51,7 @@ class RayFleet:
         Raises:
           InvalidInput: no cluster answers at the address.
         """
-        connect(self.address)
-        return RaySession(self, problem, workers)
+        return RaySession(self, problem, workers, owns_connection=connect(self.address))
 
     def to_config(self) -> dict[str, Any]:
         """Returns the mapping that makes an equal fleet."""
@@ -67,9 +65,16 @@ class RayFleet:
 
 
 class RaySession:
-    """Actors that run one job after the other (see ``rayopt.fleets.base.Session``)."""
+    """Actors that run one job after the other (see ``rayopt.fleets.base.Session``).
 
-    def __init__(self, fleet: RayFleet, problem: Problem, workers: Workers) -> None:
+    Args:
+      fleet: how to run.
+      problem: the oracle, not yet split.
+      workers: how many, and how fast.
+      owns_connection: whether to shut Ray down at the end.
+    """
+
+    def __init__(self, fleet: RayFleet, problem: Problem, workers: Workers, owns_connection: bool = False) -> None:
         import ray
 
         from rayopt.fleets.ray.server import Evaluator, Server
@@ -80,6 +85,7 @@ class RaySession:
         self._fleet = fleet
         self._problem = problem
         self._workers = workers
+        self._owns_connection = owns_connection
         self._loaded_seed: int | None = None
         # Retries would run a task twice in silence; task events cost a tenth of the throughput.
         common = {"num_cpus": 0, "enable_task_events": False, "scheduling_strategy": "SPREAD"}
@@ -107,7 +113,8 @@ class RaySession:
         for actor in [*self.actors, self._server, self._evaluator]:
             self._ray.kill(actor)
         self.actors = []
-        disconnect()
+        if self._owns_connection:
+            self._ray.shutdown()
 
     def run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress) -> Outcome:
         """Runs one job to its end.
@@ -181,22 +188,18 @@ def carry_modules(component: object) -> None:
             cloudpickle.register_pickle_by_value(sys.modules[kind.__module__])
 
 
-_started_here = False
-
-
-def connect(address: str | None) -> None:
-    """Connects to the cluster at the address, or starts a local one; does nothing if there is a connection.
+def connect(address: str | None) -> bool:
+    """Connects to the cluster at the address, or starts a local one; returns False if there was a connection.
 
     Raises:
       InvalidInput: nothing answers at the address.
     """
-    global _started_here
     if address not in (None, "auto"):
         probe(address)
     import ray
 
     if ray.is_initialized():
-        return
+        return False
     is_local = address is None and "RAY_ADDRESS" not in os.environ
     try:
         ray.init(
@@ -207,18 +210,7 @@ def connect(address: str | None) -> None:
             "fleet.address", f"{address!r}: no Ray cluster answers ({str(error).splitlines()[0]})",
             "auto where `ray start` has run, host:port of a cluster, or nothing for a local one",
         ) from None  # fmt: skip
-    _started_here = True
-
-
-def disconnect() -> None:
-    """Ends the connection that :func:`connect` made, and the local cluster with it."""
-    global _started_here
-    if _started_here:
-        import ray
-
-        with contextlib.suppress(Exception):
-            ray.shutdown()
-        _started_here = False
+    return True
 
 
 def probe(address: str) -> None:

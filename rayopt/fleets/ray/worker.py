@@ -48,7 +48,8 @@ class Desk:
         assert order.task is not None
         key = self._samples.key(order.worker, order.number)
         with np.errstate(over="ignore", invalid="ignore"):
-            return order.task.value(self._profile.shard, order.worker, key, checkpoint)
+            sample = order.task.draw(self._profile.shard, order.worker, key)
+            return order.task.evaluate(self._profile.shard, sample, checkpoint)
 
 
 class Worker:
