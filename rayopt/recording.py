@@ -374,13 +374,13 @@ class Recorder:
             self.finished = True
 
     def _cancellations(self, now: float, updates: int) -> None:
-        for workers, assigned_at, versions in self._cancelled:
-            count = np.size(workers)
-            self.counts.cancelled += count
+        for workers, assigned_at, tasks in self._cancelled:
+            self.counts.cancelled += len(workers)
             if self.record.trace == "all":
                 assert self._buffer is not None
-                columns = {"time": now, "worker": np.atleast_1d(workers), "assigned_at": np.atleast_1d(assigned_at),
-                           "version": np.atleast_1d(versions), "delay": updates - np.atleast_1d(versions),
-                           "outcome": CANCELLED, "updates": updates, "completed_at": math.nan}  # fmt: skip
-                self._buffer.add_many(columns, count)
+                versions = np.array([task.version for task in tasks])
+                columns = {"time": now, "worker": workers, "assigned_at": assigned_at, "version": versions,
+                           "delay": updates - versions, "outcome": CANCELLED, "updates": updates,
+                           "completed_at": math.nan}  # fmt: skip
+                self._buffer.add_many(columns, len(workers))
         self._cancelled.clear()

@@ -45,9 +45,7 @@ class Workers:
                 raise error.within(direction) from None
             if direction == "compute" and not (expected > 0).all():
                 worker = int(np.argmin(expected))
-                raise InvalidInput(
-                    "compute", f"0 for worker {worker}", "times above 0 (links alone may be free)"
-                )
+                raise InvalidInput("compute", f"0 for worker {worker}", "times above 0 (links alone may be free)")
             object.__setattr__(self, direction, found)
 
     def times(self, seed: int) -> TaskTimes:

@@ -12,7 +12,7 @@ import rayopt as ro
 
 @pytest.mark.parametrize("compute", [0, [1.0, 0.0], ro.latency.zero(), ro.latency.permuted(ro.latency.zero()), "i - 1"])
 def test_computing_takes_time(compute):
-    with pytest.raises(ro.InvalidInput, match="0 for worker [01]; allowed: times above 0") as caught:
+    with pytest.raises(ro.InvalidInput, match=r"0 for worker [01]; allowed: times above 0") as caught:
         ro.Workers(2, compute)
     assert caught.value.key == "compute"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from heapq import heappop, heappush, heapreplace
+from heapq import heappop, heappush
 from types import TracebackType
 from typing import Any, ClassVar
 
@@ -24,10 +24,9 @@ from rayopt.tasks import Gradient
 from rayopt.workers import TaskTimes, Workers
 
 Array = NDArray[np.float64]
-Item = tuple[float, int, int, Any, Any]
-
-IDLE = -1
+IDLE = -1.0
 FIRST_SLICE = 64
+LATE_LIMIT = 64
 
 
 class SimulatedFleet:
@@ -105,8 +104,10 @@ class Evaluation:
 class SimulatedWorkers:
     """The workers of one run in virtual time, and the clock.
 
-    An event is a tuple (time, worker, task number, task, cohort): a total order that never compares tasks.
-    A cancelled event stays on the heap and is known by its number, which is no longer the worker's running one.
+    What runs is known from arrays alone: the end of every worker's task, infinite if there is none. The events of
+    the near future, up to ``_horizon``, are cut out of that array in slices and sorted; a task that is given
+    meanwhile and ends before the horizon goes to a small heap beside them. A cancelled event is one whose time is
+    no longer the worker's end, so cancelling a thousand workers is one assignment to the array.
 
     Args:
       problem: split over the workers.
@@ -114,7 +115,7 @@ class SimulatedWorkers:
       seed: addresses samples and the method's own generator.
 
     Attributes:
-      cancelled: (workers, assigned_at, versions) of what was cancelled since the list was last cleared.
+      cancelled: (workers, assigned_at, tasks) of what was cancelled since the list was last cleared.
     """
 
     def __init__(self, problem: Problem, times: TaskTimes, seed: int) -> None:
@@ -123,42 +124,42 @@ class SimulatedWorkers:
         self.random = Stream(seed, "method").generator()
         self.expected_times: Array | None = times.expected
         self.cancelled: list[tuple[Any, Any, Any]] = []
-        self._ended_seconds = 0.0
         self._problem = problem
         self._samples = Stream(seed, "sample")
         self._times = times
         self._next_samples = Lookahead(n, self._draw_samples)
         self._next_durations = Lookahead(n, self._draw_durations)
         self._fixed = None if times.fixed is None else times.fixed.data
-        self._heap: list[Item] = []
-        self._top_is_delivered = False
-        self._alarms = 0
-        # Scalars are read and written through the views, cohorts through the arrays below them.
-        self._running = np.full(n + 1, IDLE)
+        self._ended_seconds = 0.0
+        # Scalars are read and written through views, cohorts through the arrays below them.
+        self._ends = np.full(n, math.inf)
         self._given = np.zeros(n, dtype=np.int64)
-        self._assigned_at = np.zeros(n)
-        self._version = np.zeros(n, dtype=np.int64)
-        self._running_view = self._running.data
+        self._assigned_at = np.full(n, IDLE)
+        self._tasks = np.empty(n, dtype=object)
+        self._ends_view: Any = self._ends.data
         self._given_view = self._given.data
-        self._assigned_at_view = self._assigned_at.data
-        self._version_view = self._version.data
+        self._assigned_at_view: Any = self._assigned_at.data
+        self._slice: list[tuple[float, int]] = []
+        self._late: list[tuple[float, int]] = []
+        self._horizon = -math.inf
+        self._slice_size = FIRST_SLICE
+        self._alarms: list[tuple[float, int, float]] = []
+        self._next_alarm = math.inf
 
     @property
     def busy_seconds(self) -> float:
         """Worker-seconds of all tasks, those that still run up to now."""
-        running = self._running[:-1] != IDLE
-        return self._ended_seconds + float((self.now - self._assigned_at[running]).sum())
+        return self._ended_seconds + float((self.now - self._assigned_at[self._assigned_at != IDLE]).sum())
 
     @property
     def busy(self) -> int:
         """Number of workers that have a task."""
-        return int(np.count_nonzero(self._running[:-1] != IDLE))
+        return int(np.count_nonzero(self._assigned_at != IDLE))
 
     @property
     def is_stuck(self) -> bool:
         """Whether nothing will ever arrive."""
-        self._drop_cancelled()
-        return not self._heap
+        return not self._alarms and bool(np.isinf(self._ends).all())
 
     def assign(self, workers: int | NDArray[np.integer], task: Gradient | Sequence[Gradient]) -> None:
         """Starts the task on one worker or on an array of workers (or one task each); cancels what they computed."""
@@ -166,27 +167,23 @@ class SimulatedWorkers:
             self._assign_many(np.atleast_1d(np.asarray(workers)), task)
             return
         worker: int = workers
-        if self._running_view[worker] != IDLE:
+        if self._assigned_at_view[worker] != IDLE:
             self._stop(np.array([worker]))
+        own: Any = task
         number = self._given_view[worker]
         now = self.now
-        if self._fixed is not None and task.cost == 1:
-            time: float = now + self._fixed[worker]
-        elif task.cost == 1:
+        if own.cost != 1:
+            time: float = now + self._times.duration(worker, number, now, own.cost)
+        elif self._fixed is not None:
+            time = now + self._fixed[worker]
+        else:
             time = now + self._next_durations.get(worker, number)
-        else:
-            time = now + self._times.duration(worker, number, now, task.cost)
         self._given_view[worker] = number + 1
-        self._running_view[worker] = number
-        self._assigned_at_view[worker] = now  # type: ignore[call-overload]
-        self._version_view[worker] = task.version
-        if time == math.inf:
-            return
-        if self._top_is_delivered:
-            heapreplace(self._heap, (time, worker, number, task, None))
-            self._top_is_delivered = False
-        else:
-            heappush(self._heap, (time, worker, number, task, None))
+        self._ends_view[worker] = time
+        self._assigned_at_view[worker] = now
+        self._tasks[worker] = own
+        if time <= self._horizon:
+            heappush(self._late, (time, worker))
 
     def cancel(self, workers: int | NDArray[np.integer]) -> None:
         """Stops the workers; they are idle until the next ``assign``."""
@@ -194,8 +191,8 @@ class SimulatedWorkers:
 
     def wake(self, seconds: float) -> None:
         """Asks for an :class:`Alarm` after so many seconds, behind the arrivals of the same time."""
-        self._alarms += 1
-        self._push((self.now + seconds, self.n, self._alarms, None, self.now))
+        heappush(self._alarms, (self.now + seconds, len(self._alarms), self.now))
+        self._next_alarm = self._alarms[0][0]
 
     def wait(self, until: float = math.inf) -> Arrival | None:
         """Returns the next arrival in order, or None with ``now = until``; an arrival at exactly ``until`` counts.
@@ -203,33 +200,31 @@ class SimulatedWorkers:
         Raises:
           FleetStuck: nothing will ever arrive, and ``until`` is infinite.
         """
-        heap = self._heap
-        if self._top_is_delivered:
-            heappop(heap)
-            self._top_is_delivered = False
-        running = self._running_view
-        while heap:
-            time, worker, number, task, cohort = heap[0]
-            if running[worker] != number:
-                if task is None and time <= until:
-                    heappop(heap)
-                    self.now = time
-                    return Alarm(time, cohort)
-                if task is None:
-                    break
-                self._drop_top(cohort)
+        ends, late, events = self._ends_view, self._late, self._slice
+        limit = until if until < self._next_alarm else self._next_alarm
+        while True:
+            if late and (not events or late[0] < events[-1]):
+                event = heappop(late)
+            elif events:
+                event = events.pop()
+            elif self._open_slice():
+                events = self._slice
                 continue
-            if time > until:
-                break
-            if cohort is None:
-                self._top_is_delivered = True
             else:
-                self._drop_top(cohort)
-            self.now = time
-            running[worker] = IDLE
-            assigned_at = self._assigned_at_view[worker]
-            self._ended_seconds += time - assigned_at
-            return Arrival(worker, time, assigned_at, task, number, self)
+                break
+            time, worker = event
+            if time > limit:
+                heappush(late, event)
+                break
+            if ends[worker] == time:
+                ends[worker] = math.inf
+                self.now = time
+                assigned_at = self._assigned_at_view[worker]
+                self._assigned_at_view[worker] = IDLE
+                self._ended_seconds += time - assigned_at
+                return Arrival(worker, time, assigned_at, self._tasks[worker], self._given_view[worker] - 1, self)
+        if self._alarms and self._next_alarm <= until:
+            return self._ring()
         if until == math.inf:
             raise FleetStuck(self.now, self.busy, self.n - self.busy)
         self.now = until
@@ -258,6 +253,64 @@ class SimulatedWorkers:
             sums.append(task.evaluate_sum(self._problem, samples, weights[members]))
         return sums[0] if len(sums) == 1 else np.sum(sums, axis=0)
 
+    def _assign_many(self, workers: NDArray[np.integer], task: Gradient | Sequence[Gradient]) -> None:
+        if isinstance(task, Gradient):
+            self._assign_cohort(workers, task)
+        else:
+            for worker, own in zip(workers.tolist(), task, strict=True):
+                self.assign(worker, own)
+
+    def _assign_cohort(self, workers: NDArray[np.integer], task: Gradient) -> None:
+        self._stop(workers)
+        numbers = self._given[workers]
+        if self._fixed is not None and task.cost == 1:
+            times = self.now + self._times.fixed[workers]  # type: ignore[index]
+        else:
+            times = self.now + self._times.durations(workers, numbers, self.now, task.cost)
+        self._given[workers] = numbers + 1
+        self._ends[workers] = times
+        self._assigned_at[workers] = self.now
+        self._tasks[workers] = task
+        early = times <= self._horizon
+        if len(workers) == self.n or np.count_nonzero(early) > LATE_LIMIT:
+            # Most of the slice is cancelled or out of date: cut a small one anew.
+            self._slice.clear()
+            self._late.clear()
+            self._horizon, self._slice_size = -math.inf, FIRST_SLICE
+        else:
+            for event in zip(times[early].tolist(), workers[early].tolist(), strict=True):
+                heappush(self._late, event)
+
+    def _open_slice(self) -> bool:
+        """Cuts the next events out of the ends and sorts them; returns False if there are none."""
+        ends = self._ends
+        horizon = math.inf if self.n <= self._slice_size else np.partition(ends, self._slice_size)[self._slice_size]
+        # Events at the horizon stay together, so that ties go by worker.
+        workers = np.flatnonzero(ends <= horizon) if horizon < math.inf else np.flatnonzero(ends < math.inf)
+        if not workers.size:
+            return False
+        times = ends[workers]
+        order = np.argsort(times, kind="stable")[::-1]
+        self._slice = list(zip(times[order].tolist(), workers[order].tolist(), strict=True))
+        self._horizon = self._slice[0][0]
+        self._slice_size = min(4 * self._slice_size, max(FIRST_SLICE, self.n // 4))
+        return True
+
+    def _ring(self) -> Alarm:
+        time, _, set_at = heappop(self._alarms)
+        self._next_alarm = self._alarms[0][0] if self._alarms else math.inf
+        self.now = time
+        return Alarm(time, set_at)
+
+    def _stop(self, workers: NDArray[np.integer]) -> None:
+        stopped = workers[self._assigned_at[workers] != IDLE]
+        if stopped.size:
+            assigned_at = self._assigned_at[stopped]
+            self.cancelled.append((stopped, assigned_at, self._tasks[stopped]))
+            self._ended_seconds += self.now * stopped.size - float(assigned_at.sum())
+            self._assigned_at[stopped] = IDLE
+            self._ends[stopped] = math.inf
+
     def _draw_samples(self, worker: int, first: int, size: int) -> Sequence[Any]:
         """Returns the samples of a worker's next tasks of one stochastic gradient."""
         if size == 1:
@@ -271,120 +324,3 @@ class SimulatedWorkers:
             return [self._times.duration(worker, first, self.now, 1)]
         workers, numbers = np.full(size, worker), np.arange(first, first + size)
         return self._times.durations(workers, numbers, self.now, 1).tolist()
-
-    def _assign_many(self, workers: NDArray[np.integer], task: Gradient | Sequence[Gradient]) -> None:
-        if isinstance(task, Gradient):
-            self._assign_cohort(workers, task)
-        else:
-            for worker, own in zip(workers.tolist(), task, strict=True):
-                self.assign(worker, own)
-
-    def _assign_cohort(self, workers: NDArray[np.integer], task: Gradient) -> None:
-        self._stop(workers)
-        if len(workers) > 1 and not (workers[1:] > workers[:-1]).all():
-            workers = np.unique(workers)
-        numbers = self._given[workers]
-        if self._fixed is not None and task.cost == 1:
-            times = self.now + self._times.fixed[workers]  # type: ignore[index]
-        else:
-            times = self.now + self._times.durations(workers, numbers, self.now, task.cost)
-        self._given[workers] = numbers + 1
-        self._running[workers] = numbers
-        self._assigned_at[workers] = self.now
-        self._version[workers] = task.version
-        if len(workers) == self.n:
-            self._forget_cancelled()
-        first = Cohort(times, workers, numbers, task, self._running).next()
-        if first is not None:
-            self._push(first)
-
-    def _stop(self, workers: NDArray[np.integer]) -> None:
-        stopped = workers[self._running[workers] != IDLE]
-        if stopped.size:
-            assigned_at = self._assigned_at[stopped]
-            self.cancelled.append((stopped, assigned_at, self._version[stopped]))
-            self._ended_seconds += self.now * stopped.size - float(assigned_at.sum())
-            self._running[stopped] = IDLE
-
-    def _push(self, item: Item) -> None:
-        if self._top_is_delivered:
-            heapreplace(self._heap, item)
-            self._top_is_delivered = False
-        else:
-            heappush(self._heap, item)
-
-    def _drop_top(self, cohort: Cohort | None) -> None:
-        following = None if cohort is None else cohort.next()
-        if following is None:
-            heappop(self._heap)
-        else:
-            heapreplace(self._heap, following)
-
-    def _forget_cancelled(self) -> None:
-        """Empties the heap of all but alarms, when every worker starts anew."""
-        self._top_is_delivered = False
-        self._heap = sorted(item for item in self._heap if item[3] is None)
-
-    def _drop_cancelled(self) -> None:
-        if self._top_is_delivered:
-            heappop(self._heap)
-            self._top_is_delivered = False
-        while self._heap:
-            _, worker, number, task, cohort = self._heap[0]
-            if task is None or self._running[worker] == number:
-                return
-            self._drop_top(cohort)
-
-
-class Cohort:
-    """Events of one task given to many workers at once: one heap entry, opened in slices that grow.
-
-    Args:
-      times: ends of the tasks, shape (m,), infinity for those that never end.
-      workers: shape (m,), ascending.
-      numbers: task numbers, shape (m,).
-      task: what they all compute.
-      running: the running task number by worker; tells which events are cancelled.
-    """
-
-    __slots__ = ("_entries", "_left", "_running", "_size", "task")
-
-    def __init__(
-        self,
-        times: Array,
-        workers: NDArray[np.integer],
-        numbers: NDArray[np.int64],
-        task: Gradient,
-        running: NDArray[np.int64],
-    ) -> None:
-        self.task = task
-        self._running = running
-        self._left = (times, workers, numbers)
-        self._entries: list[tuple[float, int, int]] = []
-        self._size = FIRST_SLICE
-
-    def next(self) -> Item | None:
-        """Returns the earliest event that is left, as a heap item, or None."""
-        if not self._entries:
-            self._open()
-            if not self._entries:
-                return None
-        time, worker, number = self._entries.pop()
-        return (time, worker, number, self.task, self)
-
-    def _open(self) -> None:
-        times, workers, numbers = self._left
-        alive = (self._running[workers] == numbers) & (times < math.inf)
-        if not alive.all():
-            times, workers, numbers = times[alive], workers[alive], numbers[alive]
-        if len(times) > self._size:
-            # Events at the boundary time stay together, so that ties still go by worker.
-            inside = times <= np.partition(times, self._size)[self._size]
-            outside = ~inside
-            self._left = (times[outside], workers[outside], numbers[outside])
-            times, workers, numbers = times[inside], workers[inside], numbers[inside]
-        else:
-            self._left = (times[:0], workers[:0], numbers[:0])
-        self._size *= 4
-        order = np.argsort(times, kind="stable")[::-1]
-        self._entries = list(zip(times[order].tolist(), workers[order].tolist(), numbers[order].tolist(), strict=True))

@@ -74,16 +74,17 @@ def load(path: str | Path | None = None) -> Digits:
     try:
         return _fetch()
     except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = f"OpenML does not answer ({type(error).__name__})"
-        return read_folder(SUBSET, f"the subset of MNIST that comes with rayopt, because {reason}")
+        return read_folder(
+            SUBSET, f"the subset that comes with rayopt, as OpenML does not answer: {type(error).__name__}"
+        )
 
 
-def read_folder(folder: str | Path, title: str = "") -> Digits:
+def read_folder(folder: str | Path, origin: str = "") -> Digits:
     """Returns the digits of a folder of the four IDX files, each with or without ``.gz``.
 
     Args:
       folder: the folder.
-      title: what ``source`` says that it is; the default names the folder.
+      origin: what ``source`` says where they come from; the default names the folder.
 
     Raises:
       DataError: a file is missing, truncated or mislabelled; the text names it.
@@ -104,8 +105,7 @@ def read_folder(folder: str | Path, title: str = "") -> Digits:
             raise DataError(f"{images}: no images; expected at least one")
         if found.max() > 9:
             raise DataError(f"{labels}: label {found.max()} at row {found.argmax():,}; expected labels 0 to 9")
-    source = f"{title or 'MNIST'}, {_counts(arrays['images'], arrays['test_images'])}"
-    return Digits(**arrays, source=source if title else f"{source} from {folder}")
+    return Digits(**arrays, source=f"{_counts(arrays['images'], arrays['test_images'])} ({origin or folder})")
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -152,7 +152,7 @@ def _fetch() -> Digits:
         found = fetch_openml("mnist_784", version=1, as_frame=False, n_retries=1, delay=0.1)
     images, labels = found.data.astype(np.uint8), found.target.astype(np.uint8)
     first, rest = slice(None, _TRAINING_ROWS), slice(_TRAINING_ROWS, None)
-    source = f"MNIST, {_counts(images[first], images[rest])} from OpenML"
+    source = f"{_counts(images[first], images[rest])} (OpenML)"
     return Digits(images[first], labels[first], images[rest], labels[rest], source)
 
 
@@ -167,4 +167,4 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
 
 
 def _counts(images: NDArray[np.uint8], test_images: NDArray[np.uint8]) -> str:
-    return f"{len(images):,} training and {len(test_images):,} test images"
+    return f"MNIST, {len(images):,} training and {len(test_images):,} test images"

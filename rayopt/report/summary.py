@@ -82,7 +82,7 @@ def summarise(runs: Sequence[Run], until: Until, problem: Problem) -> Summary:
         "table": table,
         "runs": [_run_entry(run) for run in runs],
         "target": None if until.target is None else {"metric": until.target.metric, "reaches": until.target.reaches},
-        "problem": getattr(problem, "source", "") or None,
+        "problem": getattr(problem, "source", "").partition(" (")[0] or None,
         "problems": _problems(runs),
     }
 

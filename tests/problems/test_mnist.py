@@ -73,7 +73,7 @@ def test_gzipped_or_not(folder):
     found = mnist.load(folder)
     assert found.labels.tolist() == [0, 9, 5]
     assert found.test_labels.tolist() == [1, 2]
-    assert found.source == f"MNIST, 3 training and 2 test images from {folder}"
+    assert found.source == f"MNIST, 3 training and 2 test images ({folder})"
 
 
 def test_the_argument_goes_before_the_environment(folder, monkeypatch, tmp_path):
@@ -89,8 +89,8 @@ def test_without_folder_and_network_the_subset_says_so(offline):
     assert time.perf_counter() - start < 10
     assert len(found.images) == 12_000
     assert found.source == (
-        "the subset of MNIST that comes with rayopt, because OpenML does not answer (URLError), "
-        "12,000 training and 2,000 test images"
+        "MNIST, 12,000 training and 2,000 test images "
+        "(the subset that comes with rayopt, as OpenML does not answer: URLError)"
     )
 
 
@@ -102,7 +102,7 @@ def test_openml(monkeypatch):
     monkeypatch.delenv("RAYOPT_DATA", raising=False)
     monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda *arguments, **keywords: Found)
     found = mnist.load()
-    assert found.source == "MNIST, 60,000 training and 10,000 test images from OpenML"
+    assert found.source == "MNIST, 60,000 training and 10,000 test images (OpenML)"
     assert (len(found.images), len(found.test_labels)) == (60_000, 10_000)
     assert found.labels.dtype == np.uint8
     assert found.labels[0] == 7

@@ -71,7 +71,6 @@ class RayWorkers:
         self._given = [0] * workers
         self._task: list[Gradient | None] = [None] * workers
         self._assigned_at = np.zeros(workers)
-        self._version = np.zeros(workers, dtype=np.int64)
         self._ready: deque[tuple[float, Reply]] = deque()
         self._alarms: list[tuple[float, float]] = []
         self._ended_seconds = 0.0
@@ -106,7 +105,6 @@ class RayWorkers:
             self._stamp[worker] = stamp
             self._task[worker] = own
             self._assigned_at[worker] = now
-            self._version[worker] = own.version
             self._transport.send(Order(worker, stamp, number, own, now, self._started_at + now * self._time_scale))
 
     def cancel(self, workers: int | NDArray[np.integer]) -> None:
@@ -190,7 +188,7 @@ class RayWorkers:
             return []
         stamps = self._stamp[stopped].tolist()
         assigned_at = self._assigned_at[stopped]
-        self.cancelled.append((np.array(stopped), assigned_at, self._version[stopped]))
+        self.cancelled.append((np.array(stopped), assigned_at, [self._task[worker] for worker in stopped]))
         self._ended_seconds += float(np.maximum(self.now - assigned_at, 0.0).sum())
         self._stamp[stopped] = IDLE
         return list(zip(stopped, stamps, strict=True))
