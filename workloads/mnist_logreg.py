@@ -25,10 +25,10 @@ def main(
 ) -> None:
     """Trains MNIST logistic regression with four methods and prints their table."""
     methods = [
-        ro.methods.Minibatch(step_size=1.2),
-        ro.methods.DelayAdaptiveASGD(step_size=0.2),
-        ro.methods.Rennala(step_size=1.2, batch_size=4, interrupt=True),
-        ro.methods.Ringmaster(step_size=0.3, threshold=4),
+        ro.methods.Minibatch(step_size=0.8),
+        ro.methods.DelayAdaptiveASGD(step_size=0.1),
+        ro.methods.Rennala(step_size=0.8, batch_size=4, interrupt=True),
+        ro.methods.Ringmaster(step_size=0.2, threshold=4),
     ]
     result = ro.run(
         methods,

@@ -17,6 +17,8 @@ from rayopt.tasks import Gradient
 
 PUSH_EVERY = 0.005
 """Real seconds between two batches that a packed actor pushes: fewer, larger messages keep the server free."""
+PUSH_AT_MOST = 32
+"""Replies in one batch: the server works on the first ones of a burst while the actor computes the next."""
 
 
 class Cancelled(Exception):
@@ -137,15 +139,16 @@ class PackedWorkers:
         while True:
             finished = [self._finish(*due) for due in self._wait_for_due()]
             self._server.deliver.remote(finished)
-            time.sleep(PUSH_EVERY)
+            if len(finished) < PUSH_AT_MOST:
+                time.sleep(PUSH_EVERY)
 
     def _wait_for_due(self) -> list[tuple[float, Order]]:
-        """Returns what is due, at least one order; superseded ones are dropped."""
+        """Returns what is due, from one order up to a full batch; superseded ones are dropped."""
         found: list[tuple[float, Order]] = []
         with self._changed:
             while not found:
                 now = time.monotonic()
-                while self._due and self._due[0][0] <= now:
+                while self._due and self._due[0][0] <= now and len(found) < PUSH_AT_MOST:
                     due_at, stamp, order = heappop(self._due)
                     if self._current.get(order.worker) == stamp:
                         found.append((due_at, order))
