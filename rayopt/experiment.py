@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,10 @@ from rayopt.until import Until
 from rayopt.workers import Workers
 
 NOT_RUN = "not run: interrupted"
+
+
+class NothingRan(RayoptError):
+    """No run of an experiment began: all were skipped, or Ctrl-C came first."""
 
 
 @dataclass
@@ -146,6 +150,7 @@ class Experiment:
         Raises:
           InvalidInput: ``out`` exists and is not a run folder.
           FleetStuck: no run could go to its end.
+          NothingRan: all runs were skipped or interrupted before they began.
           Exception: what a method or a problem raised, after everything else has run and is written.
         """
         from rayopt.report.summary import history_frame, summarise
@@ -169,8 +174,8 @@ class Experiment:
                     if trace is not None:
                         trace.discard()
                     folder.remove_if_empty()
-        if failure is not None and not any(run.outcome for run in runs):
-            raise failure
+        if not any(run.outcome for run in runs):
+            raise failure or NothingRan("; ".join(dict.fromkeys(f"{run.label}: {run.problem}" for run in runs)))
         if trace is not None:
             trace.close()
         else:
@@ -226,7 +231,10 @@ class Experiment:
         updates = self.until.updates
         points = self.workers.count if updates == math.inf else min(self.workers.count, int(updates))
         needed = points * max(len(method.members()) for method in self.methods) * self.problem.dimension * 8
-        available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        try:
+            available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (AttributeError, ValueError, OSError):
+            return  # Not every system tells.
         if needed > available / 2:
             warnings.warn(
                 f"up to {points} points of x may be in flight, {needed / 1e9:.1f} GB of the "
@@ -286,7 +294,7 @@ def run(
         until=until,
         fleet=fleet or SimulatedFleet(),
         record=record or Record(),
-        seeds=[seed] if isinstance(seed, int) else list(seed),
+        seeds=list(seed) if isinstance(seed, Iterable) else [seed],
         labels=labels,
         force=force,
     )

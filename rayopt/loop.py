@@ -55,6 +55,7 @@ def serve(method: Method, fleet: RunningFleet, recorder: Recorder) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         recorder.begin(method, fleet)
         method.start(fleet)
+        recorder.started()
         wait, receive, record = fleet.wait, method.receive, recorder.arrival
         while not recorder.finished:
             arrival = wait(recorder.due)

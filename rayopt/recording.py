@@ -40,6 +40,7 @@ TRACE = np.dtype(
 )
 ROW_GROUP = 65_536
 CHECK_EVERY = 1024
+MOST_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,9 @@ class Record:
         if until.target is not None:
             one_of("until.target.metric", until.target.metric, metrics)
         every = self.interval(until)
+        if until.time / every > MOST_ROWS and every < math.inf and until.time < math.inf:
+            raise InvalidInput("record.every", f"{every:g} is more than {MOST_ROWS:,} rows until {until.time:g}",
+                               "longer intervals")  # fmt: skip
         return Record(every if every < math.inf else None, metrics, self.trace)
 
 
@@ -244,6 +248,10 @@ class Recorder:
         self._write_row(0.0)
         self._schedule()
 
+    def started(self) -> None:
+        """Records what the method cancelled in its ``start``."""
+        self._cancellations(0.0, self._method.updates)
+
     def arrival(self, arrival: Arrival) -> None:
         """Records an arrival after the method has received it."""
         updates = self._method.updates
@@ -285,12 +293,12 @@ class Recorder:
         """Writes the history row that is due: the clock stands at its time."""
         now = self._fleet.now
         self._write_row(now)
-        if now >= self.until.time:
-            self._finish("time")
-        elif self._fleet.is_stuck:
+        if self._fleet.is_stuck:
             self.was_stuck = True
             if self.until.time == math.inf:
                 raise FleetStuck(now, self._fleet.busy, self._fleet.n - self._fleet.busy)
+        if now >= self.until.time:
+            self._finish("time")
         self._schedule()
         if self.on_progress is not None:
             self.on_progress(self)

@@ -106,6 +106,36 @@ def test_stuck_with_a_time_limit_lasts_to_it_and_is_flagged():
     assert (outcome["ended_by"], outcome["time"]) == ("time", 9.0)
 
 
+@pytest.mark.parametrize("every", [None, 100.0])
+def test_stuck_before_the_last_row_is_flagged_too(every):
+    result = run(methods.Minibatch(0.1), ro.Until(time=1.01), times=(1.0, math.inf), record=ro.Record(every=every))
+    assert result.summary["runs"][0]["was_stuck"]
+
+
+def test_if_all_runs_are_skipped_the_error_says_why(tmp_path):
+    problem = ro.problems.LogisticRegression.digits(partition="split")
+    with pytest.raises(ro.RayoptError, match="homogeneous"):
+        ro.run(methods.ASGD(0.1), problem, ro.Workers(4, 1.0), until=ro.Until(time=5), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_start_cancels_is_recorded_at_its_time():
+    class Fickle(methods.ASGD):
+        name = "fickle"
+
+        def start(self, fleet):
+            super().start(fleet)
+            fleet.cancel(np.array([2]))
+
+    trace = run(Fickle(0.1), ro.Until(time=2.0)).trace
+    assert trace.iloc[0][["time", "worker", "delay", "outcome", "updates"]].tolist() == [0.0, 2, 0, "cancelled", 0]
+
+
+def test_too_many_rows_are_refused():
+    with pytest.raises(ro.InvalidInput, match="rows"):
+        run(methods.ASGD(0.1), ro.Until(time=2.0), record=ro.Record(every=1e-9))
+
+
 def test_arrivals_that_bring_no_update_are_stuck_too():
     with pytest.raises(ro.FleetStuck) as stuck:
         run(methods.Malenia(0.1, batch_size=4), ro.Until(updates=3), times=(1.0, math.inf), problem=Free())

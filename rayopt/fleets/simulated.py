@@ -53,6 +53,7 @@ class SimulatedSession:
         self._problem = problem
         self._workers = workers
         self._recorder: Recorder | None = None
+        self._stop_is_wanted = False
 
     def __enter__(self) -> SimulatedSession:
         return self
@@ -68,6 +69,7 @@ class SimulatedSession:
         Raises:
           FleetStuck: nothing will ever arrive and no limit ends the run.
         """
+        self._stop_is_wanted = False
         problem = self._problem.split(self._workers.count, job.seed)
         fleet = SimulatedWorkers(problem, self._workers.times(job.seed), job.seed)
         job.method.prepare(problem.start_point(), fleet.n)
@@ -76,11 +78,14 @@ class SimulatedSession:
             lambda recorder: on_progress(recorder.progress()),
         )  # fmt: skip
         started_at = time.monotonic()
+        if self._stop_is_wanted:
+            recorder.stop()
         serve(job.method, fleet, recorder)
         return recorder.outcome(time.monotonic() - started_at)
 
     def stop(self) -> None:
         """Ends the running job at its next arrival."""
+        self._stop_is_wanted = True
         if self._recorder is not None:
             self._recorder.stop()
 

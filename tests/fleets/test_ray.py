@@ -17,6 +17,7 @@ from rayopt.errors import FleetStuck
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.fleet import RaySession, connect, probe
 from rayopt.fleets.ray.slip import Slip
+from rayopt.fleets.ray.transport import WorkerFailed, WorkerLost
 from rayopt.problems import LogisticRegression, Quadratic
 from rayopt.recording import CANCELLED, OUTCOMES, TRACE, Record
 
@@ -84,8 +85,18 @@ def test_trains_to_accuracy(digits, method):
     assert outcome.counts.arrivals == np.count_nonzero(rows["outcome"] != CANCELLED)
 
 
+class BusyASGD(methods.ASGD):
+    """ASGD on a server that is busy for 5 ms per update, so that several replies are always ready."""
+
+    name = "busy_asgd"
+
+    def receive(self, arrival, fleet):
+        time.sleep(0.005)
+        super().receive(arrival, fleet)
+
+
 def test_equal_workers_get_equal_shares(equal):
-    _, rows = equal.run(methods.ASGD(0.01), ro.Until(updates=400))
+    _, rows = equal.run(BusyASGD(0.01), ro.Until(updates=200))
     shares = Counter(rows["worker"].tolist())
     assert max(shares.values()) - min(shares.values()) <= 4
 
@@ -223,6 +234,83 @@ def test_a_stuck_fleet_says_so(equal):
         equal.run(Idle(0.1), ro.Until(updates=1))
 
 
+@pytest.fixture(params=[1, 2], ids=["direct", "packed"])
+def per_actor(request):
+    return request.param
+
+
+def test_an_infinite_worker_does_not_hang(cluster, per_actor):
+    # Three workers in actors of two: the last actor holds one.
+    fixture = opened(Quadratic(3), [0.01, 0.01, np.inf], n=3, workers_per_actor=per_actor)
+    try:
+        with pytest.raises(FleetStuck) as stuck:
+            fixture.run(methods.Minibatch(0.1), ro.Until(updates=2))
+        assert (stuck.value.busy, stuck.value.idle) == (1, 2)
+        outcome, rows = fixture.run(methods.Minibatch(0.1), ro.Until(time=0.5))
+        assert outcome.was_stuck
+        assert sorted(rows["worker"].tolist()) == [0, 1]
+        outcome, _ = fixture.run(methods.ASGD(0.1), ro.Until(updates=20))
+        assert outcome.updates == 20
+    finally:
+        closed(fixture)
+
+
+class Broken(Quadratic):
+    """Fails on every gradient."""
+
+    def gradient(self, x, sample, checkpoint=None):
+        raise ZeroDivisionError("by design")
+
+
+def test_an_error_in_a_gradient_names_the_worker(cluster, per_actor):
+    fixture = opened(Broken(3), 0.01, n=2, workers_per_actor=per_actor)
+    try:
+        for _ in range(2):
+            with pytest.raises(WorkerFailed, match=r"(?s)worker [01] raised an error.*by design"):
+                fixture.run(methods.ASGD(0.1), ro.Until(updates=5))
+    finally:
+        closed(fixture)
+
+
+def test_a_dead_worker_is_an_error_and_the_session_goes_on(cluster, per_actor):
+    fixture = opened(Quadratic(3), 0.02, n=2, workers_per_actor=per_actor)
+    try:
+        fixture.run(methods.ASGD(0.1), ro.Until(updates=5))
+        threading.Timer(0.5, lambda: ray.kill(fixture.session.actors[0], no_restart=False)).start()
+        with pytest.raises(WorkerLost, match="worker 0"):
+            fixture.run(methods.ASGD(0.1), ro.Until(time=20))
+        outcome, _ = fixture.run(methods.Minibatch(0.1), ro.Until(updates=5))
+        assert outcome.updates == 5
+    finally:
+        closed(fixture)
+
+
+def test_every_worker_computes_on_its_own_shard(cluster, per_actor):
+    problem = LogisticRegression.digits(partition={"name": "labels", "shards_per_worker": 1})
+    method, until = methods.Minibatch(0.5), ro.Until(updates=1)
+    fixture = opened(problem, "0.01 * i", n=3, workers_per_actor=per_actor)
+    try:
+        outcome, _ = fixture.run(method, until, metrics=("value",), seed=5)
+    finally:
+        closed(fixture)
+    virtual = ro.run(method, problem, ro.Workers(3, "0.01 * i"), until=until, seed=5)
+    np.testing.assert_allclose(outcome.rows[-1]["value"], virtual.history.value.iloc[-1], rtol=1e-12)
+    homogeneous = ro.run(method, LogisticRegression.digits(), ro.Workers(3, "0.01 * i"), until=until, seed=5)
+    assert outcome.rows[-1]["value"] != pytest.approx(homogeneous.history.value.iloc[-1])
+
+
+def test_a_stop_while_the_workers_load_is_not_lost(cluster):
+    fixture = opened(Quadratic(3), 0.01, n=2)
+    try:
+        threading.Timer(0.05, fixture.session.stop).start()
+        started_at = time.monotonic()
+        outcome, _ = fixture.run(methods.ASGD(0.1), ro.Until(time=60))
+        assert outcome.ended_by == "interrupted"
+        assert time.monotonic() - started_at < 20
+    finally:
+        closed(fixture)
+
+
 def test_the_whole_way(cluster, tmp_path):
     result = ro.run(
         [methods.ASGD(0.1), methods.Minibatch(0.5)],
@@ -252,6 +340,22 @@ def test_an_address_where_nothing_listens():
         ro.RayFleet(address=f"127.0.0.1:{port}").open(Quadratic(2), ro.Workers(1, 1.0))
     assert caught.value.key == "fleet.address"
     assert time.monotonic() - started_at < 15
+
+
+def test_an_address_where_something_else_listens():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        started_at = time.monotonic()
+        with pytest.raises(ro.InvalidInput, match="does not answer as a Ray cluster does"):
+            probe(f"127.0.0.1:{other.getsockname()[1]}")
+        assert time.monotonic() - started_at < 15
+
+
+def test_the_address_of_the_environment_is_looked_at_too(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(ro.InvalidInput, match="does not answer"):
+        connect(None)
 
 
 @pytest.mark.parametrize("address", ["nowhere", "host:", ":1x", "127.0.0.1"])

@@ -7,6 +7,8 @@ import math
 import os
 import socket
 import sys
+import sysconfig
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 REPORT_EVERY = 0.2
 PROBE_TIMEOUT = 5.0
+RESTART_TIMEOUT = 30.0
 
 
 class RayFleet:
@@ -87,6 +90,7 @@ class RaySession:
         self._workers = workers
         self._owns_connection = owns_connection
         self._loaded_seed: int | None = None
+        self._stop_is_wanted = False
         # Retries would run a task twice in silence; task events cost a tenth of the throughput.
         common = {"num_cpus": 0, "enable_task_events": False, "scheduling_strategy": "SPREAD"}
         make: Any = ray.remote
@@ -100,7 +104,7 @@ class RaySession:
         if per_actor == 1:
             actor = make(**restarting, concurrency_groups={"control": 1})(Worker)
         else:
-            actor = make(**restarting)(PackedWorkers)
+            actor = make(**restarting, concurrency_groups={"watch": 1})(PackedWorkers)
         self.actors = [actor.remote() for _ in range(math.ceil(n / per_actor))]
         self._actor_of = [self.actors[worker // per_actor] for worker in range(n)]
 
@@ -122,18 +126,21 @@ class RaySession:
         Raises:
           FleetStuck: nothing will ever arrive and no limit ends the run.
           WorkerLost: a worker's process died.
+          WorkerFailed: a worker's task raised an error.
         """
+        self._stop_is_wanted = False
         carry_modules(job.method)
         if self._loaded_seed != job.seed:
             self._load(job.seed)
-        times = self._workers.times(job.seed)
         running = self._server.run.remote(
-            job, self._problem.start_point(), times.expected, self._actor_of, self._shares_clock,
+            job, self._problem.start_point(), self._workers.times(job.seed), self._actor_of, self._shares_clock,
             self._fleet.workers_per_actor > 1,
         )  # fmt: skip
         done: list[Any] = []
         while not done:
             done, _ = self._ray.wait([running], timeout=REPORT_EVERY)
+            if self._stop_is_wanted:
+                self._server.stop.remote()
             report = self._ray.get(self._server.report.remote())
             for rows in report.traces:
                 on_trace(rows)
@@ -142,13 +149,15 @@ class RaySession:
         try:
             return self._ray.get(running)
         except self._ray.exceptions.RayTaskError as error:
+            # A worker may have died and come back without its shard.
+            self._loaded_seed = None
             if isinstance(error.cause, RayoptError):
                 raise error.cause from None
             raise
 
     def stop(self) -> None:
-        """Ends the running job."""
-        self._server.stop.remote()
+        """Ends the running job, also one that still loads its workers."""
+        self._stop_is_wanted = True
 
     def _load(self, seed: int) -> None:
         """Gives every worker its shard, its durations and the seed; nodes need no data folder."""
@@ -163,29 +172,50 @@ class RaySession:
         profiles = {id(shard): Profile(shard, times, seed, self._fleet.time_scale) for shard in shards}
         if self._fleet.workers_per_actor == 1:
             stored = {key: ray.put(profile) for key, profile in profiles.items()}
-            loading = [
-                actor.load.remote(stored[id(shard)], node) for actor, shard in zip(self._actor_of, shards, strict=True)
+            load: list[Any] = [
+                (actor, (stored[id(shard)], node)) for actor, shard in zip(self._actor_of, shards, strict=True)
             ]
-            self._shares_clock = ray.get(loading)
         else:
             own: dict[Any, dict[int, Profile]] = {actor: {} for actor in self.actors}
             for worker, shard in enumerate(shards):
                 own[self._actor_of[worker]][worker] = profiles[id(shard)]
-            loading = [actor.load.remote(own[actor], node, self._server) for actor in self.actors]
-            answers = dict(zip(self.actors, ray.get(loading), strict=True))
-            self._shares_clock = [answers[actor] for actor in self._actor_of]
+            load = [(actor, (own[actor], node, self._server)) for actor in self.actors]
+        answers = self._load_all(load)
+        self._shares_clock = [answers[actor] for actor in self._actor_of]
         ray.get(self._evaluator.load.remote(problem))
         self._loaded_seed = seed
 
+    def _load_all(self, load: list[tuple[Any, tuple[Any, ...]]]) -> dict[Any, bool]:
+        """Calls ``load`` of every actor; waits for those that are restarting."""
+        answers = {}
+        give_up = time.monotonic() + RESTART_TIMEOUT
+        while load:
+            calls = [(actor, arguments, actor.load.remote(*arguments)) for actor, arguments in load]
+            load = []
+            for actor, arguments, call in calls:
+                try:
+                    answers[actor] = self._ray.get(call)
+                except self._ray.exceptions.ActorUnavailableError:
+                    if time.monotonic() > give_up:
+                        raise
+                    load.append((actor, arguments))
+            time.sleep(REPORT_EVERY if load else 0)
+        return answers
+
 
 def carry_modules(component: object) -> None:
-    """Makes the modules of a user's own method or problem travel with it, so that nodes need no copy of them."""
+    """Makes the modules of a user's own method or problem travel with it, so that nodes need no copy of them.
+
+    Installed packages stay where they are: nodes have them.
+    """
     from ray import cloudpickle
 
+    installed = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), sysconfig.get_path("stdlib"))
     for kind in type(component).__mro__:
-        root = kind.__module__.partition(".")[0]
-        if root not in ("rayopt", "__main__") and root not in sys.stdlib_module_names:
-            cloudpickle.register_pickle_by_value(sys.modules[kind.__module__])
+        module = sys.modules[kind.__module__]
+        place = getattr(module, "__file__", None)
+        if place and not kind.__module__.startswith("rayopt.") and not place.startswith(installed):
+            cloudpickle.register_pickle_by_value(module)
 
 
 def connect(address: str | None) -> bool:
@@ -194,13 +224,14 @@ def connect(address: str | None) -> bool:
     Raises:
       InvalidInput: nothing answers at the address.
     """
-    if address not in (None, "auto"):
-        probe(address)
+    asked = address or os.environ.get("RAY_ADDRESS")
+    if asked and asked not in ("auto", "local"):
+        probe(asked)
     import ray
 
     if ray.is_initialized():
         return False
-    is_local = address is None and "RAY_ADDRESS" not in os.environ
+    is_local = not asked
     try:
         ray.init(
             address, include_dashboard=False if is_local else None, log_to_driver=False, logging_level=logging.ERROR
@@ -214,10 +245,10 @@ def connect(address: str | None) -> bool:
 
 
 def probe(address: str) -> None:
-    """Checks that something listens at host:port; ``ray.init`` would hang for minutes if nothing does.
+    """Checks that a Ray cluster listens at host:port; ``ray.init`` would hang for minutes if none does.
 
     Raises:
-      InvalidInput: the address has another form, or nothing listens there.
+      InvalidInput: the address has another form, or nothing that speaks Ray's protocol listens there.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     allowed = "auto, or host:port where a Ray cluster listens"
@@ -227,3 +258,16 @@ def probe(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=PROBE_TIMEOUT).close()
     except OSError as error:
         raise InvalidInput("fleet.address", f"{address!r} does not answer ({error})", allowed) from None
+    if os.environ.get("RAY_USE_TLS", "0") != "1" and not _speaks_grpc(f"{host}:{port}"):
+        raise InvalidInput("fleet.address", f"{address!r} does not answer as a Ray cluster does", allowed)
+
+
+def _speaks_grpc(target: str) -> bool:
+    import grpc
+
+    with grpc.insecure_channel(target) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=PROBE_TIMEOUT)
+        except grpc.FutureTimeoutError:
+            return False
+    return True

@@ -51,13 +51,13 @@ class Reply(NamedTuple):
     Attributes:
       worker: who.
       stamp: that of the order.
-      due_at: when the emulated time was over, on the worker's monotonic clock, real seconds.
-      completed_at: when the worker was done, on the same clock.
-      value: the gradient; None where it is a return value of its own.
+      completed_at: when the worker was done, on its own monotonic clock, real seconds.
+      value: the gradient; None where it is a return value of its own, or there is none.
+      error: what the problem raised, as text; None if all went well.
     """
 
     worker: int
     stamp: int
-    due_at: float
     completed_at: float
     value: Any
+    error: str | None = None

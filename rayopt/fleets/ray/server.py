@@ -19,17 +19,16 @@ from rayopt.errors import FleetStuck
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.messages import Order, Reply
 from rayopt.fleets.ray.slip import Slip
-from rayopt.fleets.ray.transport import DirectTransport, PackedTransport, Transport
+from rayopt.fleets.ray.transport import LOOK_UP, DirectTransport, PackedTransport, Transport
 from rayopt.keys import Stream
 from rayopt.loop import serve
 from rayopt.recording import Outcome, Progress, Recorder
 from rayopt.tasks import Gradient
+from rayopt.workers import TaskTimes
 
 Array = NDArray[np.float64]
 
 IDLE = -1
-LOOK_UP = 0.1
-"""Real seconds after which a waiting server looks whether it was asked to stop."""
 FETCH_TIMEOUT = 60.0
 
 
@@ -38,8 +37,7 @@ class RayWorkers:
 
     Args:
       transport: the way to the workers.
-      workers: n.
-      expected_times: mean seconds per gradient, shape (n,).
+      times: how long tasks must take.
       seed: addresses the method's own generator.
       time_scale: real seconds per fleet second.
       stamps: the next stamp; shared by the runs of a session, so that no late reply is taken for a new one.
@@ -49,21 +47,21 @@ class RayWorkers:
     def __init__(
         self,
         transport: Transport,
-        workers: int,
-        expected_times: Array,
+        times: TaskTimes,
         seed: int,
         time_scale: float,
         stamps: Callable[[], int],
         background: Callable[[], None],
     ) -> None:
-        self.n = workers
+        self.n = workers = times.n
         self.now = 0.0
         self.random = Stream(seed, "method").generator()
-        self.expected_times: Array | None = expected_times
+        self.expected_times: Array | None = times.expected
         self.cancelled: list[tuple[Any, Any, Any]] = []
         self.slip = Slip()
         self.stopping = False
         self._transport = transport
+        self._times = times
         self._time_scale = time_scale
         self._next_stamp = stamps
         self._background = background
@@ -71,6 +69,7 @@ class RayWorkers:
         self._given = [0] * workers
         self._task: list[Gradient | None] = [None] * workers
         self._assigned_at = np.zeros(workers)
+        self._due_at = np.full(workers, math.inf)
         self._ready: deque[tuple[float, Reply]] = deque()
         self._alarms: list[tuple[float, float]] = []
         self._ended_seconds = 0.0
@@ -84,7 +83,7 @@ class RayWorkers:
     @property
     def is_stuck(self) -> bool:
         """Whether nothing will ever arrive."""
-        return not self._ready and not self._alarms and self.busy == 0
+        return not self._ready and not self._alarms and bool(np.isinf(self._due_at).all())
 
     @property
     def busy_seconds(self) -> float:
@@ -105,6 +104,7 @@ class RayWorkers:
             self._stamp[worker] = stamp
             self._task[worker] = own
             self._assigned_at[worker] = now
+            self._due_at[worker] = now + self._times.duration(worker, number, now, own.cost)
             self._transport.send(Order(worker, stamp, number, own, now, self._started_at + now * self._time_scale))
 
     def cancel(self, workers: int | NDArray[np.integer]) -> None:
@@ -142,7 +142,7 @@ class RayWorkers:
                 self.now = max(self.now, min(now, until))
                 return None
             if until == math.inf and self.is_stuck:
-                raise FleetStuck(now, 0, self.n)
+                raise FleetStuck(now, self.busy, self.n - self.busy)
             self._receive(until, now)
 
     def value(self, arrival: Arrival) -> Array:
@@ -172,7 +172,8 @@ class RayWorkers:
         self._stamp[worker] = IDLE
         assigned_at = float(self._assigned_at[worker])
         self._ended_seconds += received_at - assigned_at
-        self.slip.add(received_at * self._time_scale + self._started_at - reply.due_at)
+        self.slip.add((received_at - float(self._due_at[worker])) * self._time_scale)
+        self._due_at[worker] = math.inf
         arrival = ReceivedArrival(worker, received_at, assigned_at, task, self._given[worker] - 1, self)
         arrival.completed_at = (reply.completed_at - self._started_at) / self._time_scale
         if isinstance(reply.value, ray.ObjectRef):
@@ -191,6 +192,7 @@ class RayWorkers:
         self.cancelled.append((np.array(stopped), assigned_at, [self._task[worker] for worker in stopped]))
         self._ended_seconds += float(np.maximum(self.now - assigned_at, 0.0).sum())
         self._stamp[stopped] = IDLE
+        self._due_at[stopped] = math.inf
         return list(zip(stopped, stamps, strict=True))
 
 
@@ -242,7 +244,7 @@ class Server:
         self,
         job: Job,
         start_point: Array,
-        expected_times: Array,
+        times: TaskTimes,
         actors: Sequence[Any],
         shares_clock: Sequence[bool],
         packed: bool,
@@ -263,7 +265,7 @@ class Server:
         job.method.prepare(start_point, len(actors))
         started_at = time.monotonic()
         fleet = RayWorkers(
-            transport, len(actors), expected_times, job.seed, self._time_scale, self._next_stamp,
+            transport, times, job.seed, self._time_scale, self._next_stamp,
             lambda: evaluations.collect(recorder),
         )  # fmt: skip
         with self._lock:

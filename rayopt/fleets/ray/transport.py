@@ -16,9 +16,16 @@ from rayopt.fleets.ray.worker import PUSH_EVERY
 INLINE_BYTES = 100_000
 """Ray sends arguments and results below this size inside the message, larger ones through the object store."""
 
+LOOK_UP = 0.1
+"""Real seconds between two looks at what seldom changes: a request to stop, a process that died."""
+
 
 class WorkerLost(RayoptError):
     """A worker's process died while it had a task."""
+
+
+class WorkerFailed(RayoptError):
+    """A worker's task raised an error; the text has the worker's traceback."""
 
 
 class Transport(Protocol):
@@ -35,6 +42,7 @@ class Transport(Protocol):
 
         Raises:
           WorkerLost: a worker's process died.
+          WorkerFailed: a worker's task raised an error.
         """
 
 
@@ -64,8 +72,8 @@ class DirectTransport:
             reply = actor.compute.remote(order)
         else:
             # One object for each version of x, whoever is sent it.
-            if self._stored[0] is not order.task:
-                self._stored = (order.task, ray.put(order.task))
+            if self._stored[0] is not order.task.x:
+                self._stored = (order.task.x, ray.put(order.task))
             reply, value = actor.compute_large.options(num_returns=2).remote(order._replace(task=None), self._stored[1])
         self._pending[reply] = (order.worker, value)
         self._references[order.worker] = reply
@@ -89,9 +97,10 @@ class DirectTransport:
         owners = [self._pending.pop(reference) for reference in ready]
         try:
             replies = ray.get(ready)
-        except ray.exceptions.RayActorError as error:
-            names = ", ".join(str(worker) for worker, _ in owners)
-            raise WorkerLost(f"the process of a worker died (one of {names}): {error}") from error
+        except ray.exceptions.RayError:
+            for reference, (worker, _) in zip(ready, owners, strict=True):
+                check(f"worker {worker}", reference)
+            raise
         received_at = time.monotonic()
         found = []
         for reply, (worker, value) in zip(replies, owners, strict=True):
@@ -119,7 +128,13 @@ class PackedTransport:
         self._inbox = inbox
         self._shares_clock = shares_clock
         self._outbox: dict[Any, list[Order]] = {}
-        self._sent_at = 0.0
+        self._assigned: dict[Any, str] = {}
+        self._names: dict[Any, str] = {}
+        for worker, actor in enumerate(actors):
+            first = self._names.setdefault(actor, f"worker {worker}").partition(" to ")[0]
+            self._names[actor] = first if first == f"worker {worker}" else f"{first} to {worker}"
+        self._assigned.update((actor.watch.remote(), name) for actor, name in self._names.items())
+        self._sent_at = self._looked_at = 0.0
 
     def send(self, order: Order) -> None:
         """Lays the order into the next batch of its actor."""
@@ -136,7 +151,7 @@ class PackedTransport:
             if pause > 0 and self._inbox.empty():
                 time.sleep(min(pause, timeout))
             for actor, orders in self._outbox.items():
-                actor.assign.remote(orders)
+                self._assigned[actor.assign.remote(orders)] = self._names[actor]
             self._outbox = {}
             self._sent_at = time.monotonic()
         found: list[Reply] = []
@@ -147,11 +162,38 @@ class PackedTransport:
         except queue.Empty:
             pass
         received_at = time.monotonic()
+        if received_at > self._looked_at + LOOK_UP:
+            self._looked_at = received_at
+            self._check_actors()
+        for reply in found:
+            if reply.error is not None:
+                raise WorkerFailed(f"worker {reply.worker} raised an error:\n{reply.error}")
         found = [
             reply if self._shares_clock[reply.worker] else reply._replace(completed_at=received_at) for reply in found
         ]
         found.sort(key=_completed_at)
         return found
+
+    def _check_actors(self) -> None:
+        """Looks whether the actors took their orders and are alive: one that died cannot say so by itself."""
+        taken, _ = ray.wait(list(self._assigned), num_returns=len(self._assigned), timeout=0)
+        for reference in taken:
+            check(self._assigned.pop(reference), reference)
+
+
+def check(name: str, reference: Any) -> None:
+    """Raises what a finished call raised, with the name of its worker.
+
+    Raises:
+      WorkerLost: the process died.
+      WorkerFailed: the call raised an error.
+    """
+    try:
+        ray.get(reference)
+    except ray.exceptions.RayActorError as error:
+        raise WorkerLost(f"the process of {name} died: {error}") from error
+    except ray.exceptions.RayTaskError as error:
+        raise WorkerFailed(f"{name} raised an error:\n{error}") from error
 
 
 def _completed_at(reply: Reply) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+import traceback
 from heapq import heappop, heappush
 from typing import Any
 
@@ -99,7 +100,7 @@ class Worker:
             checkpoint()
         except Cancelled:
             return None
-        return Reply(order.worker, order.stamp, due_at, time.monotonic(), value)
+        return Reply(order.worker, order.stamp, time.monotonic(), value)
 
 
 class PackedWorkers:
@@ -135,27 +136,36 @@ class PackedWorkers:
                         heappush(self._due, (due_at, order.stamp, order))
             self._changed.notify()
 
+    @ray.method(concurrency_group="watch")
+    def watch(self) -> None:
+        """Never returns: the call fails when the process dies, which is how the server hears of it."""
+        threading.Event().wait()
+
     def _serve_due(self) -> None:
         while True:
-            finished = [self._finish(*due) for due in self._wait_for_due()]
+            finished = [self._finish(order) for order in self._wait_for_due()]
             self._server.deliver.remote(finished)
             if len(finished) < PUSH_AT_MOST:
                 time.sleep(PUSH_EVERY)
 
-    def _wait_for_due(self) -> list[tuple[float, Order]]:
+    def _wait_for_due(self) -> list[Order]:
         """Returns what is due, from one order up to a full batch; superseded ones are dropped."""
-        found: list[tuple[float, Order]] = []
+        found: list[Order] = []
         with self._changed:
             while not found:
                 now = time.monotonic()
                 while self._due and self._due[0][0] <= now and len(found) < PUSH_AT_MOST:
-                    due_at, stamp, order = heappop(self._due)
+                    _, stamp, order = heappop(self._due)
                     if self._current.get(order.worker) == stamp:
-                        found.append((due_at, order))
+                        found.append(order)
                 if not found:
                     self._changed.wait(self._due[0][0] - now if self._due else None)
         return found
 
-    def _finish(self, due_at: float, order: Order) -> Reply:
-        value = self._desks[order.worker].value(order)
-        return Reply(order.worker, order.stamp, due_at, time.monotonic(), value)
+    def _finish(self, order: Order) -> Reply:
+        try:
+            value, error = self._desks[order.worker].value(order), None
+        except Exception:
+            # The timer thread serves all workers of the actor: it must outlive a gradient that fails.
+            value, error = None, traceback.format_exc()
+        return Reply(order.worker, order.stamp, time.monotonic(), value, error)
