@@ -40,7 +40,7 @@ class Commands(TyperGroup):
             typer.echo(str(error).replace("\n", " "), err=True)
             raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt:
-            typer.echo("interrupted: nothing was kept", err=True)
+            typer.echo("interrupted", err=True)
             raise typer.Exit(INTERRUPTED) from None
 
 
@@ -126,9 +126,12 @@ def run(
     _announce(experiment, folder, console)
     try:
         result = experiment.run(folder, None if quiet else ProgressBars())
+        _show(result, console)
     except InvalidInput as error:
         raise error.within("", str(file)) from None
-    _show(result, console)
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted: {_left_in(folder)}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     if quiet:
         typer.echo(folder)
     if kept := _kept_after_interrupt(result):
@@ -207,6 +210,13 @@ def _announce(experiment: Experiment, folder: Path, console: Console) -> None:
     source = getattr(experiment.problem, "source", "")
     if source:
         console.out(f"Data: {source}.", highlight=False)
+    if not experiment.problem.homogeneous:
+        seed = experiment.seeds[0]
+        skew = experiment.problem.split(experiment.workers.count, seed).skew
+        if skew is not None:
+            console.out(
+                f"Label skew of the workers' data: {skew:.4g} (0: all alike), for seed {seed}.", highlight=False
+            )
     runs = experiment.runs()
     step_sizes = sum(len(method.members()) for method in experiment.methods)
     counted = [
@@ -244,6 +254,12 @@ def _kept_after_interrupt(result: Result) -> str:
     return f"the record up to fleet time {last['time']:.4g} of {last['label']}, seed {last['seed']},"
 
 
+def _left_in(folder: Path) -> str:
+    """Returns what a second Ctrl-C left of the run folder."""
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return f"{folder} holds {', '.join(names)}" if names else "nothing was kept"
+
+
 def _catalogue(registry: Mapping[str, type[Any]], name: str | None, example: str) -> None:
     """Prints a table of all classes, or one with its documentation and how to write it in a workload."""
     from rich import box
@@ -254,7 +270,10 @@ def _catalogue(registry: Mapping[str, type[Any]], name: str | None, example: str
     if name is not None:
         chosen = look_up(name, registry)
         entry = _entry(chosen.name, arguments_of(chosen).values())
-        typer.echo(f"{inspect.getdoc(chosen)}\n\nIn a workload file (a value that is given is the default):\n")
+        typer.echo(inspect.getdoc(chosen))
+        if hasattr(chosen, "from_config"):
+            typer.echo(f"\n{inspect.getdoc(chosen.from_config)}")
+        typer.echo("\nIn a workload file (a value that is given is the default):\n")
         typer.echo("  " + example.replace("ENTRY", entry))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)

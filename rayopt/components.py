@@ -38,18 +38,9 @@ def look_up(name: str, registry: Mapping[str, T]) -> T:
 def arguments_of(component: type) -> dict[str, inspect.Parameter]:
     """Returns the arguments that a workload file may give to a component, by name.
 
-    They are those of its class method ``from_config`` if it has one, else those of its constructor;
-    ``**arguments`` of the former stands for the latter. Arrays are no arguments of a file.
+    They are those of its class method ``from_config`` if it has one, else those of its constructor.
     """
-    constructor = inspect.signature(component).parameters
-    known = dict(inspect.signature(_maker(component)).parameters)
-    if any(known[name].kind is inspect.Parameter.VAR_KEYWORD for name in tuple(known)):
-        known = {**known, **constructor}
-    return {
-        name: parameter
-        for name, parameter in known.items()
-        if parameter.kind is not inspect.Parameter.VAR_KEYWORD and "ArrayLike" not in str(parameter.annotation)
-    }
+    return dict(inspect.signature(_maker(component)).parameters)
 
 
 def make(component: type[T], arguments: Mapping[str, Any], other_keys: Collection[str] = ("name",)) -> T:

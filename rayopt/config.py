@@ -171,7 +171,9 @@ class Workload(Section):
             ]
             with _at(data_key="problem.partition"):
                 experiment = Experiment(methods, problem, workers, until, fleet, record, self.seeds, labels, self.force)
-        experiment.config = {**describe(experiment), "problem": self.problem.given()}
+        # The data that were really used, wherever they were found.
+        found = {"data": problem.data} if hasattr(problem, "data") else {}
+        experiment.config = {**describe(experiment), "problem": {**self.problem.given(), **found}}
         return experiment
 
 

@@ -84,11 +84,26 @@ def non_negative(key: str, value: Any) -> float:
     return float(value)
 
 
-def at_least(key: str, value: Any, least: int) -> int:
-    """Returns ``value`` if it is an integer of at least ``least``."""
+def finite(key: str, value: Any) -> float:
+    """Returns ``value`` if it is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise InvalidInput(key, f"{value!r} is not a finite number", "a finite number")
+    return float(value)
+
+
+def at_least(key: str, value: Any, least: int, or_else: str = "") -> int:
+    """Returns ``value`` if it is an integer of at least ``least``; ``or_else`` is what the caller allows besides."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise InvalidInput(key, f"{value!r} is not an integer of at least {least}", f"an integer of at least {least}")
+        allowed = f"an integer of at least {least}"
+        raise InvalidInput(key, f"{value!r} is not {allowed}", f"{allowed}, or {or_else}" if or_else else allowed)
     return int(value)
+
+
+def boolean(key: str, value: Any) -> bool:
+    """Returns ``value`` if it is true or false, and not something that counts as one of them."""
+    if not isinstance(value, bool):
+        raise InvalidInput(key, f"{value!r} is not a boolean", "true or false")
+    return value
 
 
 def one_of(key: str, value: Any, allowed: Iterable[Any]) -> Any:

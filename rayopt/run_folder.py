@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIG, HISTORY, TRACE_FILE, SUMMARY = "config.yaml", "history.parquet", "trace.parquet", "summary.json"
+ALWAYS_THERE = (CONFIG, HISTORY, SUMMARY)
+PART = ".part"
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Writes a file under another name and renames it when it is complete."""
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(path.name + PART)
     try:
         write(part)
         os.replace(part, path)
@@ -37,8 +39,8 @@ class RunFolder:
     """A folder with the record of an experiment.
 
     Args:
-      path: an existing run folder (its files are replaced when the new ones are complete), an empty or a
-        new folder.
+      path: a run folder (its files are replaced when the new ones are complete), one that holds only the
+        unfinished trace of a run that was killed, an empty or a new folder.
 
     Raises:
       InvalidInput: the path exists and is something else.
@@ -48,8 +50,10 @@ class RunFolder:
         self.path = Path(path)
         if self.path.exists() and not self.path.is_dir():
             raise InvalidInput("out", f"{self.path} is a file", "a new folder, or one that rayopt wrote")
-        if self.path.is_dir() and any(self.path.iterdir()) and not (self.path / CONFIG).is_file():
-            raise InvalidInput("out", f"{self.path} exists and is not a run folder (it has no {CONFIG})",
+        present = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
+        missing = _missing(self.path)
+        if missing and present - {TRACE_FILE + PART}:
+            raise InvalidInput("out", f"{self.path} exists and is not a run folder (it has no {missing[0]})",
                                "a new folder, or one that rayopt wrote")  # fmt: skip
 
     @classmethod
@@ -59,9 +63,8 @@ class RunFolder:
         Raises:
           InvalidInput: there is none at this path.
         """
-        for name in (CONFIG, HISTORY, SUMMARY):
-            if not (Path(path) / name).is_file():
-                raise InvalidInput("run", f"{path} has no {name}", "a folder that `rayopt run` wrote")
+        if missing := _missing(Path(path)):
+            raise InvalidInput("run", f"{path} has no {missing[0]}", "a folder that `rayopt run` wrote")
         return cls(path)
 
     def create(self) -> None:
@@ -75,7 +78,8 @@ class RunFolder:
 
     def forget_trace(self) -> None:
         """Removes the trace of an earlier experiment, when this one recorded none."""
-        (self.path / TRACE_FILE).unlink(missing_ok=True)
+        for name in (TRACE_FILE, TRACE_FILE + PART):
+            (self.path / name).unlink(missing_ok=True)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Writes the resolved configuration, enough to run the experiment again."""
@@ -133,7 +137,7 @@ class TraceFile:
         import pyarrow.parquet as pq
 
         self._path = path
-        self._part = path.with_name(path.name + ".part")
+        self._part = path.with_name(path.name + PART)
         self._arrow = pa
         self._numbers = ["time", "worker", "assigned_at", "version", "delay", "updates"]
         text = pa.dictionary(pa.int32(), pa.string())
@@ -175,6 +179,11 @@ class TraceFile:
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:
     """Returns a folder for the trace of an experiment that was not asked to keep one."""
     return tempfile.TemporaryDirectory(prefix="rayopt-")
+
+
+def _missing(path: Path) -> list[str]:
+    """Returns which files a folder lacks to be a run folder."""
+    return [name for name in ALWAYS_THERE if not (path / name).is_file()]
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
-from rayopt.errors import InvalidInput, at_least, positive
+from rayopt.errors import InvalidInput, at_least, finite, positive
 
 
 @dataclass(frozen=True)
@@ -14,11 +16,19 @@ class Target:
 
     Args:
       metric: a name among the problem's metrics.
-      reaches: the level.
+      reaches: the level, a finite number.
+
+    Raises:
+      InvalidInput: one of them is of the wrong kind.
     """
 
     metric: str
     reaches: float
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.metric, str):
+            raise InvalidInput("target.metric", f"{self.metric!r} is not a name", "a metric of the problem")
+        object.__setattr__(self, "reaches", finite("target.reaches", self.reaches))
 
     def is_met(self, value: float) -> bool:
         """Whether a value of the metric meets the target (NaN never does)."""
@@ -27,14 +37,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Until:
-    """The first of these limits ends a run.
+    """The first of these limits ends a run; infinity, or None, is no limit.
 
     Args:
       time: fleet seconds; events at exactly this time still happen.
       updates: number of updates k.
       arrivals: number of arrivals.
-      target: a metric and its level, looked at whenever a history row is written; a step-size
-        grid goes on until all its members have met it or have diverged.
+      target: a metric and its level, or a mapping with these two; looked at whenever a history row is
+        written; a step-size grid goes on until all its members have met it or have diverged.
 
     Raises:
       InvalidInput: no limit at all, or one that is not positive.
@@ -46,12 +56,23 @@ class Until:
     target: Target | None = None
 
     def __post_init__(self) -> None:
+        for key in ("time", "updates", "arrivals"):
+            if getattr(self, key) is None:
+                object.__setattr__(self, key, math.inf)
         if self.time != math.inf:
             object.__setattr__(self, "time", positive("time", self.time))
         for key in ("updates", "arrivals"):
             if getattr(self, key) != math.inf:
                 object.__setattr__(self, key, at_least(key, getattr(self, key), 1))
-        if isinstance(self.target, dict):
-            object.__setattr__(self, "target", Target(**self.target))
+        object.__setattr__(self, "target", _target(self.target))
         if self.target is None and min(self.time, self.updates, self.arrivals) == math.inf:
             raise InvalidInput("until", "no limit is given", "at least one of time, updates, arrivals, target")
+
+
+def _target(given: Target | Mapping[str, Any] | None) -> Target | None:
+    if given is None or isinstance(given, Target):
+        return given
+    keys = [field.name for field in fields(Target)]
+    if not isinstance(given, Mapping) or set(given) != set(keys):
+        raise InvalidInput("target", f"{given!r} is not a target", f"a Target, or a mapping with {' and '.join(keys)}")
+    return Target(**given)

@@ -83,8 +83,26 @@ class TestRun:
         found = rayopt("run", workload_file(problem=problem, until={"updates": 2}, seeds=0), "--out", "out")
         assert found.stdout.startswith("Data: digits of scikit-learn, 1,437 training and 360 test images.\n")
 
+    def test_says_how_skewed_the_data_of_the_workers_are(self, rayopt, workload_file):
+        problem = {"name": "logistic_regression", "data": "digits", "partition": "labels"}
+        method = {"name": "malenia", "step_size": 0.1, "batch_size": 1}
+        found = rayopt("run", workload_file(problem=problem, until={"updates": 2}, methods=[method]), "--out", "out")
+        skew = ro.problems.LogisticRegression.digits(partition="labels").split(4, 0).skew
+        assert f"\nLabel skew of the workers' data: {skew:.4g} (0: all alike), for seed 0.\n" in found.stdout
+
+    def test_a_second_interrupt_says_what_is_there(self, rayopt, workload_file, monkeypatch):
+        def interrupt(*arguments):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("rayopt.report.figure.save_figures", interrupt)
+        found = rayopt("run", workload_file(), "--out", "out", "--quiet")
+        assert found.exit_code == 130
+        assert found.stderr == ("interrupted: out holds config.yaml, history.parquet, summary.json, trace.parquet\n")
+        monkeypatch.setattr("rayopt.experiment.Experiment.run", interrupt)
+        assert rayopt("run", workload_file(), "--out", "new").stderr.endswith("interrupted: nothing was kept\n")
+
     def test_interrupt_keeps_what_was_recorded(self, workload_file, tmp_path):
-        path = workload_file(problem="free", until={"time": 1e9}, record={"every": 100})
+        path = workload_file(problem="free", until={"time": 1e9}, record={"every": 10_000})
         out = tmp_path / "out"
         command = [sys.executable, "-m", "rayopt", "run", str(path), "--out", str(out)]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -136,6 +154,14 @@ class TestCatalogues:
     def test_the_entry_has_the_arguments_and_their_defaults(self, rayopt):
         entry = "  - {name: rennala, step_size: ..., batch_size: ..., interrupt: false}\n"
         assert rayopt("methods", "Rennala").stdout.endswith(entry)
+
+    def test_the_entry_of_a_problem_has_what_a_file_may_say(self, rayopt):
+        entry = (
+            '{name: logistic_regression, data: "mnist", partition: "homogeneous", batch: 1, l2: 0.0, solve: false}\n'
+        )
+        shown = rayopt("problems", "logistic_regression").stdout
+        assert shown.endswith(entry)
+        assert "solve: find the minimum first" in shown
 
     def test_an_unknown_name(self, rayopt):
         found = rayopt("methods", "renala")

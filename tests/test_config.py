@@ -10,6 +10,7 @@ import yaml
 import rayopt as ro
 from rayopt.config import describe, load_workload
 from rayopt.errors import DataError, InvalidInput
+from rayopt.problems.mnist import SUBSET
 
 
 def experiment(path, *overrides, **options):
@@ -122,8 +123,14 @@ BAD_VALUES = {
     "methods[1].step_size=-1": "methods[1].step_size: -1 is not a positive number; allowed: a finite number above 0",
     "methods[0].step_size=[0.1, 0]": "methods[0].step_size: 0 is not a positive number",
     "methods[0].step_size=[]": "methods[0].step_size: an empty list",
+    "methods[0].step_size=[0.1, 0.2, 0.1]": "methods[0].step_size: 0.1 stands twice in the list; allowed: numbers that",
+    "methods[0].step_size=[[0.1, 0.2]]": "methods[0].step_size: [0.1, 0.2] is not a positive number",
+    "methods[0].interrupt='no, never'": "methods[0].interrupt: 'no, never' is not a boolean; allowed: true or false",
+    "methods[1].interrupt=1": "methods[1].interrupt: 1 is not a boolean; allowed: true or false",
+    "methods[0]={name: malenia, step_size: 1, batch_size: 1, interrupt: 0}": "methods[0].interrupt: 0 is not a boolean",
     "methods[0].batch_size=0": "methods[0].batch_size: 0 is not an integer of at least 1",
-    "methods[1].threshold=0": "methods[1].threshold: 0 is not an integer of at least 1",
+    "methods[1].threshold=0": "methods[1].threshold: 0 is not an integer of at least 1; "
+    "allowed: an integer of at least 1, or infinity (.inf in a file)",
     "methods[0]={name: m_sync, step_size: 1, batch_size: 5}": "methods[0].batch_size: 5 is more than the 4 workers",
     "methods[1].label=Rennala": "methods[1].label: 'Rennala' is taken; allowed: labels that differ",
     "until=null": "until: missing; allowed: a mapping with at least one of time",
@@ -133,6 +140,7 @@ BAD_VALUES = {
     "until.tme=1": "until.tme: unknown key (did you mean 'time'?)",
     "until.target={metric: gap}": "until.target.reaches: missing; allowed: the level at which a run ends",
     "until.target={metric: gab, reaches: 1}": "until.target.metric: 'gab' is unknown (did you mean 'gap'?)",
+    "until.target={metric: gap, reaches: .nan}": "until.target.reaches: nan is not a finite number",
     "record.every=-1": "record.every: -1.0 is not a positive number",
     "record.metrics=[valu]": "record.metrics: 'valu' is unknown (did you mean 'value'?); allowed: value, grad_norm_sq",
     "record.trace=al": "record.trace: 'al' is unknown (did you mean 'all'?); allowed: all, arrivals, False",
@@ -160,6 +168,13 @@ class TestBadInput:
     def test_a_data_folder_for_a_problem_without_data(self, workload_file, tmp_path):
         with pytest.raises(InvalidInput, match=r"problem.data: unknown key"):
             experiment(workload_file(), data=tmp_path)
+
+    def test_what_belongs_to_the_data_is_no_argument(self, workload_file):
+        path = workload_file(problem={"name": "logistic_regression", "data": "digits", "scale": 1.0})
+        with pytest.raises(
+            InvalidInput, match=r"problem.scale: unknown key.*: name, data, partition, batch, l2, solve"
+        ):
+            experiment(path)
 
     def test_an_empty_shard(self, workload_file):
         problem = {"name": "logistic_regression", "data": "digits", "partition": "split"}
@@ -220,3 +235,8 @@ class TestDescribe:
     def test_keeps_what_the_file_says_of_the_problem(self, workload_file):
         problem = {"name": "logistic_regression", "data": "digits", "partition": {"name": "dirichlet", "alpha": 0.5}}
         assert experiment(workload_file(problem=problem)).config["problem"] == problem
+
+    def test_names_the_data_that_were_really_used(self, workload_file, monkeypatch):
+        monkeypatch.setenv("RAYOPT_DATA", str(SUBSET))
+        config = experiment(workload_file(problem={"name": "logistic_regression", "batch": 2})).config
+        assert config["problem"] == {"name": "logistic_regression", "batch": 2, "data": {"path": str(SUBSET)}}

@@ -134,13 +134,17 @@ def steps(step_size: float | Sequence[float]) -> float | Array:
     """Returns a step size as a float, or a grid of them as an array of shape (G, 1).
 
     Raises:
-      InvalidInput: a step size is not positive, or the grid is empty.
+      InvalidInput: a step size is not a positive number, or the grid is empty or has one twice.
     """
-    if isinstance(step_size, (list, tuple, np.ndarray)):
-        if len(step_size) == 0:
-            raise InvalidInput("step_size", "an empty list", "a number above 0 or a list of such numbers")
-        return np.array([[positive("step_size", step)] for step in np.ravel(np.asarray(step_size, object)).tolist()])
-    return positive("step_size", step_size)
+    if not isinstance(step_size, (list, tuple, np.ndarray)):
+        return positive("step_size", step_size)
+    grid = [positive("step_size", step) for step in step_size]
+    if not grid:
+        raise InvalidInput("step_size", "an empty list", "a number above 0 or a list of such numbers")
+    for position, step in enumerate(grid):
+        if step in grid[:position]:
+            raise InvalidInput("step_size", f"{step:g} stands twice in the list", "numbers that differ")
+    return np.array(grid)[:, None]
 
 
 def everyone(fleet: Fleet) -> NDArray[np.intp]:

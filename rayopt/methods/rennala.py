@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rayopt.arrival import Arrival, GradientSum
-from rayopt.errors import at_least
+from rayopt.errors import at_least, boolean
 from rayopt.methods.base import Fleet, Method, everyone
 
 
@@ -49,7 +49,7 @@ class Rennala(Method):
     def __init__(self, step_size: float | Sequence[float], batch_size: int, interrupt: bool = False) -> None:
         super().__init__(step_size)
         self.batch_size = at_least("batch_size", batch_size, 1)
-        self.interrupt = bool(interrupt)
+        self.interrupt = boolean("interrupt", interrupt)
 
     def start(self, fleet: Fleet) -> None:
         self.collect()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayopt.arrival import Arrival
-from rayopt.errors import at_least
+from rayopt.errors import at_least, boolean
 from rayopt.methods.base import Fleet, Method, everyone
 
 
@@ -47,8 +47,9 @@ class Ringmaster(Method):
 
     def __init__(self, step_size: float | Sequence[float], threshold: float, interrupt: bool = False) -> None:
         super().__init__(step_size)
-        self.threshold = threshold if threshold == math.inf else at_least("threshold", threshold, 1)
-        self.interrupt = bool(interrupt)
+        infinity = "infinity (.inf in a file)"
+        self.threshold = threshold if threshold == math.inf else at_least("threshold", threshold, 1, infinity)
+        self.interrupt = boolean("interrupt", interrupt)
 
     def start(self, fleet: Fleet) -> None:
         self.started: NDArray[np.int64] = np.zeros(fleet.n, dtype=np.int64)

@@ -22,6 +22,7 @@ class Problem:
     Attributes:
       dimension: number of coordinates of x.
       homogeneous: whether all workers sample from one distribution.
+      skew: how far the workers' data are from one distribution, 0 if they have one; None if it is not known.
       smoothness: L, the Lipschitz constant of the gradient, or None if it is not known.
       noise_variance: sigma^2, a bound of E||g - grad f||^2, or None if it is not known.
       minimum: inf f, or None if it is not known.
@@ -40,6 +41,10 @@ class Problem:
     def metric_names(self) -> tuple[str, ...]:
         names = ("value", "grad_norm_sq")
         return names if self.minimum is None else (*names, "gap")
+
+    @property
+    def skew(self) -> float | None:
+        return 0.0 if self.homogeneous else None
 
     def start_point(self) -> Array:
         """Returns x0, shape (dimension,)."""

@@ -7,16 +7,20 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.errors import DataError, InvalidInput, at_least, nearest, non_negative, positive
+from rayopt.errors import DataError, InvalidInput, at_least, boolean, nearest, non_negative, positive
 from rayopt.keys import Stream, all_below, below, subkey, subkeys
 from rayopt.problems.base import Array, Checkpoint, Problem
 from rayopt.problems.partition import Homogeneous, Partition, Shards
 from rayopt.problems.partition import partition as parse_partition
+from rayopt.problems.partition import skew as skew_of
+
+if TYPE_CHECKING:
+    from rayopt.problems.mnist import Digits
 
 CHUNK = 1024
 
@@ -50,6 +54,9 @@ class LogisticRegression(Problem):
         name, a mapping or a partition; homogeneous by default.
       classes: number of classes; by default one more than the largest label.
       scale: a row a of the formula is ``scale`` times a row of X (1/255 for bytes).
+
+    Attributes:
+      skew: how far the labels of the workers are from those of all rows, 0 if homogeneous.
 
     Raises:
       DataError: the data are empty, not finite, or do not fit together.
@@ -117,11 +124,13 @@ class LogisticRegression(Problem):
         """
         from rayopt.problems import mnist
 
-        digits = mnist.load(path)
+        return cls._from_digits(mnist.load(path), arguments)
+
+    @classmethod
+    def _from_digits(cls, digits: Digits, arguments: Mapping[str, Any]) -> LogisticRegression:
         arguments = {"classes": 10, "scale": 1 / 255, **arguments}
         problem = cls(digits.images, digits.labels, digits.test_images, digits.test_labels, **arguments)
-        problem.source = digits.source
-        problem.data = "mnist" if path is None else {"path": str(path)}
+        problem.source, problem.data = digits.source, digits.data
         return problem
 
     @classmethod
@@ -144,25 +153,62 @@ class LogisticRegression(Problem):
         return problem
 
     @classmethod
-    def from_config(cls, data: str | Mapping[str, Any] = "mnist", **arguments: Any) -> LogisticRegression:
+    def from_config(
+        cls,
+        data: str | Mapping[str, Any] = "mnist",
+        partition: str | Mapping[str, Any] | Partition = "homogeneous",
+        batch: int = 1,
+        l2: float = 0.0,
+        solve: bool = False,
+    ) -> LogisticRegression:
         """Returns the problem of a workload file.
 
         Args:
-          data: "mnist", "digits" or {"path": folder of the IDX files of MNIST}.
-          **arguments: those of the class.
+          data: "mnist", "mnist_subset" (the one in the package), "digits" or {"path": folder of the
+            IDX files of MNIST}.
+          partition: as for the class.
+          batch: as for the class.
+          l2: as for the class.
+          solve: find the minimum first, so that there is the metric ``gap``; takes 33 s on the
+            full MNIST.
 
         Raises:
           InvalidInput: ``data`` or an argument is unknown or out of its range.
           DataError: the data cannot be used.
         """
+        boolean("solve", solve)
+        problem = cls._from_data(data, {"partition": partition, "batch": batch, "l2": l2})
+        if solve:
+            problem.solve()
+        return problem
+
+    @classmethod
+    def _from_data(cls, data: str | Mapping[str, Any], arguments: Mapping[str, Any]) -> LogisticRegression:
+        from rayopt.problems import mnist
+
         if data == "mnist":
             return cls.mnist(**arguments)
+        if data == "mnist_subset":
+            return cls._from_digits(mnist.subset(), arguments)
         if data == "digits":
             return cls.digits(**arguments)
         if isinstance(data, Mapping) and set(data) == {"path"} and isinstance(data["path"], (str, Path)):
             return cls.mnist(data["path"], **arguments)
-        hint = nearest(data, ("mnist", "digits")) if isinstance(data, str) else ""
-        raise InvalidInput("data", f"{data!r} is unknown{hint}", "mnist, digits, {path: folder of the IDX files}")
+        names = ("mnist", "mnist_subset", "digits")
+        hint = nearest(data, names) if isinstance(data, str) else ""
+        allowed = ", ".join([*names, "{path: folder of the IDX files}"])
+        raise InvalidInput("data", f"{data!r} is unknown{hint}", allowed)
+
+    def to_config(self) -> dict[str, Any]:
+        """Returns what a workload file says of this problem."""
+        return {
+            "name": self.name,
+            "data": self.data,
+            "partition": self.partition,
+            "batch": self.batch,
+            "l2": self.l2,
+            "solve": self.minimum is not None,
+        }
 
     # ---- workers ----
 
@@ -170,13 +216,25 @@ class LogisticRegression(Problem):
         return np.zeros(self.dimension)
 
     def split(self, workers: int, seed: int) -> LogisticRegression:
+        """Returns this problem with its rows divided over so many workers.
+
+        Raises:
+          DataError: a worker would have no row.
+          InvalidInput: the minimum is known, and unequal shards make another one of it.
+        """
         at_least("workers", workers, 1)
         bound = copy.copy(self)
         bound._shards = shards = self.partition.assign(self.y, workers, seed)
         bound._local = bound._row_weights = None
         if shards is not None and len(set(shards.sizes.tolist())) > 1:
+            if self.minimum is not None:
+                raise InvalidInput(
+                    "problem.solve",
+                    f"{len(self.y):,} rows over {workers:,} workers are unequal shards: "
+                    "the minimum over the rows is not that of the mean over the workers",
+                    "false, or shards of one size",
+                )
             bound._row_weights = 1.0 / (workers * shards.sizes[shards.owners])
-            bound.minimum = None
             bound.__dict__.pop("smoothness", None)
         return bound
 
@@ -203,6 +261,14 @@ class LogisticRegression(Problem):
         if self._shards is None:
             raise InvalidInput("partition", f"{self.partition} has no workers yet", "a call of split(workers, seed)")
         return self._shards
+
+    @property
+    def skew(self) -> float:
+        """Mean total variation distance between a worker's labels and all labels, after :meth:`split`.
+
+        0 if every worker has the mixture of the whole, near 1 - 1/classes if each has one class.
+        """
+        return 0.0 if self.homogeneous else skew_of(self._split_shards(), self.y)
 
     # A sample is a row number, or an array of them if batch * count > 1.
 

@@ -10,7 +10,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,7 @@ class Digits:
       test_images: as ``images``.
       test_labels: as ``labels``.
       source: a sentence that says where they come from.
+      data: the same for a workload file: "mnist" (OpenML), "mnist_subset", or {"path": folder}.
     """
 
     images: NDArray[np.uint8]
@@ -49,6 +50,7 @@ class Digits:
     test_images: NDArray[np.uint8]
     test_labels: NDArray[np.uint8]
     source: str
+    data: str | dict[str, str]
 
 
 def load(path: str | Path | None = None) -> Digits:
@@ -74,17 +76,18 @@ def load(path: str | Path | None = None) -> Digits:
     try:
         return _fetch()
     except (OSError, http.client.HTTPException, ValueError) as error:
-        return read_folder(
-            SUBSET, f"the subset that comes with rayopt, as OpenML does not answer: {type(error).__name__}"
-        )
+        return subset(f", as OpenML does not answer: {type(error).__name__}")
 
 
-def read_folder(folder: str | Path, origin: str = "") -> Digits:
+def subset(reason: str = "") -> Digits:
+    """Returns the subset in the package; ``source`` gives the reason for taking it."""
+    digits = read_folder(SUBSET)
+    counts = _counts(digits.images, digits.test_images)
+    return replace(digits, source=f"{counts} (the subset that comes with rayopt{reason})", data="mnist_subset")
+
+
+def read_folder(folder: str | Path) -> Digits:
     """Returns the digits of a folder of the four IDX files, each with or without ``.gz``.
-
-    Args:
-      folder: the folder.
-      origin: what ``source`` says where they come from; the default names the folder.
 
     Raises:
       DataError: a file is missing, truncated or mislabelled; the text names it.
@@ -105,7 +108,8 @@ def read_folder(folder: str | Path, origin: str = "") -> Digits:
             raise DataError(f"{images}: no images; expected at least one")
         if found.max() > 9:
             raise DataError(f"{labels}: label {found.max()} at row {found.argmax():,}; expected labels 0 to 9")
-    return Digits(**arrays, source=f"{_counts(arrays['images'], arrays['test_images'])} ({origin or folder})")
+    source = f"{_counts(arrays['images'], arrays['test_images'])} ({folder})"
+    return Digits(**arrays, source=source, data={"path": str(folder)})
 
 
 def _find(folder: Path, name: str) -> Path:
@@ -153,7 +157,7 @@ def _fetch() -> Digits:
     images, labels = found.data.astype(np.uint8), found.target.astype(np.uint8)
     first, rest = slice(None, _TRAINING_ROWS), slice(_TRAINING_ROWS, None)
     source = f"{_counts(images[first], images[rest])} (OpenML)"
-    return Digits(images[first], labels[first], images[rest], labels[rest], source)
+    return Digits(images[first], labels[first], images[rest], labels[rest], source, data="mnist")
 
 
 @contextmanager

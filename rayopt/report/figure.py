@@ -38,8 +38,8 @@ def draw(history: pd.DataFrame, summary: dict[str, Any], metric: str = "value") 
     A method of which every step size diverged has its place in the legend and no line.
 
     Args:
-      history: as ``rayopt.report.table.history_frame`` makes it.
-      summary: as ``rayopt.report.table.summarise`` makes it; tells the best step sizes and the target.
+      history: as ``rayopt.report.summary.history_frame`` makes it.
+      summary: as ``rayopt.report.summary.summarise`` makes it; tells the best step sizes and the target.
       metric: a metric that was recorded.
 
     Raises:

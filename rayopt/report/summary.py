@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from rayopt.experiment import Run
 from rayopt.problems.base import Problem
-from rayopt.recording import Outcome, Record, Row
+from rayopt.recording import OUTCOMES, Outcome, Record, Row
 from rayopt.until import Target, Until
 
 Summary = dict[str, Any]
@@ -21,8 +21,6 @@ TableRow = dict[str, Any]
 RUN_COLUMNS = ("method", "label", "seed", "step_size", "time", "updates", "arrivals")
 METRICS = ("value", "grad_norm_sq")
 RANKING = ("value", "gap", "grad_norm_sq")
-OUTCOMES = ("used", "ignored", "cancelled", "failed")
-MANY_ROWS = 24
 
 
 def history_frame(runs: Sequence[Run], record: Record) -> pd.DataFrame:
@@ -49,7 +47,7 @@ def history_frame(runs: Sequence[Run], record: Record) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*RUN_COLUMNS, *metrics]).astype(types)
 
 
-def summarise(runs: Sequence[Run], until: Until, problem: Problem) -> Summary:
+def summarise(runs: Sequence[Run], until: Until, problem: Problem, *, skew: float | None = None) -> Summary:
     """Returns the summary of an experiment, as ``summary.json`` holds it: numbers that are not finite are None.
 
     * ``table``: a row per label and step size, medians over the seeds that ran. ``updates``, ``arrivals`` and the
@@ -62,12 +60,14 @@ def summarise(runs: Sequence[Run], until: Until, problem: Problem) -> Summary:
     * ``runs``: how each run ended, its counts, wall seconds and slip (real seconds).
     * ``target``: ``metric`` and ``reaches``, or None.
     * ``problem``: where the data come from, or None.
+    * ``skew``: how far the workers' data are from one distribution; None if they have one.
     * ``problems``: a sentence for each run that was skipped, stuck or interrupted.
 
     Args:
       runs: after the experiment.
       until: its limits, with its target.
       problem: what was solved.
+      skew: of its split over the workers, for the first seed.
     """
     labels = list(dict.fromkeys(run.label for run in runs))
     members: dict[tuple[str, float], list[Trial]] = {}
@@ -83,6 +83,7 @@ def summarise(runs: Sequence[Run], until: Until, problem: Problem) -> Summary:
         "runs": [_run_entry(run) for run in runs],
         "target": None if until.target is None else {"metric": until.target.metric, "reaches": until.target.reaches},
         "problem": getattr(problem, "source", "").partition(" (")[0] or None,
+        "skew": skew,
         "problems": _problems(runs),
     }
 
@@ -190,10 +191,12 @@ def _problems(runs: Sequence[Run]) -> list[str]:
             texts.append("stood still before the time limit: nothing would ever have arrived any more")
         for text in texts:
             seeds.setdefault((run.label, text), {})[run.seed] = None
-    return [
-        f"{label} (seed{'s' if len(found) > 1 else ''} {', '.join(map(str, found))}): {text}"
-        for (label, text), found in seeds.items()
-    ]
+    return [f"{label} ({seeds_text(found)}): {text}" for (label, text), found in seeds.items()]
+
+
+def seeds_text(seeds: Collection[int]) -> str:
+    """Returns "seed 0" or "seeds 0, 1"."""
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 def _median(values: Iterable[float], worst: float = math.inf) -> float | None:

@@ -13,13 +13,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-Summary = dict[str, Any]
-TableRow = dict[str, Any]
+from rayopt.recording import OUTCOMES
+from rayopt.report.summary import RANKING, Summary, TableRow, seeds_text
 
-RUN_COLUMNS = ("method", "label", "seed", "step_size", "time", "updates", "arrivals")
-METRICS = ("value", "grad_norm_sq")
-RANKING = ("value", "gap", "grad_norm_sq")
-OUTCOMES = ("used", "ignored", "cancelled", "failed")
 MANY_ROWS = 24
 
 
@@ -116,6 +112,8 @@ def _footnotes(summary: Summary, hidden: int) -> list[str]:
     grids = _by_label(table)
     notes = []
     seeds = max((row["seeds"] for row in table), default=0)
+    if summary.get("skew") is not None:
+        notes.append(f"Label skew of the workers' data: {_number(summary['skew'])}.")
     if seeds > 1:
         notes.append(f"Medians over {seeds} seeds.")
     if target is not None:
@@ -132,7 +130,15 @@ def _footnotes(summary: Summary, hidden: int) -> list[str]:
         for row in table
         if 0 < row["diverged"] < row["seeds"]
     ]
-    return [*notes, *summary["problems"], *_note_on_slip(summary["runs"])]
+    return [*notes, *_notes_on_idle(summary["runs"]), *summary["problems"], *_note_on_slip(summary["runs"])]
+
+
+def _notes_on_idle(runs: Sequence[dict[str, Any]]) -> list[str]:
+    seeds: dict[str, dict[int, None]] = {}
+    for run in runs:
+        if run.get("updates") == 0:
+            seeds.setdefault(run["label"], {})[run["seed"]] = None
+    return [f"{label} made no update in {seeds_text(found)}." for label, found in seeds.items()]
 
 
 def _notes_on_edges(grids: dict[str, list[TableRow]]) -> list[str]:

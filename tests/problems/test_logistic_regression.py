@@ -285,11 +285,32 @@ class TestSolve:
         with pytest.warns(UserWarning, match="above the tolerance"):
             small().solve(iterations=2)
 
-    def test_uneven_shards_forget_the_minimum_of_the_whole(self):
+    def test_uneven_shards_have_another_minimum(self):
         problem = small(l2=0.1, partition="split")
         problem.solve()
         assert problem.split(5, 0).minimum == problem.minimum
-        assert problem.split(7, 0).minimum is None
+        with pytest.raises(InvalidInput, match=r"^problem.solve: 50 rows over 7 workers are unequal shards:"):
+            problem.split(7, 0)
+
+    def test_on_request_of_a_file(self):
+        assert "gap" in LogisticRegression.from_config("digits", l2=0.1, solve=True).metric_names
+        assert "gap" not in LogisticRegression.from_config("digits", l2=0.1).metric_names
+        with pytest.raises(InvalidInput, match="solve: 1 is not a boolean"):
+            LogisticRegression.from_config("digits", solve=1)
+
+
+class TestSkew:
+    def test_of_homogeneous_data_is_zero(self):
+        assert small().skew == small().split(5, 0).skew == 0.0
+
+    def test_grows_with_the_skew_of_the_labels(self):
+        kinds = [{"name": "dirichlet", "alpha": 100.0}, {"name": "dirichlet", "alpha": 0.1}]
+        even, skewed = (small(300, partition=kind).split(5, 0).skew for kind in kinds)
+        assert 0 < even < skewed < 1
+
+    def test_needs_the_workers(self):
+        with pytest.raises(InvalidInput, match="split"):
+            _ = small(partition="split").skew
 
 
 class TestData:
@@ -321,6 +342,11 @@ class TestData:
             LogisticRegression.from_config("minst")
         with pytest.raises(InvalidInput, match="data"):
             LogisticRegression.from_config({"folder": "x"})
+
+    def test_says_which_data_were_really_used(self, monkeypatch):
+        assert LogisticRegression.from_config("mnist_subset").data == "mnist_subset"
+        monkeypatch.setenv("RAYOPT_DATA", str(mnist.SUBSET))
+        assert LogisticRegression.mnist().data == {"path": str(mnist.SUBSET)}
 
     def test_from_arrays(self):
         X, y = arrays()

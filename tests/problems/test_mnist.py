@@ -88,6 +88,7 @@ def test_without_folder_and_network_the_subset_says_so(offline):
     found = mnist.load()
     assert time.perf_counter() - start < 10
     assert len(found.images) == 12_000
+    assert found.data == "mnist_subset"
     assert found.source == (
         "MNIST, 12,000 training and 2,000 test images "
         "(the subset that comes with rayopt, as OpenML does not answer: URLError)"
@@ -103,6 +104,7 @@ def test_openml(monkeypatch):
     monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda *arguments, **keywords: Found)
     found = mnist.load()
     assert found.source == "MNIST, 60,000 training and 10,000 test images (OpenML)"
+    assert found.data == "mnist"
     assert (len(found.images), len(found.test_labels)) == (60_000, 10_000)
     assert found.labels.dtype == np.uint8
     assert found.labels[0] == 7

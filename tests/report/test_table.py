@@ -211,6 +211,19 @@ def test_slip_is_a_footnote_in_milliseconds():
     assert "median 2 ms, p99 9.5 ms" in text_of(summary)
 
 
+def test_runs_without_an_update_are_said():
+    runs = [asgd(seed, outcome(rows(1.0), updates=updates)) for seed, updates in enumerate((0, 3, 0))]
+    assert "ASGD made no update in seeds 0, 2." in text_of(summarise(runs, Until(time=20), Quadratic(4)))
+
+
+def test_skew_is_a_footnote():
+    runs = [asgd(0, outcome(rows(1.0)))]
+    assert "skew" not in text_of(summarise(runs, Until(time=20), Quadratic(4)))
+    summary = summarise(runs, Until(time=20), Quadratic(4), skew=0.25)
+    assert summary["skew"] == 0.25
+    assert "Label skew of the workers' data: 0.25." in text_of(summary)
+
+
 def test_nothing_ran():
     summary = summarise([asgd(0, None, "not run: interrupted")], Until(time=20), Quadratic(4))
     assert summary["table"] == []

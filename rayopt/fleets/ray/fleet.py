@@ -231,11 +231,16 @@ def connect(address: str | None) -> bool:
 
     if ray.is_initialized():
         return False
-    is_local = not asked
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if not asked:
+        try:
+            # Batches of packed workers below this size skip the object store, on clusters that start here.
+            ray.init(include_dashboard=False, _system_config={"max_direct_call_object_size": 4_000_000}, **quiet)
+            return True
+        except ValueError:
+            pass  # `ray start` has made a cluster here: it has its own settings.
     try:
-        ray.init(
-            address, include_dashboard=False if is_local else None, log_to_driver=False, logging_level=logging.ERROR
-        )
+        ray.init(address, **quiet)
     except ConnectionError as error:
         raise InvalidInput(
             "fleet.address", f"{address!r}: no Ray cluster answers ({str(error).splitlines()[0]})",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
@@ -18,7 +19,7 @@ from rayopt.tasks import Gradient
 
 PUSH_EVERY = 0.005
 """Real seconds between two batches that a packed actor pushes: fewer, larger messages keep the server free."""
-PUSH_AT_MOST = 32
+PUSH_AT_MOST = 256
 """Replies in one batch: the server works on the first ones of a burst while the actor computes the next."""
 
 
@@ -32,12 +33,18 @@ class Desk:
     def __init__(self) -> None:
         self.node = ray.get_runtime_context().get_node_id()
 
-    def load(self, profile: Profile, server_node: str) -> None:
-        """Takes a shard, durations and a seed."""
+    def load(self, profile: Profile, server_node: str, warm_up: bool = True) -> None:
+        """Takes a shard, durations and a seed; computes one gradient if it is to warm up."""
         self._profile = profile
         self._samples = Stream(profile.seed, "sample")
         # Clocks of two machines cannot be compared: there a task is due after its receipt.
         self._shares_clock = server_node == self.node
+        if not warm_up:
+            return
+        # What only the first gradient pays (imports, threads of BLAS) is paid before the clock starts; an error
+        # of the problem is reported when a task runs into it.
+        with contextlib.suppress(Exception), np.errstate(over="ignore", invalid="ignore"):
+            profile.shard.gradient(profile.shard.start_point(), profile.shard.draw(0, 0))
 
     def due_at(self, order: Order) -> float:
         """Returns when the order's emulated time is over, on this machine's monotonic clock."""
@@ -121,8 +128,10 @@ class PackedWorkers:
             self._current.clear()
             self._desks = {worker: Desk() for worker in profiles}
             for worker, profile in profiles.items():
-                self._desks[worker].load(profile, server_node)
+                self._desks[worker].load(profile, server_node, warm_up=worker == min(profiles))
             self._server = server
+        # The connection to the server is made now, not by the first replies.
+        ray.get(server.deliver.remote([]))
         return server_node == self._desk.node
 
     def assign(self, orders: list[Order]) -> None:
