@@ -30,15 +30,12 @@ class Cancelled(Exception):
 class Desk:
     """What every worker does with an order: draw the duration, compute, know when it is due."""
 
-    def __init__(self) -> None:
-        self.node = ray.get_runtime_context().get_node_id()
-
-    def load(self, profile: Profile, server_node: str, warm_up: bool = True) -> None:
+    def load(self, profile: Profile, shares_clock: bool, warm_up: bool = True) -> None:
         """Takes a shard, durations and a seed; computes one gradient if it is to warm up."""
         self._profile = profile
         self._samples = Stream(profile.seed, "sample")
         # Clocks of two machines cannot be compared: there a task is due after its receipt.
-        self._shares_clock = server_node == self.node
+        self._shares_clock = shares_clock
         if not warm_up:
             return
         # What only the first gradient pays (imports, threads of BLAS) is paid before the clock starts; an error
@@ -72,8 +69,9 @@ class Worker:
 
     def load(self, profile: Profile, server_node: str) -> bool:
         """Takes a shard; returns whether the worker shares the server's clock."""
-        self._desk.load(profile, server_node)
-        return server_node == self._desk.node
+        shares_clock = is_on(server_node)
+        self._desk.load(profile, shares_clock)
+        return shares_clock
 
     def compute(self, order: Order) -> Reply | None:
         """Returns the finished task with its value, or None if it was cancelled."""
@@ -114,7 +112,6 @@ class PackedWorkers:
     """The actor of many workers: one heap of due times, one timer thread, replies pushed in batches."""
 
     def __init__(self) -> None:
-        self._desk = Desk()
         self._due: list[tuple[float, int, Order]] = []
         self._current: dict[int, int] = {}
         self._changed = threading.Condition()
@@ -123,16 +120,17 @@ class PackedWorkers:
 
     def load(self, profiles: dict[int, Profile], server_node: str, server: Any) -> bool:
         """Takes the shards of its workers; returns whether they share the server's clock."""
+        shares_clock = is_on(server_node)
         with self._changed:
             self._due.clear()
             self._current.clear()
             self._desks = {worker: Desk() for worker in profiles}
-            for worker, profile in profiles.items():
-                self._desks[worker].load(profile, server_node, warm_up=worker == min(profiles))
+            for position, (worker, profile) in enumerate(profiles.items()):
+                self._desks[worker].load(profile, shares_clock, warm_up=position == 0)
             self._server = server
         # The connection to the server is made now, not by the first replies.
         ray.get(server.deliver.remote([]))
-        return server_node == self._desk.node
+        return shares_clock
 
     def assign(self, orders: list[Order]) -> None:
         """Takes orders; each supersedes what its worker had."""
@@ -178,3 +176,8 @@ class PackedWorkers:
             # The timer thread serves all workers of the actor: it must outlive a gradient that fails.
             value, error = None, traceback.format_exc()
         return Reply(order.worker, order.stamp, time.monotonic(), value, error)
+
+
+def is_on(node: str) -> bool:
+    """Returns whether this process runs on the node."""
+    return ray.get_runtime_context().get_node_id() == node
