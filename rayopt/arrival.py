@@ -35,10 +35,9 @@ class Arrival:
       used: whether the method has asked for the value.
     """
 
-    __slots__ = ("_value", "assigned_at", "completed_at", "number", "source", "task", "time", "used", "worker")
+    __slots__ = ("_value", "assigned_at", "completed_at", "number", "ok", "source", "task", "time", "used", "worker")
 
     message: ClassVar[int] = 0
-    ok: ClassVar[bool] = True
 
     def __init__(
         self, worker: Any, time: float, assigned_at: float, task: Gradient, number: int, source: Source | None
@@ -50,6 +49,7 @@ class Arrival:
         self.task = task
         self.number = number
         self.source = source
+        self.ok = True
         self.used = False
         self._value: Array | None = None
 
@@ -67,7 +67,13 @@ class Arrival:
 
     @property
     def value(self) -> Array:
-        """The stochastic gradient, the shape of the task's x. Asking for it makes the arrival used."""
+        """The stochastic gradient, the shape of the task's x. Asking for it makes the arrival used.
+
+        Raises:
+          ValueError: the worker gave up.
+        """
+        if not self.ok:
+            raise ValueError(f"worker {self.worker} gave up: the task has no value")
         self.used = True
         if self._value is None:
             assert self.source is not None
@@ -103,7 +109,13 @@ class GradientSum:
         return len(self._arrivals)
 
     def add(self, arrival: Arrival, weight: float = 1.0) -> None:
-        """Adds ``weight`` times the value of an arrival."""
+        """Adds ``weight`` times the value of an arrival.
+
+        Raises:
+          ValueError: the worker gave up.
+        """
+        if not arrival.ok:
+            raise ValueError(f"worker {arrival.worker} gave up: the task has no value")
         arrival.used = True
         self._arrivals.append(arrival)
         self._weights.append(weight)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rayopt.errors import InvalidInput, at_least
 from rayopt.keys import Stream
 from rayopt.latency import latency, zero
+from rayopt.tasks import Gradient
 
 Array = NDArray[np.float64]
 
@@ -76,8 +77,17 @@ class TaskTimes:
         if all(part.fixed is not None for part in parts):
             self.fixed = np.sum([part.fixed for part in parts], axis=0)
 
+    def seconds(self, task: Gradient, worker: int, number: int, start: float) -> float:
+        """Returns the seconds of a task of any kind, if the worker never gives up."""
+        if task.draws == 1:
+            return self.duration(worker, number, start, task.cost)
+        end = start
+        for position in range(task.draws):
+            end += self.duration(worker, number + position, end, task.cost)
+        return end - start
+
     def duration(self, worker: int, number: int, start: float, cost: float) -> float:
-        """Returns the seconds of one task."""
+        """Returns the seconds of one drawn duration."""
         seconds = cost * self._compute.duration(worker, number, start)
         for part in self._communication:
             seconds += part.duration(worker, number, start)

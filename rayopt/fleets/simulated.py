@@ -125,6 +125,7 @@ class SimulatedWorkers:
 
     def __init__(self, problem: Problem, times: TaskTimes, seed: int) -> None:
         self.n = n = times.n
+        self.shard_sizes: NDArray[np.integer] | None = problem.shard_sizes
         self.now = 0.0
         self.random = Stream(seed, "method").generator()
         self.expected_times: Array | None = times.expected
@@ -136,6 +137,7 @@ class SimulatedWorkers:
         self._next_durations = Lookahead(n, self._draw_durations)
         self._fixed = None if times.fixed is None else times.fixed.data
         self._ended_seconds = 0.0
+        self._giving_up: set[int] = set()
         # Scalars are read and written through views, cohorts through the arrays below them.
         self._ends = np.full(n, math.inf)
         self._given = np.zeros(n, dtype=np.int64)
@@ -177,13 +179,13 @@ class SimulatedWorkers:
         own: Any = task
         number = self._given_view[worker]
         now = self.now
-        if own.cost != 1:
-            time: float = now + self._times.duration(worker, number, now, own.cost)
+        if type(own) is not Gradient or own.cost != 1:
+            time: float = now + self._seconds(own, worker, number)
         elif self._fixed is not None:
             time = now + self._fixed[worker]
         else:
             time = now + self._next_durations.get(worker, number)
-        self._given_view[worker] = number + 1
+        self._given_view[worker] = number + own.draws
         self._ends_view[worker] = time
         self._assigned_at_view[worker] = now
         self._tasks[worker] = own
@@ -227,7 +229,13 @@ class SimulatedWorkers:
                 assigned_at = self._assigned_at_view[worker]
                 self._assigned_at_view[worker] = IDLE
                 self._ended_seconds += time - assigned_at
-                return Arrival(worker, time, assigned_at, self._tasks[worker], self._given_view[worker] - 1, self)
+                task = self._tasks[worker]
+                number = self._given_view[worker] - task.draws
+                arrival = Arrival(worker, time, assigned_at, task, number, self)
+                if self._giving_up and worker in self._giving_up:
+                    self._giving_up.remove(worker)
+                    arrival.ok = False
+                return arrival
         if self._alarms and self._next_alarm <= until:
             return self._ring()
         if until == math.inf:
@@ -259,11 +267,20 @@ class SimulatedWorkers:
         return sums[0] if len(sums) == 1 else np.sum(sums, axis=0)
 
     def _assign_many(self, workers: NDArray[np.integer], task: Gradient | Sequence[Gradient]) -> None:
-        if isinstance(task, Gradient):
+        if isinstance(task, Gradient) and task.draws == 1 and task.time_limit == math.inf:
             self._assign_cohort(workers, task)
         else:
-            for worker, own in zip(workers.tolist(), task, strict=True):
+            tasks = [task] * len(workers) if isinstance(task, Gradient) else task
+            for worker, own in zip(workers.tolist(), tasks, strict=True):
                 self.assign(worker, own)
+
+    def _seconds(self, task: Gradient, worker: int, number: int) -> float:
+        """Returns how long a task of any kind keeps its worker busy, and notes if the worker will give up."""
+        seconds = self._times.seconds(task, worker, number, self.now)
+        if seconds > task.time_limit:
+            self._giving_up.add(worker)
+            return task.time_limit
+        return seconds
 
     def _assign_cohort(self, workers: NDArray[np.integer], task: Gradient) -> None:
         self._stop(workers)
@@ -315,6 +332,8 @@ class SimulatedWorkers:
             self._ended_seconds += self.now * stopped.size - float(assigned_at.sum())
             self._assigned_at[stopped] = IDLE
             self._ends[stopped] = math.inf
+            if self._giving_up:
+                self._giving_up.difference_update(stopped.tolist())
 
     def _draw_samples(self, worker: int, first: int, size: int) -> Sequence[Any]:
         """Returns the samples of a worker's next tasks of one stochastic gradient."""

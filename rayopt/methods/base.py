@@ -26,12 +26,14 @@ class Fleet(Protocol):
       random: the method's own generator, part of its state.
       expected_times: mean seconds per gradient of each worker, shape (n,), as far as the
         server is told; None if it is told nothing.
+      shard_sizes: rows of data that each worker holds, shape (n,); None if the problem has none.
     """
 
     n: int
     now: float
     random: np.random.Generator
     expected_times: Array | None
+    shard_sizes: NDArray[np.integer] | None
 
     def assign(self, workers: int | NDArray[np.integer], task: Gradient) -> None:
         """Starts the task on one worker or on an array of workers; what they computed is cancelled."""
@@ -64,6 +66,8 @@ class Method:
     control_depends_on_x: ClassVar[bool] = False
     heterogeneous: ClassVar[bool] = False
     """Whether the method is made for workers with different data."""
+    waits_for_everyone: ClassVar[bool] = False
+    """Whether no update is made before every worker has answered."""
 
     x: Array
     updates: int

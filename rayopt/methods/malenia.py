@@ -45,6 +45,7 @@ class Malenia(Method):
     name = "malenia"
     paper = "arXiv 2305.12387, Method 6"
     heterogeneous = True
+    waits_for_everyone = True
 
     def __init__(self, step_size: float | Sequence[float], batch_size: int, interrupt: bool = False) -> None:
         super().__init__(step_size)

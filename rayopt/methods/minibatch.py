@@ -33,6 +33,7 @@ class Minibatch(Method):
     name = "minibatch"
     paper = "folklore; baseline of arXiv 2305.12387"
     heterogeneous = True
+    waits_for_everyone = True
 
     def start(self, fleet: Fleet) -> None:
         self.batch = GradientSum()

@@ -43,6 +43,11 @@ class Problem:
         return names if self.minimum is None else (*names, "gap")
 
     @property
+    def shard_sizes(self) -> NDArray[np.integer] | None:
+        """Rows of data that each worker holds after :meth:`split`, shape (workers,); None if there are none."""
+        return None
+
+    @property
     def skew(self) -> float | None:
         return 0.0 if self.homogeneous else None
 

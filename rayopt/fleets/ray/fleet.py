@@ -133,8 +133,8 @@ class RaySession:
         if self._loaded_seed != job.seed:
             self._load(job.seed)
         running = self._server.run.remote(
-            job, self._problem.start_point(), self._workers.times(job.seed), self._actor_of, self._shares_clock,
-            self._fleet.workers_per_actor > 1,
+            job, self._problem.start_point(), self._workers.times(job.seed), self._shard_sizes, self._actor_of,
+            self._shares_clock, self._fleet.workers_per_actor > 1,
         )  # fmt: skip
         done: list[Any] = []
         while not done:
@@ -167,6 +167,7 @@ class RaySession:
         n = self._workers.count
         problem = self._problem.split(n, seed)
         times = self._workers.times(seed)
+        self._shard_sizes = problem.shard_sizes
         node = ray.get(self._server.node.remote())
         shards = [problem.shard(worker) for worker in range(n)]
         profiles = {id(shard): Profile(shard, times, seed, self._fleet.time_scale) for shard in shards}

@@ -53,6 +53,7 @@ class Reply(NamedTuple):
       stamp: that of the order.
       completed_at: when the worker was done, on its own monotonic clock, real seconds.
       value: the gradient; None where it is a return value of its own, or there is none.
+      in_time: whether the worker did not have to give up.
       error: what the problem raised, as text; None if all went well.
     """
 
@@ -60,4 +61,5 @@ class Reply(NamedTuple):
     stamp: int
     completed_at: float
     value: Any
+    in_time: bool = True
     error: str | None = None

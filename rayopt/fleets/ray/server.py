@@ -38,6 +38,7 @@ class RayWorkers:
     Args:
       transport: the way to the workers.
       times: how long tasks must take.
+      shard_sizes: rows of data of each worker, shape (n,); None if the problem has none.
       seed: addresses the method's own generator.
       time_scale: real seconds per fleet second.
       stamps: the next stamp; shared by the runs of a session, so that no late reply is taken for a new one.
@@ -48,6 +49,7 @@ class RayWorkers:
         self,
         transport: Transport,
         times: TaskTimes,
+        shard_sizes: NDArray[np.integer] | None,
         seed: int,
         time_scale: float,
         stamps: Callable[[], int],
@@ -57,6 +59,7 @@ class RayWorkers:
         self.now = 0.0
         self.random = Stream(seed, "method").generator()
         self.expected_times: Array | None = times.expected
+        self.shard_sizes = shard_sizes
         self.cancelled: list[tuple[Any, Any, Any]] = []
         self.slip = Slip()
         self.stopping = False
@@ -100,11 +103,11 @@ class RayWorkers:
         for worker, own in zip(chosen, tasks, strict=True):
             stamp = self._next_stamp()
             number = self._given[worker]
-            self._given[worker] = number + 1
+            self._given[worker] = number + own.draws
             self._stamp[worker] = stamp
             self._task[worker] = own
             self._assigned_at[worker] = now
-            self._due_at[worker] = now + self._times.duration(worker, number, now, own.cost)
+            self._due_at[worker] = now + min(self._times.seconds(own, worker, number, now), own.time_limit)
             self._transport.send(Order(worker, stamp, number, own, now, self._started_at + now * self._time_scale))
 
     def cancel(self, workers: int | NDArray[np.integer]) -> None:
@@ -174,7 +177,8 @@ class RayWorkers:
         self._ended_seconds += received_at - assigned_at
         self.slip.add((received_at - float(self._due_at[worker])) * self._time_scale)
         self._due_at[worker] = math.inf
-        arrival = ReceivedArrival(worker, received_at, assigned_at, task, self._given[worker] - 1, self)
+        arrival = ReceivedArrival(worker, received_at, assigned_at, task, self._given[worker] - task.draws, self)
+        arrival.ok = reply.in_time
         arrival.completed_at = (reply.completed_at - self._started_at) / self._time_scale
         if isinstance(reply.value, ray.ObjectRef):
             arrival.reference = reply.value
@@ -245,6 +249,7 @@ class Server:
         job: Job,
         start_point: Array,
         times: TaskTimes,
+        shard_sizes: NDArray[np.integer] | None,
         actors: Sequence[Any],
         shares_clock: Sequence[bool],
         packed: bool,
@@ -265,7 +270,7 @@ class Server:
         job.method.prepare(start_point, len(actors))
         started_at = time.monotonic()
         fleet = RayWorkers(
-            transport, times, job.seed, self._time_scale, self._next_stamp,
+            transport, times, shard_sizes, job.seed, self._time_scale, self._next_stamp,
             lambda: evaluations.collect(recorder),
         )  # fmt: skip
         with self._lock:

@@ -73,8 +73,9 @@ class DirectTransport:
         else:
             # One object for each version of x, whoever is sent it.
             if self._stored[0] is not order.task.x:
-                self._stored = (order.task.x, ray.put(order.task))
-            reply, value = actor.compute_large.options(num_returns=2).remote(order._replace(task=None), self._stored[1])
+                self._stored = (order.task.x, ray.put(order.task.x))
+            without_x = order._replace(task=order.task.at(None))
+            reply, value = actor.compute_large.options(num_returns=2).remote(without_x, self._stored[1])
         self._pending[reply] = (order.worker, value)
         self._references[order.worker] = reply
 

@@ -15,7 +15,6 @@ import ray
 
 from rayopt.fleets.ray.messages import Order, Profile, Reply
 from rayopt.keys import Stream
-from rayopt.tasks import Gradient
 
 PUSH_EVERY = 0.005
 """Real seconds between two batches that a packed actor pushes: fewer, larger messages keep the server free."""
@@ -43,16 +42,20 @@ class Desk:
         with contextlib.suppress(Exception), np.errstate(over="ignore", invalid="ignore"):
             profile.shard.gradient(profile.shard.start_point(), profile.shard.draw(0, 0))
 
-    def due_at(self, order: Order) -> float:
-        """Returns when the order's emulated time is over, on this machine's monotonic clock."""
+    def due_at(self, order: Order) -> tuple[float, bool]:
+        """Returns when the order's emulated time is over, on this machine's monotonic clock, and if it is in time."""
         assert order.task is not None
         profile = self._profile
-        seconds = profile.times.duration(order.worker, order.number, order.assigned_at, order.task.cost)
-        return (order.sent_at if self._shares_clock else time.monotonic()) + seconds * profile.time_scale
+        seconds = profile.times.seconds(order.task, order.worker, order.number, order.assigned_at)
+        in_time = seconds <= order.task.time_limit
+        started_at = order.sent_at if self._shares_clock else time.monotonic()
+        return started_at + min(seconds, order.task.time_limit) * profile.time_scale, in_time
 
-    def value(self, order: Order, checkpoint: Any = None) -> Any:
-        """Computes the order's gradient on the shard."""
+    def value(self, order: Order, in_time: bool, checkpoint: Any = None) -> Any:
+        """Computes the order's gradient on the shard; None for a task that the worker gives up."""
         assert order.task is not None
+        if not in_time:
+            return None
         key = self._samples.key(order.worker, order.number)
         with np.errstate(over="ignore", invalid="ignore"):
             sample = order.task.draw(self._profile.shard, order.worker, key)
@@ -77,9 +80,15 @@ class Worker:
         """Returns the finished task with its value, or None if it was cancelled."""
         return self._compute(order)
 
-    def compute_large(self, order: Order, task: Gradient) -> Any:
-        """Returns the finished task and its value apart, so that an ignored value is never fetched."""
-        reply = self._compute(order._replace(task=task))
+    def compute_large(self, order: Order, x: Any) -> Any:
+        """Returns the finished task and its value apart, so that an ignored value is never fetched.
+
+        Args:
+          order: its task without the point.
+          x: the point.
+        """
+        assert order.task is not None
+        reply = self._compute(order._replace(task=order.task.at(x)))
         return (None, None) if reply is None else (reply._replace(value=None), reply.value)
 
     @ray.method(concurrency_group="control")
@@ -95,8 +104,8 @@ class Worker:
 
         try:
             checkpoint()
-            due_at = self._desk.due_at(order)
-            value = self._desk.value(order, checkpoint)
+            due_at, in_time = self._desk.due_at(order)
+            value = self._desk.value(order, in_time, checkpoint)
             while (left := due_at - time.monotonic()) > 0:
                 # The flag is lowered before the stamp is read, so that no cancellation falls between them.
                 self._wake.clear()
@@ -105,14 +114,14 @@ class Worker:
             checkpoint()
         except Cancelled:
             return None
-        return Reply(order.worker, order.stamp, time.monotonic(), value)
+        return Reply(order.worker, order.stamp, time.monotonic(), value, in_time)
 
 
 class PackedWorkers:
     """The actor of many workers: one heap of due times, one timer thread, replies pushed in batches."""
 
     def __init__(self) -> None:
-        self._due: list[tuple[float, int, Order]] = []
+        self._due: list[tuple[float, int, Order, bool]] = []
         self._current: dict[int, int] = {}
         self._changed = threading.Condition()
         self._server: Any = None
@@ -138,9 +147,9 @@ class PackedWorkers:
             for order in orders:
                 self._current[order.worker] = order.stamp
                 if order.task is not None:
-                    due_at = self._desks[order.worker].due_at(order)
+                    due_at, in_time = self._desks[order.worker].due_at(order)
                     if due_at < math.inf:
-                        heappush(self._due, (due_at, order.stamp, order))
+                        heappush(self._due, (due_at, order.stamp, order, in_time))
             self._changed.notify()
 
     @ray.method(concurrency_group="watch")
@@ -150,32 +159,32 @@ class PackedWorkers:
 
     def _serve_due(self) -> None:
         while True:
-            finished = [self._finish(order) for order in self._wait_for_due()]
+            finished = [self._finish(order, in_time) for order, in_time in self._wait_for_due()]
             self._server.deliver.remote(finished)
             if len(finished) < PUSH_AT_MOST:
                 time.sleep(PUSH_EVERY)
 
-    def _wait_for_due(self) -> list[Order]:
-        """Returns what is due, from one order up to a full batch; superseded ones are dropped."""
-        found: list[Order] = []
+    def _wait_for_due(self) -> list[tuple[Order, bool]]:
+        """Returns what is due, from one order up to a full batch, and if in time; superseded ones are dropped."""
+        found: list[tuple[Order, bool]] = []
         with self._changed:
             while not found:
                 now = time.monotonic()
                 while self._due and self._due[0][0] <= now and len(found) < PUSH_AT_MOST:
-                    _, stamp, order = heappop(self._due)
+                    _, stamp, order, in_time = heappop(self._due)
                     if self._current.get(order.worker) == stamp:
-                        found.append(order)
+                        found.append((order, in_time))
                 if not found:
                     self._changed.wait(self._due[0][0] - now if self._due else None)
         return found
 
-    def _finish(self, order: Order) -> Reply:
+    def _finish(self, order: Order, in_time: bool) -> Reply:
         try:
-            value, error = self._desks[order.worker].value(order), None
+            value, error = self._desks[order.worker].value(order, in_time), None
         except Exception:
             # The timer thread serves all workers of the actor: it must outlive a gradient that fails.
             value, error = None, traceback.format_exc()
-        return Reply(order.worker, order.stamp, time.monotonic(), value, error)
+        return Reply(order.worker, order.stamp, time.monotonic(), value, in_time, error)
 
 
 def is_on(node: str) -> bool:
