@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,9 @@ class Gradient:
     """
 
     __slots__ = ("cost", "count", "version", "x")
+
+    estimates_gradient: ClassVar[bool] = True
+    """Whether the value is a stochastic gradient at x, and not something else that was computed from there."""
 
     draws: int = 1
     time_limit: float = math.inf
@@ -123,6 +126,8 @@ class LocalSGD(Gradient):
     """
 
     __slots__ = ("step_size",)
+
+    estimates_gradient = False
 
     def __init__(self, x: Array, version: int, steps: int, step_size: Any) -> None:
         super().__init__(x, version, steps)

@@ -77,14 +77,18 @@ class TaskTimes:
         if all(part.fixed is not None for part in parts):
             self.fixed = np.sum([part.fixed for part in parts], axis=0)
 
+    def probability_within(self, seconds: Array) -> Array | None:
+        """Returns the probability that a task of cost 1 takes at most ``seconds``, both of shape (n,)."""
+        return None if self.fixed is None else (self.fixed <= seconds).astype(np.float64)
+
     def seconds(self, task: Gradient, worker: int, number: int, start: float) -> float:
         """Returns the seconds of a task of any kind, if the worker never gives up."""
         if task.draws == 1:
             return self.duration(worker, number, start, task.cost)
-        end = start
+        seconds = 0.0
         for position in range(task.draws):
-            end += self.duration(worker, number + position, end, task.cost)
-        return end - start
+            seconds += self.duration(worker, number + position, start + seconds, task.cost)
+        return seconds
 
     def duration(self, worker: int, number: int, start: float, cost: float) -> float:
         """Returns the seconds of one drawn duration."""

@@ -196,6 +196,10 @@ class SimulatedWorkers:
         """Stops the workers; they are idle until the next ``assign``."""
         self._stop(np.atleast_1d(np.asarray(workers)))
 
+    def probability_within(self, seconds: Array) -> Array | None:
+        """Returns the probability that a gradient of each worker takes at most ``seconds``, both of shape (n,)."""
+        return self._times.probability_within(seconds)
+
     def wake(self, seconds: float) -> None:
         """Asks for an :class:`Alarm` after so many seconds, behind the arrivals of the same time."""
         heappush(self._alarms, (self.now + seconds, len(self._alarms), self.now))
@@ -253,6 +257,8 @@ class SimulatedWorkers:
 
     def weighted_sum(self, arrivals: Sequence[Arrival], weights: Array) -> Array:
         """Returns sum_j weights[j] * value of arrival j, one product for all that were asked at one point."""
+        if self._problem.exact and arrivals[0].task.estimates_gradient:
+            return self._exact_sum(arrivals, weights)
         groups: dict[Any, list[int]] = {}
         for position, arrival in enumerate(arrivals):
             groups.setdefault(arrival.task.group, []).append(position)
@@ -266,6 +272,14 @@ class SimulatedWorkers:
             sums.append(task.evaluate_sum(self._problem, samples, weights[members]))
         return sums[0] if len(sums) == 1 else np.sum(sums, axis=0)
 
+    def _exact_sum(self, arrivals: Sequence[Arrival], weights: Array) -> Array:
+        """Returns :meth:`weighted_sum` where a stochastic gradient is the gradient: no sample is drawn."""
+        points = {id(arrival.task.x): arrival.task for arrival in arrivals}
+        total = dict.fromkeys(points, 0.0)
+        for arrival, weight in zip(arrivals, weights.tolist(), strict=True):
+            total[id(arrival.task.x)] += weight
+        return np.sum([total[key] * self._problem.full_gradient(task.x) for key, task in points.items()], axis=0)
+
     def _assign_many(self, workers: NDArray[np.integer], task: Gradient | Sequence[Gradient]) -> None:
         if isinstance(task, Gradient) and task.draws == 1 and task.time_limit == math.inf:
             self._assign_cohort(workers, task)
@@ -276,7 +290,12 @@ class SimulatedWorkers:
 
     def _seconds(self, task: Gradient, worker: int, number: int) -> float:
         """Returns how long a task of any kind keeps its worker busy, and notes if the worker will give up."""
-        seconds = self._times.seconds(task, worker, number, self.now)
+        if task.draws > 1 and task.cost == 1:
+            seconds = 0.0
+            for position in range(task.draws):
+                seconds += self._next_durations.get(worker, number + position)
+        else:
+            seconds = self._times.seconds(task, worker, number, self.now)
         if seconds > task.time_limit:
             self._giving_up.add(worker)
             return task.time_limit

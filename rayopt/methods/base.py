@@ -26,7 +26,7 @@ class Fleet(Protocol):
       random: the method's own generator, part of its state.
       expected_times: mean seconds per gradient of each worker, shape (n,), as far as the
         server is told; None if it is told nothing.
-      shard_sizes: rows of data that each worker holds, shape (n,); None if the problem has none.
+      shard_sizes: rows of data that each worker holds, shape (n,); None if all have the same.
     """
 
     n: int
@@ -35,11 +35,17 @@ class Fleet(Protocol):
     expected_times: Array | None
     shard_sizes: NDArray[np.integer] | None
 
-    def assign(self, workers: int | NDArray[np.integer], task: Gradient) -> None:
-        """Starts the task on one worker or on an array of workers; what they computed is cancelled."""
+    def assign(self, workers: int | NDArray[np.integer], task: Gradient | Sequence[Gradient]) -> None:
+        """Starts the task on one worker or on an array of workers (or one task each); cancels what they computed."""
 
     def cancel(self, workers: int | NDArray[np.integer]) -> None:
         """Stops the workers; they are idle until the next ``assign``."""
+
+    def probability_within(self, seconds: Array) -> Array | None:
+        """Returns the probability that a gradient of each worker takes at most ``seconds``, both of shape (n,).
+
+        None if the server is not told the law of the times.
+        """
 
     def wake(self, seconds: float) -> None:
         """Asks for an arrival whose worker is None after so many seconds."""

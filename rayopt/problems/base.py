@@ -21,6 +21,7 @@ class Problem:
 
     Attributes:
       dimension: number of coordinates of x.
+      exact: whether every stochastic gradient is the gradient of f, so that no sample need be drawn.
       homogeneous: whether all workers sample from one distribution.
       skew: how far the workers' data are from one distribution, 0 if they have one; None if it is not known.
       smoothness: L, the Lipschitz constant of the gradient, or None if it is not known.
@@ -32,6 +33,7 @@ class Problem:
     name: ClassVar[str]
     paper: ClassVar[str] = ""
     dimension: int
+    exact: bool = False
     homogeneous: bool = True
     smoothness: float | None = None
     noise_variance: float | None = None
@@ -44,7 +46,7 @@ class Problem:
 
     @property
     def shard_sizes(self) -> NDArray[np.integer] | None:
-        """Rows of data that each worker holds after :meth:`split`, shape (workers,); None if there are none."""
+        """Rows of data of each worker after :meth:`split`, shape (workers,); None if all have the same, or none."""
         return None
 
     @property

@@ -25,6 +25,7 @@ class Free(Problem):
     """
 
     name: ClassVar[str] = "free"
+    exact = True
 
     def __init__(self, dimension: int = 1) -> None:
         self.dimension = at_least("dimension", dimension, 1)

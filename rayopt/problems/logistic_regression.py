@@ -263,6 +263,11 @@ class LogisticRegression(Problem):
         return self._shards
 
     @property
+    def shard_sizes(self) -> NDArray[np.integer] | None:
+        """Rows of each worker after :meth:`split`, shape (workers,); None if all have the same rows."""
+        return None if self._shards is None else self._shards.sizes
+
+    @property
     def skew(self) -> float:
         """Mean total variation distance between a worker's labels and all labels, after :meth:`split`.
 

@@ -64,6 +64,7 @@ class Quadratic(Problem):
         if not 0 < self.probability <= 1:
             raise InvalidInput("probability", f"{probability!r} is not a probability above 0", "a number in (0, 1]")
         self.smoothness = 0.25 * (2 + 2 * math.cos(math.pi / (d + 1)))
+        self.exact = self.noise == 0 and noise_kind != "progress"
         self.noise_variance = None if noise_kind == "progress" else d * self.noise**2
         self.minimum = -d / (8 * (d + 1))
         # Importing scipy.special takes 150 ms: not at the import of rayopt.

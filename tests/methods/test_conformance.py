@@ -28,6 +28,18 @@ TABLE = [
     methods.Malenia(0.3, batch_size=12, interrupt=True),
     methods.Ringmaster(0.05, threshold=4),
     methods.Ringmaster(0.05, threshold=4, interrupt=True),
+    methods.MindFlayer(0.3, trials=2, time_limit=1.7),
+    methods.MindFlayer(0.3, trials=[3, 2, 2, 1, 1, 1, 0, 0], time_limit="1 + i"),
+    methods.Vecna(0.3, trials=2, time_limit="1.5 + i"),
+    methods.ATA(0.3, batch_size=6, alpha=0.1),
+    methods.ATAEmpirical(0.3, batch_size=6, eta=0.1),
+    methods.GTA(0.3, batch_size=6),
+    methods.UTA(0.3, batch_size=12),
+    methods.OFTA(0.3, batch_size=6),
+    methods.FedAvg(0.2, local_steps=3),
+    methods.FedAvg(0.2, local_steps=2, fraction=0.4, weighting="equal"),
+    methods.FedBuff(0.1, local_steps=2, buffer_size=3),
+    methods.FedBuff(0.1, local_steps=1, buffer_size=2, concurrency=4, staleness_power=0.0),
 ]
 UNEQUAL = "1 + sqrt(i) / 3"
 

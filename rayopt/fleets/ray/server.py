@@ -38,7 +38,7 @@ class RayWorkers:
     Args:
       transport: the way to the workers.
       times: how long tasks must take.
-      shard_sizes: rows of data of each worker, shape (n,); None if the problem has none.
+      shard_sizes: rows of data of each worker, shape (n,); None if all have the same.
       seed: addresses the method's own generator.
       time_scale: real seconds per fleet second.
       stamps: the next stamp; shared by the runs of a session, so that no late reply is taken for a new one.
@@ -114,6 +114,10 @@ class RayWorkers:
         """Stops the workers; they are idle until the next ``assign``."""
         for worker, stamp in self._forget(np.atleast_1d(np.asarray(workers)).tolist()):
             self._transport.cancel(worker, stamp)
+
+    def probability_within(self, seconds: Array) -> Array | None:
+        """Returns the probability that a gradient of each worker takes at most ``seconds``, both of shape (n,)."""
+        return self._times.probability_within(seconds)
 
     def wake(self, seconds: float) -> None:
         """Asks for an :class:`Alarm` after so many fleet seconds."""
