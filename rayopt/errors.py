@@ -91,6 +91,13 @@ def finite(key: str, value: Any) -> float:
     return float(value)
 
 
+def probability(key: str, value: Any) -> float:
+    """Returns ``value`` if it is a number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
+        raise InvalidInput(key, f"{value!r} is not a probability", "a number from 0 to 1")
+    return float(value)
+
+
 def at_least(key: str, value: Any, least: int, or_else: str = "") -> int:
     """Returns ``value`` if it is an integer of at least ``least``; ``or_else`` is what the caller allows besides."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:

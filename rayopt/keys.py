@@ -69,6 +69,15 @@ def uniforms(keys: NDArray[np.uint64]) -> NDArray[np.float64]:
     return ((keys >> np.uint64(12)).astype(np.float64) + 0.5) * (2.0 * _ULP)
 
 
+UNIFORMS = 2**52
+"""How many values :func:`uniform` can take, all equally likely."""
+
+
+def ordered_uniforms(positions: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Returns the values that :func:`uniform` can take, bit for bit; position 0 has the smallest."""
+    return uniforms(positions.astype(np.uint64) << np.uint64(12))
+
+
 def below(key: int, bound: int) -> int:
     """Returns an integer in 0, ..., bound - 1 (bound < 2**40; bias below 2**-12 of one part in bound)."""
     return int((key >> 11) * _ULP * bound)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from rayopt.errors import InvalidInput, at_least
 from rayopt.keys import Stream
-from rayopt.latency import latency, zero
+from rayopt.latency import BoundLatency, latency, zero
+from rayopt.latency.bisection import last_float
 from rayopt.tasks import Gradient
 
 Array = NDArray[np.float64]
@@ -61,21 +62,28 @@ class TaskTimes:
       n: number of workers.
       fixed: seconds of a task of cost 1, shape (n,), if they never change; else None.
       expected: mean seconds of a task of cost 1, shape (n,).
+      least: what no task of cost 1 is below, shape (n,).
+      depends_on_start: whether a task's seconds are known only when its start is.
     """
 
     def __init__(self, workers: Workers, seed: int) -> None:
         self.n = workers.count
-        self._compute = workers.compute.bind(self.n, Stream(seed, "compute"))
-        self._communication = [
-            getattr(workers, direction).bind(self.n, Stream(seed, direction))
+        self._compute: BoundLatency = workers.compute.bind(self.n, Stream(seed, "compute"))
+        links = {
+            direction: getattr(workers, direction).bind(self.n, Stream(seed, direction))
             for direction in ("download", "upload")
             if getattr(workers, direction).name != "zero"
-        ]
-        parts = [self._compute, *self._communication]
+        }
+        self._links: list[BoundLatency] = list(links.values())
+        self._download: BoundLatency | None = links.get("download")
+        self._upload: BoundLatency | None = links.get("upload")
+        parts = [self._compute, *self._links]
         self.expected: Array = np.sum([part.expected for part in parts], axis=0)
+        self.least: Array = np.sum([part.least for part in parts], axis=0)
         self.fixed: Array | None = None
         if all(part.fixed is not None for part in parts):
             self.fixed = np.sum([part.fixed for part in parts], axis=0)
+        self.depends_on_start = any(part.depends_on_start for part in parts)
 
     def probability_within(self, seconds: Array) -> Array | None:
         """Returns the probability that a task of cost 1 takes at most ``seconds``, both of shape (n,)."""
@@ -92,14 +100,65 @@ class TaskTimes:
 
     def duration(self, worker: int, number: int, start: float, cost: float) -> float:
         """Returns the seconds of one drawn duration."""
-        seconds = cost * self._compute.duration(worker, number, start)
-        for part in self._communication:
-            seconds += part.duration(worker, number, start)
+        if not self._links:
+            return self._compute.duration(worker, number, start, cost)
+        seconds = 0.0
+        if self._download is not None:
+            seconds = self._download.duration(worker, number, start)
+        seconds += self._compute.duration(worker, number, start + seconds, cost)
+        if self._upload is not None:
+            seconds += self._upload.duration(worker, number, start + seconds)
         return seconds
 
     def durations(self, workers: NDArray[np.integer], numbers: NDArray[np.integer], start: float, cost: float) -> Array:
         """Returns :meth:`duration` of many tasks at once, the same bits, shape (m,)."""
-        seconds = cost * self._compute.durations(workers, numbers, start)
-        for part in self._communication:
-            seconds += part.durations(workers, numbers, start)
+        if not self._links:
+            return self._compute.durations(workers, numbers, start, cost)
+        seconds = np.zeros(len(workers))
+        if self._download is not None:
+            seconds = self._download.durations(workers, numbers, start)
+        seconds = seconds + self._compute.durations(workers, numbers, start + seconds, cost)
+        if self._upload is not None:
+            seconds = seconds + self._upload.durations(workers, numbers, start + seconds)
+        return seconds
+
+    def probability_within(self, seconds: Array) -> Array | None:
+        """Returns the probabilities that a task of cost 1 ends in time, shape (n,).
+
+        Args:
+          seconds: the time that each worker has, shape (n,); a task that takes just as long is in time.
+
+        Returns:
+          None if a link is random or if the durations depend on the start.
+        """
+        if not self._has_law:
+            return None
+        if not self._links:
+            return self._compute.probability_within(seconds)
+        # Not seconds minus the links: rounding would miss a task that takes exactly as long.
+        left = last_float(lambda compute: self._with_links(compute) <= seconds, self.n)
+        return self._compute.probability_within(left)
+
+    def quantile(self, probability: float) -> Array | None:
+        """Returns the least seconds within which a task of cost 1 ends with this probability, shape (n,).
+
+        Args:
+          probability: from 0 to 1; 0.5 gives the medians.
+
+        Returns:
+          None if a link is random or if the durations depend on the start.
+        """
+        return self._with_links(self._compute.quantile(probability)) if self._has_law else None
+
+    @property
+    def _has_law(self) -> bool:
+        return not self.depends_on_start and all(link.fixed is not None for link in self._links)
+
+    def _with_links(self, compute: Array) -> Array:
+        """Returns the seconds of whole tasks whose links are fixed, in the order in which a task adds them."""
+        seconds = compute
+        if self._download is not None and self._download.fixed is not None:
+            seconds = self._download.fixed + seconds
+        if self._upload is not None and self._upload.fixed is not None:
+            seconds = seconds + self._upload.fixed
         return seconds

@@ -48,3 +48,35 @@ def test_bad_workers(arguments, key):
     with pytest.raises(ro.InvalidInput) as caught:
         ro.Workers(**arguments)
     assert caught.value.key == key
+
+
+class TestLaw:
+    """What is known of whole tasks before they are drawn."""
+
+    workers = ro.Workers(3, ro.latency.uniform("i", "i + 1"), upload=0.5, download=[0.1, 0.2, 0.3])
+
+    def test_links_that_are_fixed_are_added(self):
+        times = self.workers.times(0)
+        np.testing.assert_allclose(times.least, [1.6, 2.7, 3.8])
+        np.testing.assert_allclose(times.quantile(0.5), [2.1, 3.2, 4.3])
+        np.testing.assert_allclose(times.probability_within(np.array([1.85, 3.2, 9.0])), [0.25, 0.5, 1.0])
+
+    def test_no_task_is_below_the_least(self):
+        times = self.workers.times(0)
+        for number in range(200):
+            assert (times.durations(np.arange(3), np.full(3, number), 0.0, 1) >= times.least).all()
+
+    def test_a_task_that_takes_just_as_long_is_in_time(self):
+        for upload in (0.1, 0.2, 0.3, 1e9):
+            times = ro.Workers(3, [0.1, 0.7, 1e-3], upload=upload).times(0)
+            assert times.probability_within(times.fixed).tolist() == [1.0, 1.0, 1.0]
+            assert times.probability_within(np.nextafter(times.fixed, 0.0)).tolist() == [0.0, 0.0, 0.0]
+
+    def test_time_shorter_than_the_links(self):
+        assert self.workers.times(0).probability_within(np.array([0.5, 0.6, 0.0])).tolist() == [0.0, 0.0, 0.0]
+
+    def test_random_links_have_no_law_here(self):
+        times = ro.Workers(2, 1.0, upload=ro.latency.exponential(1)).times(0)
+        assert times.probability_within(np.ones(2)) is None
+        assert times.quantile(0.5) is None
+        assert (times.least >= 1.0).all()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rayopt.errors import InvalidInput
 from rayopt.keys import Stream
-from rayopt.latency.base import Array, BoundFixed, BoundLatency, Latency
+from rayopt.latency.base import Array, BoundFixed, BoundLatency, Latency, read_only
 from rayopt.latency.values import PermutedValues, ValuesLike, check_seed, permutation
 
 
@@ -72,18 +72,36 @@ class BoundPermuted(BoundLatency):
     ) -> None:
         super().__init__(latency, workers, stream)
         self.fixed = None
-        self.expected = bound.expected[order]
+        self.expected = read_only(bound.expected[order])
+        self.least = read_only(bound.least[order])
+        self.depends_on_start = bound.depends_on_start
         self._bound = bound
         self._order = order
         self._order_view = order.data
 
-    def duration(self, worker: int, number: int, start: float) -> float:
+    def duration(self, worker: int, number: int, start: float, cost: float = 1.0) -> float:
         """Returns the seconds of one task."""
-        return self._bound.duration(self._order_view[worker], number, start)
+        return self._bound.duration(self._order_view[worker], number, start, cost)
 
-    def durations(self, workers: NDArray[np.integer], numbers: NDArray[np.integer], start: float) -> Array:
+    def durations(
+        self, workers: NDArray[np.integer], numbers: NDArray[np.integer], start: Any, cost: float = 1.0
+    ) -> Array:
         """Returns the seconds of many tasks, shape (m,)."""
-        return self._bound.durations(self._order[workers], numbers, start)
+        return self._bound.durations(self._order[workers], numbers, start, cost)
+
+    def probability_within(self, seconds: Array) -> Array:
+        """Returns the probabilities that a task ends in time, shape (workers,)."""
+        theirs = np.empty(self._workers)
+        theirs[self._order] = seconds
+        return self._bound.probability_within(theirs)[self._order]
+
+    def quantile(self, probability: float) -> Array:
+        """Returns the quantiles of the durations, shape (workers,)."""
+        return self._bound.quantile(probability)[self._order]
+
+    def work_done(self, time: float) -> Array:
+        """Returns the gradients that each worker computes from 0 to ``time``, shape (workers,)."""
+        return self._bound.work_done(time)[self._order]
 
 
 @overload
