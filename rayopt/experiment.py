@@ -21,6 +21,7 @@ from rayopt.problems.base import Problem
 from rayopt.recording import Outcome, Progress, Record
 from rayopt.result import Result
 from rayopt.run_folder import TRACE_FILE, RunFolder, TraceFile, temporary_folder
+from rayopt.suitability import reason_to_skip
 from rayopt.until import Until
 from rayopt.workers import Workers
 
@@ -137,7 +138,7 @@ class Experiment:
                 split = single if method.control_depends_on_x and len(single) > 1 else [method.fresh()]
                 found += [Run(part, label, seed) for part in split]
         for run in found:
-            run.problem = "" if self.force else reason_to_skip(run.method, self.problem)
+            run.problem = "" if self.force else reason_to_skip(run.method, self.problem, self.workers.times(run.seed))
         return found
 
     def run(self, out: str | Path | None = None, display: Display | None = None) -> Result:
@@ -319,16 +320,6 @@ def default_labels(methods: Sequence[Method]) -> list[str]:
         ]
         labels.append(" ".join([type(method).__name__, *told]))
     return labels
-
-
-def reason_to_skip(method: Method, problem: Problem) -> str:
-    """Returns why a method would run silently wrong on a problem, or ""."""
-    if not problem.homogeneous and not method.heterogeneous:
-        return (
-            f"skipped: {type(method).__name__} is made for homogeneous data, its updates would be biased towards "
-            "fast workers (force: true runs it all the same)"
-        )
-    return ""
 
 
 @contextmanager

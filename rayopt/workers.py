@@ -85,10 +85,6 @@ class TaskTimes:
             self.fixed = np.sum([part.fixed for part in parts], axis=0)
         self.depends_on_start = any(part.depends_on_start for part in parts)
 
-    def probability_within(self, seconds: Array) -> Array | None:
-        """Returns the probability that a task of cost 1 takes at most ``seconds``, both of shape (n,)."""
-        return None if self.fixed is None else (self.fixed <= seconds).astype(np.float64)
-
     def seconds(self, task: Gradient, worker: int, number: int, start: float) -> float:
         """Returns the seconds of a task of any kind, if the worker never gives up."""
         if task.draws == 1:

@@ -290,7 +290,7 @@ class SimulatedWorkers:
 
     def _seconds(self, task: Gradient, worker: int, number: int) -> float:
         """Returns how long a task of any kind keeps its worker busy, and notes if the worker will give up."""
-        if task.draws > 1 and task.cost == 1:
+        if task.draws > 1 and task.cost == 1 and not self._times.depends_on_start:
             seconds = 0.0
             for position in range(task.draws):
                 seconds += self._next_durations.get(worker, number + position)

@@ -72,8 +72,12 @@ class Method:
     control_depends_on_x: ClassVar[bool] = False
     heterogeneous: ClassVar[bool] = False
     """Whether the method is made for workers with different data."""
+    convex: ClassVar[bool] = False
+    """Whether the method is made for convex functions alone."""
     waits_for_everyone: ClassVar[bool] = False
     """Whether no update is made before every worker has answered."""
+    needs_finite_means: ClassVar[bool] = False
+    """Whether the method divides by or with the workers' mean times."""
 
     x: Array
     updates: int

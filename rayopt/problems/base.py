@@ -21,6 +21,7 @@ class Problem:
 
     Attributes:
       dimension: number of coordinates of x.
+      convex: whether f is convex; None if it is not known.
       exact: whether every stochastic gradient is the gradient of f, so that no sample need be drawn.
       homogeneous: whether all workers sample from one distribution.
       skew: how far the workers' data are from one distribution, 0 if they have one; None if it is not known.
@@ -33,6 +34,7 @@ class Problem:
     name: ClassVar[str]
     paper: ClassVar[str] = ""
     dimension: int
+    convex: bool | None = None
     exact: bool = False
     homogeneous: bool = True
     smoothness: float | None = None

@@ -1,0 +1,70 @@
+"""Methods that would run silently wrong are skipped, with the reason."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+import rayopt as ro
+from rayopt import methods
+from rayopt.problems import LogisticRegression, Quadratic
+from rayopt.suitability import reason_to_skip, silent_worker
+from rayopt.workers import TaskTimes
+
+
+def reason(method, problem=None, compute="i", n=3):
+    return reason_to_skip(method, problem or Quadratic(4), TaskTimes(ro.Workers(n, compute), 0))
+
+
+def test_homogeneous_methods_on_heterogeneous_data():
+    split = LogisticRegression.digits(partition="split")
+    assert "made for homogeneous data" in reason(methods.Rennala(0.1, 4), split)
+    assert reason(methods.Rennala(0.1, 4)) == ""
+    assert reason(methods.Malenia(0.1, 4), split) == ""
+
+
+@pytest.mark.parametrize(
+    "method", [methods.Minibatch(0.1), methods.Malenia(0.1, 4), methods.Vecna(0.1, 1, 1.0)], ids=repr
+)
+def test_methods_that_wait_for_everyone_with_a_worker_that_never_answers(method):
+    assert "worker 1 never answers" in reason(method, compute=[1.0, math.inf, 2.0])
+    assert reason(method) == ""
+
+
+def test_others_go_on_without_that_worker():
+    assert reason(methods.Rennala(0.1, 4), compute=[1.0, math.inf, 2.0]) == ""
+    assert reason(methods.Ringmaster(0.1, 4), compute=[1.0, math.inf, 2.0]) == ""
+
+
+def test_a_silent_worker_is_one_of_no_chance():
+    assert silent_worker(TaskTimes(ro.Workers(2, [1.0, math.inf]), 0)) == 1
+    assert silent_worker(TaskTimes(ro.Workers(2, ro.latency.exponential(mean=1.0, base="i")), 0)) is None
+
+
+def test_convex_methods_on_what_is_not_convex():
+    class ForConvex(methods.ASGD):
+        convex = True
+
+    class Nonconvex(Quadratic):
+        convex = False
+
+    assert "made for convex functions" in reason(ForConvex(0.1), Nonconvex(4))
+    assert reason(ForConvex(0.1)) == ""
+
+
+def test_methods_of_means_with_a_mean_that_is_infinite():
+    class OfMeans(methods.ASGD):
+        needs_finite_means = True
+
+    assert "that of worker 2 is infinite" in reason(OfMeans(0.1), compute=[1.0, 2.0, math.inf])
+
+
+def test_skipped_runs_are_in_the_summary_and_force_runs_them():
+    workers, until = ro.Workers(2, [1.0, math.inf]), ro.Until(time=5)
+    both = [methods.ASGD(0.1), methods.Malenia(0.1, 2)]
+    result = ro.run(both, Quadratic(4), workers, until=until)
+    assert ["worker 1 never answers" in text for text in result.summary["problems"]] == [True]
+    assert result.table.label.tolist() == ["ASGD"]
+    forced = ro.run(both, Quadratic(4), workers, until=until, force=True)
+    assert forced.table.label.tolist() == ["ASGD", "Malenia"]
