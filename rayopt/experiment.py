@@ -42,6 +42,7 @@ class Run:
       seed: addresses samples, times and shards.
       outcome: None until it has run.
       problem: why there is no outcome (skipped, stuck, interrupted), or "".
+      warning: why the outcome is to be read with care, or "".
     """
 
     method: Method
@@ -49,6 +50,7 @@ class Run:
     seed: int
     outcome: Outcome | None = None
     problem: str = ""
+    warning: str = ""
 
 
 class Display(Protocol):
@@ -138,7 +140,11 @@ class Experiment:
                 split = single if method.control_depends_on_x and len(single) > 1 else [method.fresh()]
                 found += [Run(part, label, seed) for part in split]
         for run in found:
-            run.problem = "" if self.force else reason_to_skip(run.method, self.problem, self.workers.times(run.seed))
+            reason = reason_to_skip(run.method, self.problem, self.workers.times(run.seed))
+            if reason and self.force:
+                run.warning = f"run by force: {reason}"
+            elif reason:
+                run.problem = f"skipped: {reason} (force: true runs it all the same)"
         return found
 
     def run(self, out: str | Path | None = None, display: Display | None = None) -> Result:
@@ -160,6 +166,8 @@ class Experiment:
         folder = None if out is None else RunFolder(out)
         self._warn_of_memory()
         runs = self.runs()
+        for text in dict.fromkeys(f"{run.label}: {run.warning}" for run in runs if run.warning):
+            warnings.warn(text, UserWarning, stacklevel=2)
         with self.fleet.open(self.problem, self.workers) as session:
             temporary = temporary_folder() if folder is None else None
             folder = RunFolder(temporary.name) if temporary is not None else folder

@@ -8,21 +8,19 @@ from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
 from rayopt.workers import TaskTimes
 
-FORCE = "(force: true runs it all the same)"
-
 
 def reason_to_skip(method: Method, problem: Problem, times: TaskTimes) -> str:
     """Returns why a method is not made for a problem or for these workers, or ""."""
     name = type(method).__name__
     if not problem.homogeneous and not method.heterogeneous:
-        return f"skipped: {name} is made for homogeneous data, its updates would be biased towards fast workers {FORCE}"
+        return f"{name} is made for homogeneous data, its updates would be biased towards fast workers"
     if method.convex and problem.convex is False:
-        return f"skipped: {name} is made for convex functions, and {problem.name} is not one {FORCE}"
+        return f"{name} is made for convex functions, and {problem.name} is not one"
     if method.waits_for_everyone and (silent := silent_worker(times)) is not None:
-        return f"skipped: {name} waits for every worker, and worker {silent} never answers {FORCE}"
+        return f"{name} waits for every worker, and worker {silent} never answers"
     if method.needs_finite_means and np.isinf(times.expected).any():
         worker = int(np.argmax(np.isinf(times.expected)))
-        return f"skipped: {name} is made for finite mean times, and that of worker {worker} is infinite {FORCE}"
+        return f"{name} is made for finite mean times, and that of worker {worker} is infinite"
     return ""
 
 

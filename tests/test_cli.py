@@ -235,6 +235,7 @@ class TestBadInput:
             methods=[{"name": "minibatch", "step_size": 0.1}],
             workers={"count": 2, "compute": [1.0, math.inf]},
             until={"updates": 5},
+            force=True,
         )
         found = rayopt("run", "small.yaml", "--out", "out")
         assert found.exit_code == 2

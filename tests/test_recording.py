@@ -95,12 +95,12 @@ def test_a_diverged_member_is_reported_and_does_not_leak():
 
 def test_stuck_without_a_limit_is_an_error_that_says_where():
     with pytest.raises(ro.FleetStuck) as stuck:
-        run(methods.Minibatch(0.1), ro.Until(updates=3), times=(1.0, math.inf))
+        run(methods.Minibatch(0.1), ro.Until(updates=3), times=(1.0, math.inf), force=True)
     assert (stuck.value.time, stuck.value.busy, stuck.value.idle) == (1.0, 1, 1)
 
 
 def test_stuck_with_a_time_limit_lasts_to_it_and_is_flagged():
-    result = run(methods.Minibatch(0.1), ro.Until(time=9.0), times=(1.0, math.inf))
+    result = run(methods.Minibatch(0.1), ro.Until(time=9.0), times=(1.0, math.inf), force=True)
     outcome = result.summary["runs"][0]
     assert outcome["was_stuck"]
     assert (outcome["ended_by"], outcome["time"]) == ("time", 9.0)
@@ -108,7 +108,9 @@ def test_stuck_with_a_time_limit_lasts_to_it_and_is_flagged():
 
 @pytest.mark.parametrize("every", [None, 100.0])
 def test_stuck_before_the_last_row_is_flagged_too(every):
-    result = run(methods.Minibatch(0.1), ro.Until(time=1.01), times=(1.0, math.inf), record=ro.Record(every=every))
+    result = run(
+        methods.Minibatch(0.1), ro.Until(time=1.01), times=(1.0, math.inf), force=True, record=ro.Record(every=every)
+    )
     assert result.summary["runs"][0]["was_stuck"]
 
 
@@ -138,13 +140,13 @@ def test_too_many_rows_are_refused():
 
 def test_arrivals_that_bring_no_update_are_stuck_too():
     with pytest.raises(ro.FleetStuck) as stuck:
-        run(methods.Malenia(0.1, batch_size=4), ro.Until(updates=3), times=(1.0, math.inf), problem=Free())
+        run(methods.Malenia(0.1, batch_size=4), ro.Until(updates=3), times=(1.0, math.inf), force=True, problem=Free())
     assert stuck.value.time == 2000.0
 
 
 def test_a_stuck_run_does_not_take_the_others_with_it():
     both = [methods.Malenia(0.1, batch_size=2), methods.ASGD(0.1)]
-    result = run(both, ro.Until(updates=3), times=(1.0, math.inf))
+    result = run(both, ro.Until(updates=3), times=(1.0, math.inf), force=True)
     assert "stuck" in result.summary["problems"][0]
     assert result.history.label.unique().tolist() == ["ASGD"]
 

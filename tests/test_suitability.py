@@ -66,5 +66,7 @@ def test_skipped_runs_are_in_the_summary_and_force_runs_them():
     result = ro.run(both, Quadratic(4), workers, until=until)
     assert ["worker 1 never answers" in text for text in result.summary["problems"]] == [True]
     assert result.table.label.tolist() == ["ASGD"]
-    forced = ro.run(both, Quadratic(4), workers, until=until, force=True)
+    with pytest.warns(UserWarning, match="Malenia: run by force: Malenia waits for every worker"):
+        forced = ro.run(both, Quadratic(4), workers, until=until, force=True)
     assert forced.table.label.tolist() == ["ASGD", "Malenia"]
+    assert any("run by force" in text for text in forced.summary["problems"])

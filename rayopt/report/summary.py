@@ -61,7 +61,7 @@ def summarise(runs: Sequence[Run], until: Until, problem: Problem, *, skew: floa
     * ``target``: ``metric`` and ``reaches``, or None.
     * ``problem``: where the data come from, or None.
     * ``skew``: how far the workers' data are from one distribution; None if they have one.
-    * ``problems``: a sentence for each run that was skipped, stuck or interrupted.
+    * ``problems``: a sentence for each run that was skipped, stuck, interrupted or run by force.
 
     Args:
       runs: after the experiment.
@@ -184,7 +184,7 @@ def _problems(runs: Sequence[Run]) -> list[str]:
     seeds: dict[tuple[str, str], dict[int, None]] = {}
     for run in runs:
         outcome = run.outcome
-        texts = [run.problem] if run.problem else []
+        texts = [text for text in (run.problem, run.warning) if text]
         if outcome is not None and outcome.ended_by == "interrupted":
             texts.append(f"interrupted at {outcome.time:.4g} s of fleet time; what was recorded until then is kept")
         if outcome is not None and outcome.was_stuck:
