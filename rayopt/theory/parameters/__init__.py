@@ -1,0 +1,41 @@
+"""The arguments that theory recommends for each method, as functions of a :class:`~rayopt.theory.setting.Setting`.
+
+Each returns a mapping with the arguments of the method's constructor, and raises
+:class:`~rayopt.theory.setting.MissingConstant` for a constant that it needs and that is not known.
+"""
+
+from rayopt.theory.parameters.convex import accelerated_rennala, nonsmooth_rennala
+from rayopt.theory.parameters.heterogeneous import ia2sgd, malenia, rescaled_asgd, ringleader
+from rayopt.theory.parameters.homogeneous import (
+    asgd,
+    batch_of_variance,
+    hero,
+    m_sync,
+    minibatch,
+    naive_optimal_asgd,
+    picky,
+    rennala,
+    ringmaster,
+)
+from rayopt.theory.parameters.random_times import ata, mindflayer, vecna
+
+__all__ = [
+    "accelerated_rennala",
+    "asgd",
+    "ata",
+    "batch_of_variance",
+    "hero",
+    "ia2sgd",
+    "m_sync",
+    "malenia",
+    "mindflayer",
+    "minibatch",
+    "naive_optimal_asgd",
+    "nonsmooth_rennala",
+    "picky",
+    "rennala",
+    "rescaled_asgd",
+    "ringleader",
+    "ringmaster",
+    "vecna",
+]

@@ -1,0 +1,178 @@
+"""What a theorem is about: workers, an accuracy, and the constants of a function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rayopt.theory.checks import Array, ascending, non_negative, positive, probabilities_of, times_of
+
+SYMBOLS = {
+    "smoothness": "L, the Lipschitz constant of grad f",
+    "noise_variance": "sigma^2, a bound of E||g - grad f||^2",
+    "initial_gap": "Delta = f(x0) - inf f",
+    "distance": "R0 = ||x0 - x*||",
+    "lipschitz": "M, the Lipschitz constant of f",
+    "strong_convexity": "mu, the strong convexity of f",
+    "largest_smoothness": "L_max, the largest of the Lipschitz constants of grad f_i",
+    "heterogeneity": "zeta^2 in ||grad f_i||^2 <= zeta^2 + rho^2 ||grad f||^2",
+    "heterogeneity_growth": "rho in ||grad f_i||^2 <= zeta^2 + rho^2 ||grad f||^2",
+    "trial_times": "tau_i + t_i, the seconds after which worker i gives a gradient up",
+    "success_probabilities": "p_i, the probability that worker i is done by then",
+}
+"""Every constant that may be unknown, with the symbol of the papers."""
+
+_MAY_BE_ZERO = ("noise_variance", "initial_gap", "distance", "heterogeneity", "heterogeneity_growth")
+
+
+class MissingConstant(ValueError):
+    """A theorem needs a constant that is not known.
+
+    Attributes:
+      name: the field of :class:`Setting`.
+      symbol: what it stands for.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.symbol = SYMBOLS[name]
+        super().__init__(f"{name} is not known: {self.symbol}")
+
+    def __reduce__(self) -> tuple[type[MissingConstant], tuple[str]]:
+        return type(self), (self.name,)
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """Workers, an accuracy, and the constants of the function as far as they are known.
+
+    Args:
+      times: tau_i, seconds per stochastic gradient, shape (n,), in the order of the workers; may be infinite.
+      eps: the accuracy: of E||grad f||^2 where f may be nonconvex (it bounds the square), of E f - f* where it is
+        convex.
+      smoothness: L.
+      noise_variance: sigma^2.
+      initial_gap: Delta.
+      distance: R0.
+      lipschitz: M.
+      strong_convexity: mu.
+      largest_smoothness: L_max of the f_i.
+      heterogeneity: zeta^2.
+      heterogeneity_growth: rho.
+      trial_times: tau_i + t_i where times are random and worker i is given t_i more than its least tau_i,
+        seconds, shape (n,).
+      success_probabilities: p_i, shape (n,).
+      lookup: gives a constant that stands here as None, by its name, or None if it is unknown too: for constants
+        that are expensive to find.
+
+    Raises:
+      ValueError: an accuracy that is not above 0, a negative variance, a time that is NaN, no workers.
+
+    Examples:
+      >>> setting = Setting(times=[1.0, 2.0], eps=0.1, noise_variance=5.0)
+      >>> setting.noise_ratio
+      50.0
+      >>> setting.get("smoothness")
+      Traceback (most recent call last):
+        ...
+      rayopt.theory.setting.MissingConstant: smoothness is not known: L, the Lipschitz constant of grad f
+    """
+
+    times: ArrayLike
+    eps: float
+    smoothness: float | None = None
+    noise_variance: float | None = None
+    initial_gap: float | None = None
+    distance: float | None = None
+    lipschitz: float | None = None
+    strong_convexity: float | None = None
+    largest_smoothness: float | None = None
+    heterogeneity: float | None = None
+    heterogeneity_growth: float | None = None
+    trial_times: ArrayLike | None = None
+    success_probabilities: ArrayLike | None = None
+    lookup: Callable[[str], float | None] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "times", times_of("times", self.times))
+        object.__setattr__(self, "eps", positive("eps", self.eps))
+        for name in SYMBOLS:
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, self._checked(name, given))
+
+    def _checked(self, name: str, value: object) -> object:
+        if name == "success_probabilities":
+            return probabilities_of(name, value, self.workers)  # type: ignore[arg-type]
+        if name == "trial_times":
+            found = times_of(name, value)  # type: ignore[arg-type]
+            if len(found) != self.workers:
+                raise ValueError(f"{name}: {len(found)} numbers for {self.workers} workers")
+            return found
+        return (non_negative if name in _MAY_BE_ZERO else positive)(name, value)
+
+    def get(self, name: str) -> float:
+        """Returns a constant by the name of its field.
+
+        Raises:
+          MissingConstant: it is unknown.
+        """
+        found = getattr(self, name)
+        if found is None and self.lookup is not None:
+            found = self.lookup(name)
+            found = None if found is None else self._checked(name, found)
+        if found is None:
+            raise MissingConstant(name)
+        return found
+
+    def get_array(self, name: str) -> Array:
+        """Returns a constant that is one number for each worker, shape (n,).
+
+        Raises:
+          MissingConstant: it is unknown.
+        """
+        return np.asarray(self.get(name))
+
+    def knows(self, name: str) -> bool:
+        """Whether :meth:`get` would return the constant."""
+        try:
+            self.get(name)
+        except MissingConstant:
+            return False
+        return True
+
+    @property
+    def workers(self) -> int:
+        """n."""
+        return len(np.asarray(self.times))
+
+    @cached_property
+    def ascending(self) -> Array:
+        """tau_1 <= ... <= tau_n, shape (n,)."""
+        return ascending(self.times)
+
+    @property
+    def slowest(self) -> float:
+        """tau_n, seconds."""
+        return float(self.ascending[-1])
+
+    @cached_property
+    def mean_time(self) -> float:
+        """tau_A, the arithmetic mean of the times, seconds."""
+        return float(np.asarray(self.times).mean())
+
+    @cached_property
+    def harmonic_mean(self) -> float:
+        """H_n, the harmonic mean of all times, seconds."""
+        rate = float(np.sum(1.0 / np.asarray(self.times)))
+        return math.inf if rate == 0 else self.workers / rate
+
+    @property
+    def noise_ratio(self) -> float:
+        """sigma^2 / eps."""
+        return self.get("noise_variance") / self.eps
