@@ -1,4 +1,12 @@
-"""The methods, each under the name its paper gives it."""
+"""The methods, each under the name its paper gives it.
+
+A docstring says of each what the server must know and what is guaranteed: seconds until E||grad f||^2 <= eps (of a
+convex f: until E f - min f <= eps) on n workers that need tau_1 <= ... <= tau_n seconds for a gradient; L is the smoothness
+of f, Delta = f(x^0) - inf f, sigma^2 the variance of a stochastic gradient. Where a statement does not come from the paper
+that is cited, or was not read there, a tag says from where: [paper] read in it; [sibling] read in another paper of its
+authors, [talk] in their talk or poster, [note] in somebody's notes on it, [code] in their code; [derived] by a short
+calculation; [memory] not read again. A constant with the tag [note] or [memory] is uncertain.
+"""
 
 from rayopt.methods.asgd import ASGD
 from rayopt.methods.ata import ATA

@@ -12,8 +12,15 @@ class ASGD(Method):
     .. math:: x^{k+1} = x^k - \\gamma \\nabla f(x^{k - \\delta^k}; \\xi^k)
 
     with gamma = ``step_size`` and delta^k the arrival's delay; x^{k+1} is sent to the worker that
-    arrived, and only to it. Time H_n (L Delta / eps + sigma^2 L Delta / (n eps^2)) up to a constant,
-    H_n the harmonic mean of the times.
+    arrived, and only to it. Homogeneous data only.
+
+    Server knows:
+      L, n, sigma^2 and eps, for the step size; not the times.
+
+    Guarantee:
+      H_n (L Delta / eps + sigma^2 L Delta / (n eps^2)) seconds up to a constant, H_n the harmonic mean of
+      the times [talk]; with a constant step size, sigma^2 / eps^2 + sqrt(n delta_max) / eps updates up to L,
+      Delta and a constant [paper]. Not optimal: slow workers raise H_n.
 
     Args:
       step_size: gamma; with concurrency n of order min{1/(2 n L), eps/(4 L sigma^2)}.

@@ -18,7 +18,15 @@ class DelayAdaptiveASGD(ASGD):
 
     with gamma = ``step_size``, n workers and delta^k the delay (Mishchenko et al., the rule of their
     released notebook [code]). With ``rule="koloskova"``, gamma_k = gamma while delta^k <= n and
-    gamma / delta^k beyond (their practical advice below equation 11 [paper]).
+    gamma / delta^k beyond (their practical advice below equation 11 [paper]). Homogeneous data only.
+
+    Server knows:
+      L, n, sigma^2 and eps, for the step size, and the delays as they occur; not the times.
+
+    Guarantee:
+      H_n (L Delta / eps + sigma^2 L Delta / (n eps^2)) seconds up to a constant, H_n the harmonic mean of the
+      times [talk]: sigma^2 / eps^2 + n / eps updates up to L, Delta and a constant, whatever the largest
+      delay (Koloskova et al., Theorem 8 [paper]).
 
     Args:
       step_size: gamma.

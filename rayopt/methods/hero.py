@@ -16,8 +16,14 @@ class Hero(Method):
 
     .. math:: x^{k+1} = x^k - \\gamma \\nabla f(x^k; \\xi^k), \\quad \\xi^k \\text{ from worker } \\arg\\min_i \\tau_i
 
-    with gamma = ``step_size``. The server must know who is fastest. Its time is
-    tau_1 (L Delta / eps + sigma^2 L Delta / eps^2) up to a constant.
+    with gamma = ``step_size``. Homogeneous data only.
+
+    Server knows:
+      Who is fastest; L, sigma^2 and eps for the step size.
+
+    Guarantee:
+      tau_1 (L Delta / eps + sigma^2 L Delta / eps^2) seconds up to a constant, tau_1 the time of the fastest
+      worker [derived]. Optimal only where sigma^2 / eps is small.
 
     Args:
       step_size: gamma; in theory min{1/(2L), eps/(2 L sigma^2)}.

@@ -18,8 +18,16 @@ class MSync(Method):
 
     with gamma = ``step_size`` and m = ``batch_size``. M_k are the first m workers to answer, all
     others are cancelled (the robust form), or always the m fastest, the others stand idle (the form
-    of the fixed computation model). Near-optimal, up to log n, for
-    m = argmin_m tau_m (1 + sigma^2 / (m eps)). Homogeneous data only.
+    of the fixed computation model). Homogeneous data only.
+
+    Server knows:
+      m, which in theory is argmin_m tau_m (1 + sigma^2 / (m eps)) and takes the times and sigma^2 / eps; who is
+      fastest, if it waits for the fastest; L for the step size.
+
+    Guarantee:
+      tau_m (L Delta / eps + sigma^2 L Delta / (m eps^2)) seconds up to a constant [derived]; with the best m
+      at most 1 + ln n times the lower bound min_m H_m (L Delta / eps + sigma^2 L Delta / (m eps^2)) up to a
+      constant, when times are fixed [derived].
 
     Args:
       step_size: gamma; in theory min{1, eps m / sigma^2} / (2L).

@@ -19,9 +19,15 @@ class Malenia(Method):
               \\qquad \\Big(\\frac1n \\sum_{i=1}^n \\frac{1}{B_i}\\Big)^{-1} \\ge \\frac{S}{n}
 
     with gamma = ``step_size`` and S = ``batch_size``; B_i counts the gradients of worker i at x^k. Every
-    worker must report at least once. Time 96 (tau_n L Delta / eps + tau_A sigma^2 L Delta / (n eps^2))
-    seconds (Theorem A.4; the constant [memory][derived]), tau_A the mean of the times, which matches the
-    lower bound (Theorem A.2).
+    worker must report at least once.
+
+    Server knows:
+      sigma^2 / eps and L, not the times.
+
+    Guarantee:
+      96 (tau_n L Delta / eps + tau_A sigma^2 L Delta / (n eps^2)) seconds (Theorem A.4 [talk]; the constant
+      [memory][derived]), tau_n the largest and tau_A the mean of the times. It matches the lower bound for
+      heterogeneous data (Theorem A.2 [talk]).
 
     Args:
       step_size: gamma; in theory min{1/L, eps S / (2 L sigma^2)}, L the constant of the average f.

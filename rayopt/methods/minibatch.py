@@ -11,9 +11,15 @@ class Minibatch(Method):
 
     .. math:: x^{k+1} = x^k - \\frac{\\gamma}{n} \\sum_{i=1}^n \\nabla f_i(x^k; \\xi_i^k)
 
-    with gamma = ``step_size``. An iteration lasts as long as its slowest worker:
-    tau_n (L Delta / eps + sigma^2 L Delta / (n eps^2)) seconds up to a constant. Works unchanged
+    with gamma = ``step_size``. An iteration lasts as long as its slowest worker. Works unchanged
     for heterogeneous data.
+
+    Server knows:
+      L, sigma^2 and eps, for the step size; not the times.
+
+    Guarantee:
+      tau_n (L Delta / eps + sigma^2 L Delta / (n eps^2)) seconds up to a constant, tau_n the time of the
+      slowest worker [talk].
 
     Args:
       step_size: gamma; in theory min{1, eps n / sigma^2} / (2L).

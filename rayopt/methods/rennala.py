@@ -15,13 +15,17 @@ class Rennala(Method):
     .. math:: x^{k+1} = x^k - \\frac{\\gamma}{S} \\sum_{j=1}^{S} \\nabla f(x^k; \\xi_j^k)
 
     with gamma = ``step_size`` and S = ``batch_size``. A fast worker contributes many gradients, a slow
-    one none; a gradient of an earlier iterate is thrown away. Time
-    96 min_m H_m (L Delta / eps + sigma^2 L Delta / (m eps^2)) seconds (Theorem 7.5), which matches the
-    lower bound (Theorem 6.4). The server must know sigma^2 / eps and L, not the times. Homogeneous
-    data only.
+    one none; a gradient of an earlier iterate is thrown away. Homogeneous data only.
 
     The literal listing sends x^k to the S-th contributor although x^{k+1} is about to be formed; as in
     the authors' code, that worker is given x^{k+1}, which is never slower.
+
+    Server knows:
+      sigma^2 / eps and L, not the times, which may vary.
+
+    Guarantee:
+      96 min_m H_m (L Delta / eps + sigma^2 L Delta / (m eps^2)) seconds (Theorem 7.5 [talk]), H_m the harmonic
+      mean of the m least times. It matches the lower bound (Theorem 6.4 [talk]).
 
     Args:
       step_size: gamma; in theory min{1/L, eps S / (2 L sigma^2)}.

@@ -18,10 +18,15 @@ class Ringmaster(Method):
 
     .. math:: x^{k+1} = x^k - \\gamma \\nabla f(x^{k - \\delta^k}; \\xi^k) \\quad \\text{if } \\delta^k < R
 
-    with gamma = ``step_size`` and R = ``threshold`` (strict; an ignored gradient does not advance k). Time
-    of order min_m H_m (L Delta / eps + sigma^2 L Delta / (m eps^2)) (Theorem 4.2), which matches the lower
-    bound. The server must know sigma^2 / eps and L, not the times. R = 1 is Hero SGD when times are fixed,
-    R = infinity is ASGD. Homogeneous data only.
+    with gamma = ``step_size`` and R = ``threshold`` (strict; an ignored gradient does not advance k).
+    R = 1 is Hero SGD when times are fixed, R = infinity is ASGD. Homogeneous data only.
+
+    Server knows:
+      sigma^2 / eps and L, not the times, which may vary.
+
+    Guarantee:
+      min_m H_m (L Delta / eps + sigma^2 L Delta / (m eps^2)) seconds up to a constant (Theorem 4.2 [talk]; the
+      constant is 96 [derived]), H_m the harmonic mean of the m least times. It matches the lower bound.
 
     Args:
       step_size: gamma; in theory min{1/(2 R L), eps / (4 L sigma^2)}.

@@ -118,7 +118,19 @@ def test_x_in_a_task_is_never_changed(method, simulate):
 def test_has_a_paper_and_a_docstring_with_its_reference(method):
     text = type(method).__doc__
     assert type(method).paper
-    assert all(part in text for part in (".. math::", "Args:", "Examples:", "References:"))
+    parts = (".. math::", "Server knows:", "Guarantee:", "Args:", "Examples:", "References:")
+    places = [text.find(part) for part in parts]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("section", ["Server knows:", "Guarantee:"])
+def test_says_what_the_server_must_know_and_what_is_guaranteed(method, section):
+    before, _, rest = (type(method).__doc__ or "").partition(f"\n    {section}\n")
+    lines = rest.split("\n\n")[0].splitlines()
+    assert before
+    assert lines
+    assert all(line.startswith("      ") for line in lines)
 
 
 # ---- limits that equal simpler methods, iterate by iterate ----
