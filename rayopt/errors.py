@@ -70,10 +70,13 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 
-def positive(key: str, value: Any) -> float:
-    """Returns ``value`` if it is a finite positive number."""
+def positive(key: str, value: Any, or_else: str = "") -> float:
+    """Returns ``value`` if it is a finite positive number; ``or_else`` is what the caller allows besides."""
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value <= 0:
-        raise InvalidInput(key, f"{value!r} is not a positive number", "a finite number above 0")
+        allowed = "a finite number above 0"
+        raise InvalidInput(
+            key, f"{value!r} is not a positive number", f"{allowed}, or {or_else}" if or_else else allowed
+        )
     return float(value)
 
 

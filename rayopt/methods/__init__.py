@@ -1,13 +1,14 @@
 """The methods, each under the name its paper gives it.
 
 A docstring says of each what the server must know and what is guaranteed: seconds until E||grad f||^2 <= eps (of a
-convex f: until E f - min f <= eps) on n workers that need tau_1 <= ... <= tau_n seconds for a gradient; L is the smoothness
-of f, Delta = f(x^0) - inf f, sigma^2 the variance of a stochastic gradient. Where a statement does not come from the paper
-that is cited, or was not read there, a tag says from where: [paper] read in it; [sibling] read in another paper of its
-authors, [talk] in their talk or poster, [note] in somebody's notes on it, [code] in their code; [derived] by a short
-calculation; [memory] not read again. A constant with the tag [note] or [memory] is uncertain.
+convex f: until E f - min f <= eps) on n workers that need tau_1 <= ... <= tau_n seconds for a gradient; L is the
+smoothness of f, Delta = f(x^0) - inf f, sigma^2 the variance of a stochastic gradient. Where a statement was not read
+in the paper that is cited, or where it matters that it was, a tag says where it is from: [paper] that paper;
+[sibling] another paper of its authors, [talk] their talk or poster, [code] their code, [note] somebody's notes on it;
+[derived] a short calculation; [memory] not read again. A constant with the tag [note] or [memory] is uncertain.
 """
 
+from rayopt.methods.accelerated_rennala import AcceleratedRennala
 from rayopt.methods.asgd import ASGD
 from rayopt.methods.ata import ATA
 from rayopt.methods.ata_empirical import ATAEmpirical
@@ -17,12 +18,18 @@ from rayopt.methods.fedavg import FedAvg
 from rayopt.methods.fedbuff import FedBuff
 from rayopt.methods.gta import GTA
 from rayopt.methods.hero import Hero
+from rayopt.methods.ia2sgd import IA2SGD
 from rayopt.methods.m_sync import MSync
 from rayopt.methods.malenia import Malenia
 from rayopt.methods.mindflayer import MindFlayer
 from rayopt.methods.minibatch import Minibatch
+from rayopt.methods.naive_optimal_asgd import NaiveOptimalASGD
+from rayopt.methods.nonsmooth_rennala import NonsmoothRennala
 from rayopt.methods.ofta import OFTA
+from rayopt.methods.picky import Picky
 from rayopt.methods.rennala import Rennala
+from rayopt.methods.rescaled_asgd import RescaledASGD
+from rayopt.methods.ringleader import Ringleader
 from rayopt.methods.ringmaster import Ringmaster
 from rayopt.methods.uta import UTA
 from rayopt.methods.vecna import Vecna
@@ -35,10 +42,17 @@ METHODS: dict[str, type[Method]] = {
         MSync,
         ASGD,
         DelayAdaptiveASGD,
+        NaiveOptimalASGD,
+        Picky,
         Rennala,
-        Malenia,
+        AcceleratedRennala,
+        NonsmoothRennala,
         Ringmaster,
         MindFlayer,
+        Malenia,
+        Ringleader,
+        IA2SGD,
+        RescaledASGD,
         Vecna,
         ATA,
         ATAEmpirical,
@@ -54,10 +68,12 @@ __all__ = [
     "ASGD",
     "ATA",
     "GTA",
+    "IA2SGD",
     "METHODS",
     "OFTA",
     "UTA",
     "ATAEmpirical",
+    "AcceleratedRennala",
     "DelayAdaptiveASGD",
     "FedAvg",
     "FedBuff",
@@ -68,7 +84,12 @@ __all__ = [
     "Method",
     "MindFlayer",
     "Minibatch",
+    "NaiveOptimalASGD",
+    "NonsmoothRennala",
+    "Picky",
     "Rennala",
+    "RescaledASGD",
+    "Ringleader",
     "Ringmaster",
     "Vecna",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rayopt.arrival import Arrival, GradientSum
 from rayopt.errors import at_least, boolean
-from rayopt.methods.base import Fleet, Method, everyone
+from rayopt.methods.base import Array, Fleet, Method, everyone
 
 
 class Rennala(Method):
@@ -67,9 +67,13 @@ class Rennala(Method):
         if arrival.version == self.updates:
             self.batch.add(arrival)
             if self.batch.count == self.batch_size:
-                self.descend(self.batch.mean())
+                self.update(self.batch.mean())
                 self.collect()
                 if self.interrupt:
                     fleet.assign(everyone(fleet), self.task)
                     return
         fleet.assign(arrival.worker, self.task)
+
+    def update(self, gradient: Array) -> None:
+        """Makes x^{k+1} of the mean of S gradients."""
+        self.descend(gradient)

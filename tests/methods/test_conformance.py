@@ -22,12 +22,23 @@ TABLE = [
     methods.ASGD(0.02),
     methods.DelayAdaptiveASGD(0.02),
     methods.DelayAdaptiveASGD(0.02, rule="koloskova"),
+    methods.NaiveOptimalASGD(0.02, noise_ratio=10),
+    methods.NaiveOptimalASGD(0.02, workers_used=3),
+    methods.Picky(0.05, distance_limit=0.05),
     methods.Rennala(0.3, batch_size=6),
     methods.Rennala(0.3, batch_size=6, interrupt=True),
+    methods.AcceleratedRennala(0.05, batch_size=6),
+    methods.AcceleratedRennala(0.05, batch_size=6, interrupt=True),
+    methods.NonsmoothRennala(0.3, batch_size=6),
+    methods.NonsmoothRennala(0.3, batch_size=6, interrupt=True),
     methods.Malenia(0.3, batch_size=12),
     methods.Malenia(0.3, batch_size=12, interrupt=True),
     methods.Ringmaster(0.05, threshold=4),
     methods.Ringmaster(0.05, threshold=4, interrupt=True),
+    methods.Ringleader(0.05),
+    methods.Ringleader(0.05, resend_current=True),
+    methods.IA2SGD(0.05),
+    methods.RescaledASGD(0.02),
     methods.MindFlayer(0.3, trials=2, time_limit=1.7),
     methods.MindFlayer(0.3, trials=[3, 2, 2, 1, 1, 1, 0, 0], time_limit="1 + i"),
     methods.Vecna(0.3, trials=2, time_limit="1.5 + i"),
@@ -47,6 +58,22 @@ UNEQUAL = "1 + sqrt(i) / 3"
 @pytest.fixture(params=TABLE, ids=repr)
 def method(request):
     return request.param.fresh()
+
+
+@pytest.fixture
+def grid_method(method):
+    """A method whose grids run on one schedule."""
+    if method.control_depends_on_x:
+        pytest.skip("its grids run one by one")
+    return method
+
+
+def with_steps(method, steps):
+    return type(method)(**{**method.parameters, "step_size": steps})
+
+
+def test_the_table_has_every_method():
+    assert {type(method) for method in TABLE} == set(methods.METHODS.values())
 
 
 def test_descends(method, simulate):
@@ -69,21 +96,21 @@ def test_seeds_differ(method, simulate):
 
 
 @pytest.mark.parametrize("problem", [Quadratic(20, noise=0.1), Quadratic(20, noise=0.1, noise_kind="iid")], ids=repr)
-def test_grid_member_equals_its_own_single_run(method, simulate, problem):
+def test_grid_member_equals_its_own_single_run(grid_method, simulate, problem):
     steps = [0.1, 0.05, 0.02]
-    grid = simulate(type(method)(**{**method.parameters, "step_size": steps}), problem, UNEQUAL, ro.Until(time=40), n=8)
+    grid = simulate(with_steps(grid_method, steps), problem, UNEQUAL, ro.Until(time=40), n=8)
     for row, step in zip(grid.method.x, steps, strict=True):
-        single = simulate(method.with_step_size(step), problem, UNEQUAL, ro.Until(time=40), n=8)
+        single = simulate(grid_method.with_step_size(step), problem, UNEQUAL, ro.Until(time=40), n=8)
         assert row.tobytes() == single.method.x.tobytes()
         assert grid.rows.tobytes() == single.rows.tobytes()
 
 
-def test_grid_member_equals_its_own_single_run_on_data(method, simulate):
+def test_grid_member_equals_its_own_single_run_on_data(grid_method, simulate):
     problem = LogisticRegression.digits(batch=2)
     steps = [0.5, 0.1]
-    grid = simulate(type(method)(**{**method.parameters, "step_size": steps}), problem, UNEQUAL, ro.Until(time=20), n=8)
+    grid = simulate(with_steps(grid_method, steps), problem, UNEQUAL, ro.Until(time=20), n=8)
     for row, step in zip(grid.method.x, steps, strict=True):
-        single = simulate(method.with_step_size(step), problem, UNEQUAL, ro.Until(time=20), n=8)
+        single = simulate(grid_method.with_step_size(step), problem, UNEQUAL, ro.Until(time=20), n=8)
         assert row.tobytes() == single.method.x.tobytes()
 
 
@@ -136,76 +163,75 @@ def test_says_what_the_server_must_know_and_what_is_guaranteed(method, section):
 # ---- limits that equal simpler methods, iterate by iterate ----
 
 
-def iterates(simulate, method, problem, times, updates):
-    """Returns x after each update."""
-    seen = []
-
-    class Recorded(type(method)):
-        def descend(self, gradient, scale=1.0):
-            super().descend(gradient, scale)
-            seen.append(self.x.tobytes())
-
-    simulate(Recorded(**method.parameters), problem, times, ro.Until(updates=updates), n=8)
-    return seen
-
-
-def test_ringmaster_with_infinite_threshold_is_asgd(simulate):
+def test_ringmaster_with_infinite_threshold_is_asgd(iterates):
     problem, times = Quadratic(20, noise=0.1), ro.latency.half_normal("i", "sqrt(i)")
-    ringmaster = iterates(simulate, methods.Ringmaster(0.02, threshold=math.inf), problem, times, 200)
-    stops = iterates(simulate, methods.Ringmaster(0.02, threshold=math.inf, interrupt=True), problem, times, 200)
-    assert ringmaster == stops == iterates(simulate, methods.ASGD(0.02), problem, times, 200)
+    ringmaster = iterates(methods.Ringmaster(0.02, threshold=math.inf), problem, times, 200)
+    stops = iterates(methods.Ringmaster(0.02, threshold=math.inf, interrupt=True), problem, times, 200)
+    assert ringmaster == stops == iterates(methods.ASGD(0.02), problem, times, 200)
 
 
 @pytest.mark.parametrize("interrupt", [False, True])
-def test_ringmaster_with_threshold_one_is_hero_when_times_are_fixed(simulate, interrupt):
+def test_ringmaster_with_threshold_one_is_hero_when_times_are_fixed(iterates, interrupt):
     problem = Quadratic(20, noise=0.1)
-    ringmaster = iterates(simulate, methods.Ringmaster(0.3, 1, interrupt), problem, "sqrt(i)", 100)
-    assert ringmaster == iterates(simulate, methods.Hero(0.3), problem, "sqrt(i)", 100)
+    ringmaster = iterates(methods.Ringmaster(0.3, 1, interrupt), problem, "sqrt(i)", 100)
+    assert ringmaster == iterates(methods.Hero(0.3), problem, "sqrt(i)", 100)
 
 
-def test_rennala_with_batch_one_is_ringmaster_with_threshold_one(simulate):
+def test_rennala_with_batch_one_is_ringmaster_with_threshold_one(iterates):
     problem = Quadratic(20, noise=0.1)
-    rennala = iterates(simulate, methods.Rennala(0.3, batch_size=1, interrupt=True), problem, "sqrt(i)", 100)
-    assert rennala == iterates(simulate, methods.Ringmaster(0.3, 1, True), problem, "sqrt(i)", 100)
+    rennala = iterates(methods.Rennala(0.3, batch_size=1, interrupt=True), problem, "sqrt(i)", 100)
+    assert rennala == iterates(methods.Ringmaster(0.3, 1, True), problem, "sqrt(i)", 100)
 
 
-def test_m_sync_of_everyone_is_minibatch(simulate):
+def test_m_sync_of_everyone_is_minibatch(iterates):
     problem = Quadratic(20, noise=0.1)
-    m_sync = iterates(simulate, methods.MSync(0.3, batch_size=8), problem, "sqrt(i)", 50)
-    assert m_sync == iterates(simulate, methods.Minibatch(0.3), problem, "sqrt(i)", 50)
+    m_sync = iterates(methods.MSync(0.3, batch_size=8), problem, "sqrt(i)", 50)
+    assert m_sync == iterates(methods.Minibatch(0.3), problem, "sqrt(i)", 50)
+
+
+@pytest.mark.parametrize(("noise_ratio", "simpler"), [(0, methods.Hero(0.02)), (1e9, methods.ASGD(0.02))], ids=str)
+def test_naive_optimal_asgd_is_hero_without_noise_and_asgd_with_much(iterates, noise_ratio, simpler):
+    problem = Quadratic(20, noise=0.1)
+    naive = iterates(methods.NaiveOptimalASGD(0.02, noise_ratio=noise_ratio), problem, "sqrt(i)", 100)
+    assert naive == iterates(simpler, problem, "sqrt(i)", 100)
+
+
+def test_picky_with_infinite_limit_is_asgd(iterates):
+    problem, times = Quadratic(20, noise=0.1), ro.latency.half_normal("i", "sqrt(i)")
+    picky = iterates(methods.Picky(0.02, distance_limit=math.inf), problem, times, 200)
+    assert picky == iterates(methods.ASGD(0.02), problem, times, 200)
+
+
+def test_rescaled_asgd_with_equal_times_is_asgd(iterates):
+    problem = Quadratic(20, noise=0.1)
+    rescaled = iterates(methods.RescaledASGD(0.02), problem, 1.5, 100)
+    assert rescaled == iterates(methods.ASGD(0.02), problem, 1.5, 100)
+
+
+def test_malenia_and_rennala_of_one_worker_are_ringleader_of_one_worker(iterates):
+    problem = Quadratic(20, noise=0.1)
+    ringleader = iterates(methods.Ringleader(0.3), problem, 1.0, 50, n=1)
+    assert ringleader == iterates(methods.Rennala(0.3, batch_size=1), problem, 1.0, 50, n=1)
+    assert ringleader == iterates(methods.Malenia(0.3, batch_size=1), problem, 1.0, 50, n=1)
+
+
+def test_a_grid_whose_control_depends_on_x_is_refused_as_one_run(simulate):
+    with pytest.raises(ro.InvalidInput) as caught:
+        simulate(methods.Picky([0.1, 0.2], distance_limit=1.0))
+    assert caught.value.key == "step_size"
 
 
 # ---- steps computed by hand ----
 
 
-class NoFleet:
-    """A fleet that only counts; methods are fed by hand."""
-
-    def __init__(self, n):
-        self.n = n
-        self.now = 0.0
-        self.expected_times = np.arange(1.0, n + 1)
-        self.assigned = []
-
-    def assign(self, workers, task):
-        self.assigned.append((np.atleast_1d(workers).tolist(), task.version))
-
-
-def prepared(method, n, dimension=1):
-    fleet = NoFleet(n)
-    method.prepare(np.zeros(dimension), n)
-    method.start(fleet)
-    return method, fleet
-
-
-def test_malenia_weighs_workers_equally_however_often_they_report():
+def test_malenia_weighs_workers_equally_however_often_they_report(prepared):
     method, fleet = prepared(methods.Malenia(1.0, batch_size=2), 2)
     for worker, value in [(0, 1.0), (0, 3.0), (1, 10.0)]:
         method.receive(Arrival.with_value(worker, [value]), fleet)
     assert method.x.tolist() == [-(0.5 * (1.0 + 3.0) / 2 + 0.5 * 10.0)]
 
 
-def test_rennala_weighs_gradients_equally():
+def test_rennala_weighs_gradients_equally(prepared):
     method, fleet = prepared(methods.Rennala(1.0, batch_size=3), 2)
     for worker, value in [(0, 1.0), (0, 3.0), (1, 11.0)]:
         method.receive(Arrival.with_value(worker, [value]), fleet)
@@ -217,14 +243,14 @@ def test_rennala_weighs_gradients_equally():
     ("rule", "delay", "scale"),
     [("mishchenko", 2, 1.0), ("mishchenko", 8, 0.25), ("koloskova", 2, 1.0), ("koloskova", 8, 0.125)],
 )
-def test_delay_adaptive_step(rule, delay, scale):
+def test_delay_adaptive_step(prepared, rule, delay, scale):
     method, fleet = prepared(methods.DelayAdaptiveASGD(1.0, rule=rule), 2)
     method.updates = delay
     method.receive(Arrival.with_value(0, [1.0], version=0), fleet)
     assert method.x.tolist() == [-scale]
 
 
-def test_ringmaster_ignores_exactly_from_the_threshold_on():
+def test_ringmaster_ignores_exactly_from_the_threshold_on(prepared):
     for delay, moved in [(0, True), (1, True), (2, False), (3, False)]:
         method, fleet = prepared(methods.Ringmaster(1.0, threshold=2), 2)
         method.updates = 5
@@ -253,7 +279,20 @@ def test_ringmaster_ignores_exactly_from_the_threshold_on():
         (lambda: methods.MSync(0.1, 0), "batch_size"),
         (lambda: methods.MSync(0.1, 2, wait_for="slowest"), "wait_for"),
         (lambda: methods.DelayAdaptiveASGD(0.1, rule="koloskowa"), "rule"),
+        (lambda: methods.NaiveOptimalASGD(0.1), "noise_ratio"),
+        (lambda: methods.NaiveOptimalASGD(0.1, noise_ratio=1, workers_used=2), "noise_ratio"),
+        (lambda: methods.NaiveOptimalASGD(0.1, noise_ratio=-1), "noise_ratio"),
+        (lambda: methods.NaiveOptimalASGD(0.1, noise_ratio=math.inf), "noise_ratio"),
+        (lambda: methods.NaiveOptimalASGD(0.1, workers_used=0), "workers_used"),
+        (lambda: methods.Picky(0.1, 0.0), "distance_limit"),
+        (lambda: methods.Picky(0.1, math.nan), "distance_limit"),
+        (lambda: methods.Picky(0.1, -math.inf), "distance_limit"),
+        (lambda: methods.Picky(0.1, True), "distance_limit"),
+        (lambda: methods.Ringleader(0.1, resend_current=1), "resend_current"),
+        (lambda: methods.AcceleratedRennala(0.1, 0), "batch_size"),
+        (lambda: methods.NonsmoothRennala(0.1, 2, interrupt="no"), "interrupt"),
         (lambda: methods.MSync(0.1, 9).prepare(np.zeros(1), 8), "batch_size"),
+        (lambda: methods.NaiveOptimalASGD(0.1, workers_used=9).prepare(np.zeros(1), 8), "workers_used"),
         (lambda: methods.Hero(0.1, worker=8).prepare(np.zeros(1), 8), "worker"),
     ],
 )
