@@ -95,3 +95,78 @@ def test_m_sync_fastest_leaves_the_others_idle(simulate):
 def test_hero(simulate):
     ran = simulate(methods.Hero(STEP), times=(2.3, 1.0, 3.7), until=until(3))
     assert ran.events == [(1.0, 2, 0, "used", 1), (2.0, 2, 0, "used", 2), (3.0, 2, 0, "used", 3)]
+
+
+def test_naive_optimal_asgd_leaves_the_slowest_idle(simulate):
+    # m = 1: 3, m = 2: 4 / (1 + 1/2.3) = 2.79, m = 3: 5 / (1 + 1/2.3 + 1/3.7) = 2.93
+    ran = simulate(methods.NaiveOptimalASGD(STEP, noise_ratio=2), until=until(6))
+    assert ran.of("used") == [
+        (1.0, 1, 0), (2.0, 1, 0), (2.3, 2, 2), (3.0, 1, 1), (4.0, 1, 0), (4.6, 2, 2), (5.0, 1, 1), (6.0, 1, 0),
+    ]  # fmt: skip
+    assert len(ran.events) == 8
+
+
+def test_rescaled_asgd_has_the_events_of_asgd(simulate):
+    ran = simulate(methods.RescaledASGD(STEP), until=until(6))
+    assert ran.events == simulate(methods.ASGD(STEP), until=until(6)).events
+
+
+@pytest.mark.parametrize("method", [methods.AcceleratedRennala, methods.NonsmoothRennala])
+@pytest.mark.parametrize("interrupt", [False, True])
+def test_rennalas_kin_have_its_events(simulate, method, interrupt):
+    rennala = simulate(methods.Rennala(STEP, batch_size=4, interrupt=interrupt), until=until(7.4))
+    assert simulate(method(STEP, batch_size=4, interrupt=interrupt), until=until(7.4)).events == rennala.events
+
+
+def test_ringleader(simulate):
+    ran = simulate(methods.Ringleader(STEP), until=until(12))
+    assert ran.events == [
+        (1.0, 1, 0, "used", 0), (2.0, 1, 0, "used", 0), (2.3, 2, 0, "used", 0), (3.0, 1, 0, "used", 0),
+        (3.7, 3, 0, "used", 1),  # full, (3, 1, 1)
+        (4.0, 1, 1, "used", 2),  # (4, 1, 1)
+        (4.6, 2, 2, "used", 3),  # (4, 2, 1), the round ends
+        (5.0, 1, 1, "used", 3), (6.0, 1, 1, "used", 3), (6.9, 2, 0, "used", 3), (7.0, 1, 1, "used", 3),
+        (7.4, 3, 2, "used", 4),  # full, (3, 1, 1)
+        (8.0, 1, 2, "used", 5),
+        (9.0, 1, 0, "used", 5),  # kept for the next round
+        (9.2, 2, 2, "used", 6),  # the round ends, (1, 0, 0)
+        (10.0, 1, 1, "used", 6), (11.0, 1, 1, "used", 6), (11.1, 3, 2, "used", 6),
+        (11.5, 2, 0, "used", 7),  # full, (3, 1, 1)
+        (12.0, 1, 2, "used", 8),
+    ]  # fmt: skip
+
+
+def test_ringleader_counts(simulate):
+    fills = []
+
+    class Watched(methods.Ringleader):
+        def open_second_phase(self, first):
+            fills.append(tuple(slot.count for slot in self.table))
+            super().open_second_phase(first)
+
+        def replace_mean(self, worker, gradient):
+            fills.append((worker + 1, self.pending[worker][1] + 1))
+            super().replace_mean(worker, gradient)
+
+    simulate(Watched(STEP), until=until(12))
+    full = (3, 1, 1)
+    assert fills == [full, (1, 4), (2, 2), full, (1, 4), (2, 2), full, (1, 4)]
+
+
+def test_ringleader_that_resends_the_current_point(simulate):
+    ran = simulate(methods.Ringleader(STEP, resend_current=True), until=until(7.4))
+    assert ran.update_times() == [3.7, 4.0, 4.6, 7.4]
+    # At 5.0 worker 1 has finished what it began at 4.0 at x^2, and is given x^3 instead of x^2 again.
+    assert [event for event in ran.of("used") if event[0] > 4.6] == [
+        (5.0, 1, 1), (6.0, 1, 0), (6.9, 2, 0), (7.0, 1, 0), (7.4, 3, 2),
+    ]  # fmt: skip
+
+
+def test_ia2sgd(simulate):
+    ran = simulate(methods.IA2SGD(STEP), until=until(7.4))
+    assert ran.events == [
+        (1.0, 1, 0, "used", 0), (2.0, 1, 0, "used", 0), (2.3, 2, 0, "used", 0), (3.0, 1, 0, "used", 0),
+        (3.7, 3, 0, "used", 0),  # the table is full
+        (4.0, 1, 0, "used", 1), (4.6, 2, 1, "used", 2), (5.0, 1, 1, "used", 3), (6.0, 1, 0, "used", 4),
+        (6.9, 2, 2, "used", 5), (7.0, 1, 1, "used", 6), (7.4, 3, 6, "used", 7),
+    ]  # fmt: skip
