@@ -51,7 +51,7 @@ class RescaledASGD(ASGD):
 
     def start(self, fleet: Fleet) -> None:
         times = fleet.expected_times
-        allowed = "expected times that are known and finite; Ringleader needs none"
+        allowed = "expected times that are known and finite"
         if times is None:
             raise InvalidInput("workers.compute", "the fleet does not tell the workers' times", allowed)
         if not np.isfinite(times).all():
