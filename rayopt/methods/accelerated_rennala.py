@@ -23,8 +23,8 @@ class AcceleratedRennala(Rennala):
     Guarantee:
       E f(x^K) - min f <= 4 L R_0^2 / K^2 + 4 sigma R_0 / sqrt(S K), so K >= 8 sqrt(L) R_0 / sqrt(eps) is enough
       (Theorem B.10 [sibling]); 32 min_m H_m (sqrt(L) R_0 / sqrt(eps) + sigma^2 R_0^2 / (m eps^2)) seconds (Theorem
-      B.11 [talk], the constant [derived]), H_m the harmonic mean of the m least times. It matches the lower
-      bound for smooth convex functions (Theorem B.4 [talk]).
+      B.11 [poster], the constant [derived]), H_m the harmonic mean of the m least times. It matches the lower
+      bound for smooth convex functions (Theorem B.4 [poster]).
 
     Args:
       step_size: gamma; in theory min{1 / (4L), sqrt(3 R_0^2 S / (4 sigma^2 (K + 1) (K + 2)^2))}.

@@ -19,7 +19,7 @@ class ASGD(Method):
 
     Guarantee:
       H_n (L Delta / eps + sigma^2 L Delta / (n eps^2)) seconds up to a constant, H_n the harmonic mean of
-      the times [talk]; with a constant step size, sigma^2 / eps^2 + sqrt(n delta_max) / eps updates up to L,
+      the times [poster]; with a constant step size, sigma^2 / eps^2 + sqrt(n delta_max) / eps updates up to L,
       Delta and a constant [paper]. Not optimal: slow workers raise H_n.
 
     Args:

@@ -25,7 +25,7 @@ class DelayAdaptiveASGD(ASGD):
 
     Guarantee:
       H_n (L Delta / eps + sigma^2 L Delta / (n eps^2)) seconds up to a constant, H_n the harmonic mean of the
-      times [talk]: sigma^2 / eps^2 + n / eps updates up to L, Delta and a constant, whatever the largest
+      times [poster]: sigma^2 / eps^2 + n / eps updates up to L, Delta and a constant, whatever the largest
       delay (Koloskova et al., Theorem 8 [paper]).
 
     Args:

@@ -23,7 +23,7 @@ class IA2SGD(Method):
 
     Guarantee:
       tau_n (L Delta / eps) (1 + sigma^2 / (n eps)) seconds up to a constant, tau_n the largest of the times
-      [talk]: as slow as Minibatch SGD in the worst case, for lack of control over the delays.
+      [poster]: as slow as Minibatch SGD in the worst case, for lack of control over the delays.
 
     Args:
       step_size: gamma; no step size of the theory is known here: tune it.
@@ -44,6 +44,7 @@ class IA2SGD(Method):
     name = "ia2sgd"
     paper = "arXiv 2405.16966; baseline of arXiv 2509.22860"
     heterogeneous = True
+    waits_for_everyone = True
 
     def start(self, fleet: Fleet) -> None:
         self.table: dict[int, Array] = {}

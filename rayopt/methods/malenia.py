@@ -25,9 +25,9 @@ class Malenia(Method):
       sigma^2 / eps and L, not the times.
 
     Guarantee:
-      96 (tau_n L Delta / eps + tau_A sigma^2 L Delta / (n eps^2)) seconds (Theorem A.4 [talk]; the constant
+      96 (tau_n L Delta / eps + tau_A sigma^2 L Delta / (n eps^2)) seconds (Theorem A.4 [poster]; the constant
       [memory][derived]), tau_n the largest and tau_A the mean of the times. It matches the lower bound for
-      heterogeneous data (Theorem A.2 [talk]).
+      heterogeneous data (Theorem A.2 [poster]).
 
     Args:
       step_size: gamma; in theory min{1/L, eps S / (2 L sigma^2)}, L the constant of the average f.

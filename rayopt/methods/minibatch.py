@@ -19,7 +19,7 @@ class Minibatch(Method):
 
     Guarantee:
       tau_n (L Delta / eps + sigma^2 L Delta / (n eps^2)) seconds up to a constant, tau_n the time of the
-      slowest worker [talk].
+      slowest worker [poster].
 
     Args:
       step_size: gamma; in theory min{1, eps n / sigma^2} / (2L).

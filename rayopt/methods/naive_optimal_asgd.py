@@ -25,7 +25,7 @@ class NaiveOptimalASGD(ASGD):
       The times of all workers, which must not change; sigma^2 / eps; L for the step size.
 
     Guarantee:
-      min_m H_m (L Delta / eps + sigma^2 L Delta / (m eps^2)) seconds up to a constant [talk], which matches the
+      min_m H_m (L Delta / eps + sigma^2 L Delta / (m eps^2)) seconds up to a constant [poster], which matches the
       lower bound as long as the times stay what they were.
 
     Args:
@@ -46,7 +46,7 @@ class NaiveOptimalASGD(ASGD):
 
     References:
       Maranjyan, Tyurin, Richtarik, `Ringmaster ASGD: The First Asynchronous SGD with Optimal Time
-      Complexity <https://arxiv.org/abs/2501.16168>`_, 2025, Algorithm 3 (formula of m* [talk]).
+      Complexity <https://arxiv.org/abs/2501.16168>`_, 2025, Algorithm 3 (formula of m* [poster]).
     """
 
     name = "naive_optimal_asgd"

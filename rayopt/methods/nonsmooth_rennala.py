@@ -20,9 +20,9 @@ class NonsmoothRennala(Rennala):
 
     Guarantee:
       E f(\\hat x^K) - min f <= eps for K >= 2 M^2 R_0^2 / eps^2, R_0 = ||x^0 - x*|| (Theorem B.8 [sibling]);
-      8 min_m H_m (M^2 R_0^2 / eps^2 + sigma^2 R_0^2 / (m eps^2)) seconds (Theorem B.9 [talk], the constant
+      8 min_m H_m (M^2 R_0^2 / eps^2 + sigma^2 R_0^2 / (m eps^2)) seconds (Theorem B.9 [poster], the constant
       [derived]), H_m the harmonic mean of the m least times. It matches the lower bound for nonsmooth convex
-      functions (Theorem B.4 [talk]).
+      functions (Theorem B.4 [poster]).
 
     Args:
       step_size: gamma; in theory eps / (M^2 + sigma^2 / S).

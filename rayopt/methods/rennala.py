@@ -24,8 +24,8 @@ class Rennala(Method):
       sigma^2 / eps and L, not the times, which may vary.
 
     Guarantee:
-      96 min_m H_m (L Delta / eps + sigma^2 L Delta / (m eps^2)) seconds (Theorem 7.5 [talk]), H_m the harmonic
-      mean of the m least times. It matches the lower bound (Theorem 6.4 [talk]).
+      96 min_m H_m (L Delta / eps + sigma^2 L Delta / (m eps^2)) seconds (Theorem 7.5 [poster]), H_m the harmonic
+      mean of the m least times. It matches the lower bound (Theorem 6.4 [poster]).
 
     Args:
       step_size: gamma; in theory min{1/L, eps S / (2 L sigma^2)}.

@@ -25,7 +25,7 @@ class RescaledASGD(ASGD):
 
     Guarantee:
       Delta L sigma^2 tau_A / (n eps^2) + Delta L_max sqrt(sigma^2 + zeta^2) (tau_n / H_n) tau_A / eps^{3/2} +
-      Delta L_max rho (tau_n / H_n) tau_n / eps + Delta L tau_n / eps seconds up to a constant [talk], if
+      Delta L_max rho (tau_n / H_n) tau_n / eps + Delta L tau_n / eps seconds up to a constant [poster], if
       ||grad f_i||^2 <= zeta^2 + rho^2 ||grad f||^2 for all i; tau_n is the largest of the times, H_n their harmonic
       mean, L_max the largest smoothness of an f_i. The leading term is that of the lower bound.
 

@@ -29,14 +29,14 @@ class Ringleader(Method):
       B >= 1 of the counts b_i, which is at least tau_n / (2 tau_A) [note].
 
     Guarantee:
-      (L Delta / eps) (tau_n + tau_A sigma^2 / (n eps)) seconds up to a constant [talk], tau_n the largest and
+      (L Delta / eps) (tau_n + tau_A sigma^2 / (n eps)) seconds up to a constant [poster], tau_n the largest and
       tau_A the mean of the times; n updates take at most 2 tau_n seconds [note]. It matches the lower bound for
       heterogeneous data when L, here the constant of ||grad f(x) - (1/n) sum_i grad f_i(y_i)||^2 <=
       (L^2 / n) sum_i ||x - y_i||^2, is of the order of the smoothness of f.
 
     Args:
       step_size: gamma; in theory min{1 / (8 n L), eps B / (10 L sigma^2)} (constants [note]).
-      resend_current: False: a worker that makes no update goes on at the point that it holds (the paper [talk]);
+      resend_current: False: a worker that makes no update goes on at the point that it holds (the paper [poster]);
         True: it is given the current point, so that a slot may hold gradients of several points, which the
         theory does not cover (the authors' code).
 
@@ -49,12 +49,13 @@ class Ringleader(Method):
 
     References:
       Maranjyan, Richtarik, `Ringleader ASGD: The First Asynchronous SGD with Optimal Time Complexity under Data
-      Heterogeneity <https://arxiv.org/abs/2509.22860>`_, 2025 (algorithm [talk][note], ``resend_current`` [code]).
+      Heterogeneity <https://arxiv.org/abs/2509.22860>`_, 2025 (algorithm [poster][note], ``resend_current`` [code]).
     """
 
     name = "ringleader"
     paper = "arXiv 2509.22860"
     heterogeneous = True
+    waits_for_everyone = True
 
     def __init__(self, step_size: float | Sequence[float], resend_current: bool = False) -> None:
         super().__init__(step_size)

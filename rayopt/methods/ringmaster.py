@@ -25,7 +25,7 @@ class Ringmaster(Method):
       sigma^2 / eps and L, not the times, which may vary.
 
     Guarantee:
-      min_m H_m (L Delta / eps + sigma^2 L Delta / (m eps^2)) seconds up to a constant (Theorem 4.2 [talk]; the
+      min_m H_m (L Delta / eps + sigma^2 L Delta / (m eps^2)) seconds up to a constant (Theorem 4.2 [poster]; the
       constant is 96 [derived]), H_m the harmonic mean of the m least times. It matches the lower bound.
 
     Args:

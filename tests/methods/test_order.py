@@ -30,6 +30,14 @@ ANY_ORDER = [
     methods.AcceleratedRennala(0.1, batch_size=6, interrupt=True),
     methods.NonsmoothRennala(0.3, batch_size=6, interrupt=True),
     methods.Malenia(0.3, batch_size=5, interrupt=True),
+    methods.MindFlayer(0.3, trials=[2, 2, 1, 1], time_limit=5.0, probability=1.0),
+    methods.Vecna(0.3, trials=[2, 2, 1, 1], time_limit=5.0, probability=1.0),
+    methods.ATA(0.3, batch_size=6, alpha=0.1),
+    methods.ATAEmpirical(0.3, batch_size=6, eta=0.1),
+    methods.GTA(0.3, batch_size=6),
+    methods.UTA(0.3, batch_size=6),
+    methods.OFTA(0.3, batch_size=6),
+    methods.FedAvg(0.2, local_steps=2, fraction=0.75),
 ]
 
 ONE_AFTER_THE_OTHER = {
@@ -42,6 +50,7 @@ ONE_AFTER_THE_OTHER = {
     methods.Ringmaster: "as ASGD, and the delay decides what is ignored",
     methods.Ringleader: "the last to fill the table makes the first update; then every arrival is one",
     methods.IA2SGD: "every arrival is an update",
+    methods.FedBuff: "at every arrival the next client is drawn, and given the point of that moment",
 }
 
 
@@ -60,7 +69,9 @@ class OrderedFleet:
     def __init__(self, problem, times, order):
         self.n = len(times)
         self.now = 0.0
+        self.random = np.random.default_rng(0)
         self.expected_times = np.array(times)
+        self.shard_sizes = None
         self._problem = problem
         self._rank = {worker: rank for rank, worker in enumerate(order)}
         self._samples = Stream(0, "sample")
@@ -68,15 +79,12 @@ class OrderedFleet:
         self._running = {}
 
     def assign(self, workers, task):
-        for worker in np.atleast_1d(workers).tolist():
-            number = 1000 * task.version + self._given[worker, task.version]
-            self._given[worker, task.version] += 1
-            ends = self.now + self.expected_times[worker]
-            self._running[worker] = Arrival(worker, ends, self.now, task, number, self)
-
-    def cancel(self, workers):
-        for worker in np.atleast_1d(workers).tolist():
-            self._running.pop(worker, None)
+        workers = np.atleast_1d(workers).tolist()
+        for worker, own in zip(workers, task if isinstance(task, list) else [task] * len(workers), strict=True):
+            number = 1000 * own.version + self._given[worker, own.version]
+            self._given[worker, own.version] += 1
+            ends = self.now + own.cost * own.draws * self.expected_times[worker]
+            self._running[worker] = Arrival(worker, ends, self.now, own, number, self)
 
     def wait(self):
         arrival = min(self._running.values(), key=lambda arrival: (arrival.time, self._rank[arrival.worker]))
