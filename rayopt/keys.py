@@ -88,6 +88,25 @@ def all_below(keys: NDArray[np.uint64], bounds: int | NDArray[np.integer]) -> ND
     return ((keys >> np.uint64(11)).astype(np.float64) * _ULP * bounds).astype(np.intp)
 
 
+def distinct_below(keys: NDArray[np.uint64], bounds: int | NDArray[np.integer]) -> NDArray[np.intp]:
+    """Returns distinct integers in 0, ..., bound - 1 for the keys of each row, a uniformly random set of them.
+
+    Floyd's algorithm: the j-th of m is drawn from 0, ..., bound - m + j, and is that largest one
+    if it was drawn before (Bentley, Floyd, "A sample of brilliance", 1987).
+
+    Args:
+      keys: shape (rows, m).
+      bounds: at least m each; one, or shape (rows,).
+    """
+    size = keys.shape[1]
+    largest = np.asarray(bounds).reshape(-1, 1) - size + np.arange(size)
+    drawn = all_below(keys, largest + 1)
+    for position in range(1, size):
+        again = (drawn[:, :position] == drawn[:, position : position + 1]).any(axis=1)
+        drawn[:, position] = np.where(again, largest[:, position], drawn[:, position])
+    return drawn
+
+
 class Stream:
     """The keys of one purpose ("sample", "compute", ...) under one seed.
 

@@ -14,6 +14,7 @@ from rayopt.keys import (
     Stream,
     all_below,
     below,
+    distinct_below,
     mix,
     mix_many,
     subkey,
@@ -147,3 +148,29 @@ class TestNormalVectors:
         normals = NormalVectors()
         correlation = np.corrcoef(normals.draw(MASK ^ other, M), normals.draw(MASK, M))[0, 1]
         assert abs(correlation) < 4 / np.sqrt(M)
+
+
+class TestDistinct:
+    def test_are_distinct_and_below_their_bounds(self):
+        keys = subkeys(np.arange(300, dtype=np.uint64), 7)
+        bounds = np.resize([7, 8, 1000], 300)
+        drawn = distinct_below(keys, bounds)
+        assert all(len(set(row)) == 7 for row in drawn.tolist())
+        assert (drawn >= 0).all()
+        assert (drawn < bounds[:, None]).all()
+        assert np.array_equal(np.sort(drawn[0]), np.arange(7))
+
+    def test_a_row_has_the_same_bits_alone(self):
+        keys = subkeys(np.arange(50, dtype=np.uint64), 5)
+        drawn = distinct_below(keys, 9)
+        for position in range(50):
+            assert np.array_equal(distinct_below(keys[position : position + 1], 9)[0], drawn[position])
+
+    def test_every_subset_is_as_likely(self):
+        keys = subkeys(Stream(0, "sample").keys_of(0, 0, 20_000), 2)
+        drawn = np.sort(distinct_below(keys, 5), axis=1)
+        counts = np.bincount(drawn[:, 0] * 5 + drawn[:, 1])
+        counts = counts[counts > 0]
+        assert len(counts) == 10
+        # chi-squared with 9 degrees of freedom: 27.9 at 0.001.
+        assert np.square(counts - 2000).sum() / 2000 < 27.9

@@ -4,7 +4,10 @@ from rayopt.problems.base import Problem
 from rayopt.problems.free import Free
 from rayopt.problems.logistic_regression import LogisticRegression
 from rayopt.problems.quadratic import Quadratic
+from rayopt.problems.sparse_logistic_regression import SparseLogisticRegression
 
-PROBLEMS: dict[str, type[Problem]] = {problem.name: problem for problem in (Quadratic, Free, LogisticRegression)}
+PROBLEMS: dict[str, type[Problem]] = {
+    problem.name: problem for problem in (Quadratic, Free, LogisticRegression, SparseLogisticRegression)
+}
 
-__all__ = ["PROBLEMS", "Free", "LogisticRegression", "Problem", "Quadratic"]
+__all__ = ["PROBLEMS", "Free", "LogisticRegression", "Problem", "Quadratic", "SparseLogisticRegression"]
