@@ -25,6 +25,7 @@ class Free(Problem):
     """
 
     name: ClassVar[str] = "free"
+    convex = True
     exact = True
 
     def __init__(self, dimension: int = 1) -> None:

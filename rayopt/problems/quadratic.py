@@ -53,6 +53,7 @@ class Quadratic(Problem):
 
     name: ClassVar[str] = "quadratic"
     paper: ClassVar[str] = "Tyurin & Richtárik 2023, arXiv:2305.12387; Maranjyan et al. 2025, arXiv:2501.16168"
+    convex = True
 
     def __init__(
         self, dimension: int = 1729, noise: float = 0.01, noise_kind: str = "shared", probability: float = 0.01

@@ -132,6 +132,11 @@ class RowProblem(Problem):
         for name in self.row_constants:
             self.__dict__.pop(name, None)
 
+    @property
+    def shard_sizes(self) -> NDArray[np.integer] | None:
+        """Rows of each worker after :meth:`split`, shape (workers,); None if all have the same rows."""
+        return None if self._shards is None else self._shards.sizes
+
     def _split_shards(self) -> Shards:
         if self._shards is None:
             raise InvalidInput("partition", f"{self.partition} has no workers yet", "a call of split(workers, seed)")
