@@ -3,11 +3,12 @@
 from rayopt.problems.base import Problem
 from rayopt.problems.free import Free
 from rayopt.problems.logistic_regression import LogisticRegression
+from rayopt.problems.mlp import MLP
 from rayopt.problems.quadratic import Quadratic
 from rayopt.problems.sparse_logistic_regression import SparseLogisticRegression
 
 PROBLEMS: dict[str, type[Problem]] = {
-    problem.name: problem for problem in (Quadratic, Free, LogisticRegression, SparseLogisticRegression)
+    problem.name: problem for problem in (Quadratic, Free, LogisticRegression, SparseLogisticRegression, MLP)
 }
 
-__all__ = ["PROBLEMS", "Free", "LogisticRegression", "Problem", "Quadratic", "SparseLogisticRegression"]
+__all__ = ["MLP", "PROBLEMS", "Free", "LogisticRegression", "Problem", "Quadratic", "SparseLogisticRegression"]
