@@ -2,13 +2,31 @@
 
 from rayopt.problems.base import Problem
 from rayopt.problems.free import Free
+from rayopt.problems.least_squares import LeastSquares
 from rayopt.problems.logistic_regression import LogisticRegression
 from rayopt.problems.mlp import MLP
 from rayopt.problems.quadratic import Quadratic
 from rayopt.problems.sparse_logistic_regression import SparseLogisticRegression
 
 PROBLEMS: dict[str, type[Problem]] = {
-    problem.name: problem for problem in (Quadratic, Free, LogisticRegression, SparseLogisticRegression, MLP)
+    problem.name: problem
+    for problem in (
+        Quadratic,
+        Free,
+        LogisticRegression,
+        SparseLogisticRegression,
+        LeastSquares,
+        MLP,
+    )
 }
 
-__all__ = ["MLP", "PROBLEMS", "Free", "LogisticRegression", "Problem", "Quadratic", "SparseLogisticRegression"]
+__all__ = [
+    "MLP",
+    "PROBLEMS",
+    "Free",
+    "LeastSquares",
+    "LogisticRegression",
+    "Problem",
+    "Quadratic",
+    "SparseLogisticRegression",
+]

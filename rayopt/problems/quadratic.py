@@ -68,6 +68,7 @@ class Quadratic(Problem):
         self.exact = self.noise == 0 and noise_kind != "progress"
         self.noise_variance = None if noise_kind == "progress" else d * self.noise**2
         self.minimum = -d / (8 * (d + 1))
+        self.distance = float(np.linalg.norm(self.start_point() - self.minimizer()))
         # Importing scipy.special takes 150 ms: not at the import of rayopt.
         from scipy.special import ndtri
 

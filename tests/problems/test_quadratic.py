@@ -206,3 +206,10 @@ def test_travels(kind):
 def test_wrong_arguments(arguments, key):
     with pytest.raises(InvalidInput, match=key):
         Quadratic(**arguments)
+
+
+def test_distance_of_the_start_by_hand():
+    # x0 = (sqrt 3, 0, 0) and x* = (-3/4, -1/2, -1/4).
+    problem = Quadratic(dimension=3)
+    assert problem.distance == pytest.approx(np.sqrt((np.sqrt(3) + 0.75) ** 2 + 0.25 + 0.0625))
+    assert problem.convex is True
