@@ -193,6 +193,10 @@ def latencies(name: Name = None) -> None:
     from rayopt.latency import LATENCIES
 
     _catalogue(LATENCIES, name, "workers: {count: 100, compute: ENTRY}")
+    if name is None:
+        typer.echo("\nIn a workload file, as compute, upload or download (or a number, a list, a formula of i):\n")
+        for kind in LATENCIES.values():
+            typer.echo(f"  {kind.example}")
 
 
 def _console(quiet: bool = False) -> Console:

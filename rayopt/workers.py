@@ -42,11 +42,11 @@ class Workers:
         for direction in ("compute", "upload", "download"):
             try:
                 found = latency(getattr(self, direction))
-                expected = found.bind(self.count, Stream(0, direction)).expected
+                least = found.bind(self.count, Stream(0, direction)).least
             except InvalidInput as error:
                 raise error.within(direction) from None
-            if direction == "compute" and not (expected > 0).all():
-                worker = int(np.argmin(expected))
+            if direction == "compute" and not (least > 0).all():
+                worker = int(np.argmin(least))
                 raise InvalidInput("compute", f"0 for worker {worker}", "times above 0 (links alone may be free)")
             object.__setattr__(self, direction, found)
 

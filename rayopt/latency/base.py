@@ -27,10 +27,12 @@ class Latency(ABC):
     Attributes:
       name: what a workload file calls it.
       paper: where it is used; empty if nowhere in particular.
+      example: how a workload file may write it, on one line.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str] = ""
+    example: ClassVar[str] = ""
 
     @abstractmethod
     def bind(self, workers: int, stream: keys.Stream) -> BoundLatency:

@@ -8,12 +8,32 @@ from typing import Any
 
 from rayopt.errors import InvalidInput, nearest, one_of
 from rayopt.latency.base import Latency
-from rayopt.latency.families import Exponential, Fixed, Gamma, HalfNormal, LogNormal, Uniform, Zero
+from rayopt.latency.bernoulli import AlphaBernoulli, InfiniteBernoulli
+from rayopt.latency.combination import Groups, Mixture
+from rayopt.latency.families import Exponential, Fixed, Gamma, HalfNormal, Uniform, Zero
+from rayopt.latency.heavy_tailed import Cauchy, Levy, LogCauchy, LogNormal, Pareto
 from rayopt.latency.permutation import Permuted
 
-LATENCIES: dict[str, type[Latency]] = {
-    family.name: family for family in (Fixed, Zero, HalfNormal, Exponential, Gamma, LogNormal, Uniform, Permuted)
-}
+_KINDS: tuple[type[Latency], ...] = (
+    Fixed,
+    Zero,
+    HalfNormal,
+    Exponential,
+    Gamma,
+    Uniform,
+    LogNormal,
+    LogCauchy,
+    Cauchy,
+    Levy,
+    Pareto,
+    InfiniteBernoulli,
+    AlphaBernoulli,
+    Mixture,
+    Groups,
+    Permuted,
+)
+
+LATENCIES: dict[str, type[Latency]] = {kind.name: kind for kind in _KINDS}
 """Every latency by the name that a workload file gives it."""
 
 
@@ -22,8 +42,8 @@ def latency(config: Any) -> Latency:
 
     Args:
       config: a number, a list or a formula, which are fixed durations; ``{permuted: values}``, fixed
-        durations in random order; or ``{name: ..., parameter: ...}``, where ``of`` is again a latency.
-        A latency is returned as it is.
+        durations in random order; or ``{name: ..., parameter: ...}``, where ``of`` is again a latency and
+        ``parts`` a list of latencies. A latency is returned as it is.
 
     Raises:
       InvalidInput: an unknown name, an unknown or missing parameter, or a value that is not allowed.
@@ -42,11 +62,18 @@ def latency(config: Any) -> Latency:
     family = LATENCIES[one_of("name", parameters.pop("name"), LATENCIES)]
     _check_parameters(family, parameters)
     if "of" in parameters:
-        try:
-            parameters["of"] = latency(parameters["of"])
-        except InvalidInput as error:
-            raise error.within("of") from None
+        parameters["of"] = _nested("of", parameters["of"])
+    if isinstance(parameters.get("parts"), list):
+        parts = enumerate(parameters["parts"])
+        parameters["parts"] = [_nested(f"parts[{position}]", part) for position, part in parts]
     return family(**parameters)
+
+
+def _nested(key: str, config: Any) -> Latency:
+    try:
+        return latency(config)
+    except InvalidInput as error:
+        raise error.within(key) from None
 
 
 def _check_parameters(family: type[Latency], parameters: dict[str, Any]) -> None:

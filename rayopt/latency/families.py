@@ -1,4 +1,4 @@
-"""The families of durations: fixed, and drawn for every task from a distribution.
+"""Durations that are fixed, or drawn for every task from a distribution with a light tail.
 
 A random duration is base + scale * Q(U) with U uniform, addressed by (seed, worker, task number).
 Where the distribution allows, Q inverts the survival function, so that the tail keeps all its digits.
@@ -8,54 +8,16 @@ Infinite parameters are dead workers. Units are seconds.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from rayopt.errors import InvalidInput, at_least
 from rayopt.keys import Stream
-from rayopt.latency.base import Array, BoundFixed, BoundLatency, BoundRandom, Latency
-from rayopt.latency.values import ValuesLike, describe, parse, resolve, to_config
-
-# exp(600) seconds are 1e260, for ever; beyond, times the median, float64 overflows.
-_LARGEST_EXPONENT = 600.0
-
-
-@dataclass(frozen=True, repr=False)
-class Family(Latency):
-    """A latency whose fields are all numbers, lists, formulas or permuted values.
-
-    Attributes:
-      positive: the fields that may not be 0.
-      finite: the fields that may not be infinite.
-    """
-
-    positive: ClassVar[frozenset[str]] = frozenset()
-    finite: ClassVar[frozenset[str]] = frozenset()
-
-    def __post_init__(self) -> None:
-        for key, raw in self._parameters().items():
-            object.__setattr__(self, key, parse(key, raw, **self._limits(key)))
-
-    def resolve(self, workers: int, stream: Stream) -> tuple[Array, ...]:
-        """Returns one array of shape (workers,) for each field, in the order of the fields."""
-        at_least("workers", workers, 1)
-        parameters = self._parameters().items()
-        return tuple(resolve(key, value, workers, stream.seed, **self._limits(key)) for key, value in parameters)
-
-    def to_config(self) -> dict[str, Any]:
-        """Returns the name and the parameters."""
-        return {"name": self.name, **{key: to_config(value) for key, value in self._parameters().items()}}
-
-    def _parameters(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    def _limits(self, key: str) -> dict[str, bool]:
-        return {"positive": key in self.positive, "finite": key in self.finite}
-
-    def __repr__(self) -> str:
-        return f"{self.name}({', '.join(f'{key}={describe(value)}' for key, value in self._parameters().items())})"
+from rayopt.latency.base import BoundFixed, BoundLatency, BoundRandom
+from rayopt.latency.family import Family
+from rayopt.latency.values import ValuesLike
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,6 +39,7 @@ class Fixed(Family):
 
     name: ClassVar[str] = "fixed"
     paper: ClassVar[str] = "Rennala SGD, arXiv 2305.12387"
+    example: ClassVar[str] = "{name: fixed, times: sqrt(i)}"
 
     times: ValuesLike
 
@@ -91,6 +54,7 @@ class Zero(Family):
     """No time at all: communication that is free. Computation always takes time."""
 
     name: ClassVar[str] = "zero"
+    example: ClassVar[str] = "{name: zero}"
 
     def bind(self, workers: int, stream: Stream) -> BoundLatency:
         """Returns the durations of one run, all 0."""
@@ -114,6 +78,7 @@ class HalfNormal(Family):
 
     name: ClassVar[str] = "half_normal"
     paper: ClassVar[str] = "Ringmaster ASGD, arXiv 2501.16168"
+    example: ClassVar[str] = "{name: half_normal, base: i, scale: sqrt(i)}"
 
     base: ValuesLike
     scale: ValuesLike
@@ -144,6 +109,7 @@ class Exponential(Family):
 
     name: ClassVar[str] = "exponential"
     paper: ClassVar[str] = "ATA, arXiv 2502.00775"
+    example: ClassVar[str] = "{name: exponential, mean: 29 * i, base: 29 * i}"
     positive: ClassVar[frozenset[str]] = frozenset({"mean"})
 
     mean: ValuesLike
@@ -169,6 +135,7 @@ class Gamma(Family):
 
     name: ClassVar[str] = "gamma"
     paper: ClassVar[str] = "ATA, arXiv 2502.00775"
+    example: ClassVar[str] = "{name: gamma, shape: 2, scale: sqrt(i), base: 0.5}"
     positive: ClassVar[frozenset[str]] = frozenset({"shape", "scale"})
     finite: ClassVar[frozenset[str]] = frozenset({"shape"})
 
@@ -187,45 +154,6 @@ class Gamma(Family):
 
 
 @dataclass(frozen=True, repr=False)
-class LogNormal(Family):
-    """A base plus a log-normal draw: base + median * exp(shape * N(0, 1)).
-
-    The mean is base + median * exp(shape^2 / 2); it grows out of all proportion to the median.
-
-    Args:
-      median: of the log-normal draw in seconds, above 0.
-      shape: standard deviation of its logarithm, without unit, at least 0 and finite; above about 80 a draw
-        can be 0, which needs a base above 0.
-      base: seconds, at least 0.
-
-    References:
-      Maranjyan, Omar and Richtárik, "MindFlayer SGD: Efficient Parallel SGD in the Presence of Heterogeneous
-      and Random Worker Compute Times", 2024, https://arxiv.org/abs/2410.04285: median 1, shape 1, 10, 100.
-    """
-
-    name: ClassVar[str] = "lognormal"
-    paper: ClassVar[str] = "MindFlayer SGD, arXiv 2410.04285"
-    positive: ClassVar[frozenset[str]] = frozenset({"median"})
-    finite: ClassVar[frozenset[str]] = frozenset({"shape"})
-
-    median: ValuesLike
-    shape: ValuesLike
-    base: ValuesLike = 0.0
-
-    def bind(self, workers: int, stream: Stream) -> BoundLatency:
-        """Returns the durations of one run."""
-        from scipy.special import ndtri
-
-        median, shape, base = self.resolve(workers, stream)
-
-        def quantile(u: Any, worker: Any) -> Any:
-            return np.exp(np.minimum(shape[worker] * ndtri(u), _LARGEST_EXPONENT))
-
-        with np.errstate(over="ignore"):
-            return BoundRandom(self, workers, stream, base, median, quantile, mean=np.exp(shape**2 / 2))
-
-
-@dataclass(frozen=True, repr=False)
 class Uniform(Family):
     """A uniform draw between two bounds.
 
@@ -235,6 +163,7 @@ class Uniform(Family):
     """
 
     name: ClassVar[str] = "uniform"
+    example: ClassVar[str] = "{name: uniform, low: 1, high: 1 + i}"
     positive: ClassVar[frozenset[str]] = frozenset({"high"})
 
     low: ValuesLike

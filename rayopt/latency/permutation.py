@@ -27,6 +27,7 @@ class Permuted(Latency):
 
     name: ClassVar[str] = "permuted"
     paper: ClassVar[str] = "Ringmaster ASGD, arXiv 2501.16168"
+    example: ClassVar[str] = "{name: permuted, of: {name: half_normal, base: i, scale: sqrt(i)}}"
 
     of: Latency
     seed: int | None = None

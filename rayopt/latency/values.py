@@ -21,6 +21,41 @@ ALLOWED = (
 )
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Which numbers a parameter may be; none may be NaN.
+
+    Args:
+      positive: whether 0 is refused.
+      finite: whether infinity is refused.
+      signed: whether negative numbers are allowed.
+      most: the largest number allowed.
+    """
+
+    positive: bool = False
+    finite: bool = False
+    signed: bool = False
+    most: float = np.inf
+
+    def check(self, key: str, array: NDArray[np.float64]) -> None:
+        """Raises InvalidInput at the first number that is not allowed (NaN compares as False)."""
+        least = -np.inf if self.signed else 0.0
+        allowed = (array > least if self.positive else array >= least) & (array <= self.most)
+        if self.finite:
+            allowed &= np.isfinite(array)
+        if not allowed.all():
+            worst = int(np.argmin(allowed))
+            place = f" for worker {worst}" if array.size > 1 else ""
+            raise InvalidInput(key, f"{np.ravel(array)[worst]:g}{place}", str(self))
+
+    def __str__(self) -> str:
+        kind = "finite numbers" if self.finite or self.most < np.inf else "numbers (infinity included)"
+        if self.signed:
+            return kind
+        bounds = "above 0" if self.positive else "of at least 0"
+        return kind + (f" {bounds}" if self.most == np.inf else f" {bounds} and at most {self.most:g}")
+
+
 @dataclass(frozen=True, repr=False)
 class PermutedValues:
     """Values whose order over the workers is random.
@@ -51,17 +86,16 @@ ValuesLike: TypeAlias = float | Sequence[float] | NDArray[Any] | str | Formula |
 """What a user may write."""
 
 
-def parse(key: str, raw: ValuesLike, *, positive: bool = False, finite: bool = False) -> Values:
+def parse(key: str, raw: ValuesLike, limits: Limits = Limits()) -> Values:
     """Returns the values that a user wrote in Python or in YAML.
 
     Args:
       key: the name of the parameter, for the error.
       raw: a number, a list or array, a formula, ``permuted(...)`` or ``{permuted: ..., seed: ...}``.
-      positive: whether 0 is refused.
-      finite: whether infinity is refused.
+      limits: which numbers are allowed.
 
     Raises:
-      InvalidInput: anything else, NaN, a negative number, a formula that cannot be read.
+      InvalidInput: anything else, a number that is not allowed, a formula that cannot be read.
     """
     with _named(key):
         if isinstance(raw, str):
@@ -71,13 +105,11 @@ def parse(key: str, raw: ValuesLike, *, positive: bool = False, finite: bool = F
         if isinstance(raw, Formula | PermutedValues):
             return raw
     array = _array(key, raw)
-    _check(key, array, positive, finite)
+    limits.check(key, array)
     return float(array) if array.ndim == 0 else tuple(array.tolist())
 
 
-def resolve(
-    key: str, values: Values, workers: int, seed: int, *, positive: bool = False, finite: bool = False
-) -> NDArray[np.float64]:
+def resolve(key: str, values: Values, workers: int, seed: int, limits: Limits = Limits()) -> NDArray[np.float64]:
     """Returns one number for each worker, shape (workers,), read-only.
 
     Args:
@@ -85,14 +117,13 @@ def resolve(
       values: from :func:`parse`.
       workers: how many there are.
       seed: of the run; it orders permuted values that have no seed of their own.
-      positive: whether 0 is refused.
-      finite: whether infinity is refused.
+      limits: which numbers are allowed.
 
     Raises:
       InvalidInput: a list of another length, or a formula that gives a number that is not allowed.
     """
     array = _expand(key, values, workers, seed)
-    _check(key, array, positive, finite)
+    limits.check(key, array)
     array.setflags(write=False)
     return array
 
@@ -183,14 +214,3 @@ def _expand(key: str, values: Any, workers: int, seed: int) -> NDArray[np.float6
         case tuple() if len(values) != workers:
             raise InvalidInput(key, f"{len(values)} values for {workers} workers", f"a list of {workers}")
     return np.full(workers, values, dtype=np.float64)
-
-
-def _check(key: str, array: NDArray[np.float64], positive: bool, finite: bool) -> None:
-    """Raises InvalidInput at the first number that is not allowed (NaN compares as False)."""
-    allowed = (array > 0 if positive else array >= 0) & (array < np.inf if finite else True)
-    if not allowed.all():
-        worst = int(np.argmin(allowed))
-        place = f" for worker {worst}" if array.size > 1 else ""
-        least = "above 0" if positive else "of at least 0"
-        kind = "finite numbers" if finite else "numbers (infinity included)"
-        raise InvalidInput(key, f"{np.ravel(array)[worst]:g}{place}", f"{kind} {least}")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from latency_cases import ALL, RANDOM, N, draws, same_bits, stream
+from latency_cases import ALL, LAWS, RANDOM, N, draws, same_bits, stream
 from scipy import stats
 
 from rayopt import latency as lt
@@ -67,13 +67,15 @@ class TestContract:
                 family.bind(workers, stream())  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", RANDOM)
-class TestDistribution:
-    @pytest.mark.parametrize("worker", [0, N - 1])
-    def test_kolmogorov_smirnov(self, name: str, worker: int) -> None:
-        family, law = RANDOM[name]
-        assert stats.kstest(draws(family, worker, 20_000), law(worker + 1).cdf).pvalue > 1e-3
+@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("worker", [0, N - 1])
+def test_kolmogorov_smirnov(name: str, worker: int) -> None:
+    family, law = LAWS[name]
+    assert stats.kstest(draws(family, worker, 20_000), law(worker + 1).cdf).pvalue > 1e-3
 
+
+@pytest.mark.parametrize("name", RANDOM)
+class TestMean:
     def test_expected_is_the_mean(self, name: str) -> None:
         family, law = RANDOM[name]
         bound = family.bind(N, stream())
@@ -319,6 +321,12 @@ class TestConfig:
             assert family.name == name
             assert isinstance(family.paper, str)
             assert (family.__doc__ or "").splitlines()[0].endswith(".")
+
+    @pytest.mark.parametrize("name", lt.LATENCIES)
+    def test_every_example_can_be_written_in_a_workload_file(self, name: str) -> None:
+        config = yaml.safe_load(lt.LATENCIES[name].example)
+        assert config["name"] == name
+        assert lt.latency(config).bind(6, stream()).expected.shape == (6,)
 
     def test_repr(self) -> None:
         assert repr(lt.fixed([1, np.inf])) == "fixed(times=[1, inf])"

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from latency_cases import ALL, RANDOM, N, draws, same_bits, stream
+from latency_cases import ALL, LAWS, N, draws, same_bits, stream
 
 from rayopt import latency as lt
 from rayopt.errors import InvalidInput
@@ -60,9 +60,9 @@ class TestEveryLatency:
                 family.bind(N, stream()).quantile(wrong)
 
 
-@pytest.mark.parametrize("name", RANDOM)
+@pytest.mark.parametrize("name", LAWS)
 def test_probabilities_and_quantiles_are_those_of_the_law(name):
-    family, law = RANDOM[name]
+    family, law = LAWS[name]
     bound = family.bind(N, stream())
     laws = [law(i) for i in range(1, N + 1)]
     for probability in (1e-3, 0.1, 0.5, 0.9, 1 - 1e-9):
