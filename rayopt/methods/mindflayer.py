@@ -9,9 +9,13 @@ from numpy.typing import NDArray
 
 from rayopt.arrival import Arrival, GradientSum
 from rayopt.errors import InvalidInput
-from rayopt.latency.values import ValuesLike, parse, resolve
+from rayopt.latency.values import Limits, PermutedValues, Values, ValuesLike, parse, resolve
 from rayopt.methods.base import Array, Fleet, Method
 from rayopt.tasks import Trial
+
+TRIALS = Limits(finite=True)
+SECONDS = Limits(positive=True, finite=True)
+CHANCES = Limits(positive=True, most=1.0)
 
 
 class MindFlayer(Method):
@@ -67,32 +71,30 @@ class MindFlayer(Method):
         self.trials = trials
         self.time_limit = time_limit
         self.probability = probability
-        self._trials = parse("trials", trials, finite=True)
-        self._time_limit = parse("time_limit", time_limit, positive=True, finite=True)
-        self._probability = None if probability is None else parse("probability", probability, positive=True)
+        self._trials = _parse("trials", trials, TRIALS)
+        self._time_limit = _parse("time_limit", time_limit, SECONDS)
+        self._probability = None if probability is None else _parse("probability", probability, CHANCES)
 
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)
-        counts = resolve("trials", self._trials, workers, 0, finite=True)
+        counts = resolve("trials", self._trials, workers, 0, TRIALS)
         least = self.least_trials
         if (counts != np.rint(counts)).any() or (counts < least).any() or not counts.any():
             worst = counts[np.argmax((counts != np.rint(counts)) | (counts < least))]
             allowed = f"integers of at least {least}" + (", not all 0" if least == 0 else "")
             raise InvalidInput("trials", f"{worst:g} for one of {workers} workers", allowed)
         self.counts: NDArray[np.int64] = counts.astype(np.int64)
-        self.limits = resolve("time_limit", self._time_limit, workers, 0, positive=True, finite=True)
+        self.limits = resolve("time_limit", self._time_limit, workers, 0, SECONDS)
         if self._probability is not None:
-            self.check_chances(resolve("probability", self._probability, workers, 0, positive=True))
+            self.check_chances(resolve("probability", self._probability, workers, 0, CHANCES))
 
     def check_chances(self, chances: Array) -> None:
         """Takes p_i, shape (n,).
 
         Raises:
-          InvalidInput: one is above 1, or a worker that is used can never succeed.
+          InvalidInput: a worker that is used can never succeed.
         """
         used = self.counts > 0
-        if (chances > 1).any():
-            raise InvalidInput("probability", f"{chances.max():g} is above 1", "numbers in (0, 1]")
         if self.never_succeeds(chances[used]):
             worker = int(np.flatnonzero(used)[np.argmin(chances[used])])
             raise InvalidInput(
@@ -134,3 +136,11 @@ class MindFlayer(Method):
     def estimator(self, workers: int) -> Array:
         """Returns the unbiased estimate of the gradient, the shape of x."""
         return self.batch.sum() / float(self.chances @ self.counts)
+
+
+def _parse(key: str, raw: ValuesLike, limits: Limits) -> Values:
+    parsed = parse(key, raw, limits)
+    if isinstance(parsed, PermutedValues):
+        # The order is that of a run's seed, which a method does not know.
+        raise InvalidInput(key, f"{parsed!r} is in random order", "a number, a list or a formula of the worker i")
+    return parsed
