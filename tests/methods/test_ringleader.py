@@ -73,6 +73,7 @@ class Counted(Free):
     """Counts the gradients that were computed."""
 
     computed = 0
+    exact = False
 
     def gradient(self, x, sample, checkpoint=None):
         self.computed += 1
