@@ -48,6 +48,7 @@ class RescaledASGD(ASGD):
     name = "rescaled_asgd"
     paper = "arXiv 2605.13434"
     heterogeneous = True
+    needs_finite_means = True
 
     def start(self, fleet: Fleet) -> None:
         times = fleet.expected_times

@@ -21,11 +21,12 @@ def test_the_fast_worker_has_no_more_weight_than_the_slow_one(simulate, centres,
     assert ran.method.x == pytest.approx(limit, abs=0.02)
 
 
-def test_an_infinite_expected_time_is_refused():
+def test_an_infinite_expected_time_is_skipped_and_refused_by_force():
+    arguments = methods.RescaledASGD(0.1), ro.problems.Quadratic(4), ro.Workers(2, [1.0, np.inf])
+    with pytest.raises(ro.RayoptError, match="that of worker 1 is infinite"):
+        ro.run(*arguments, until=ro.Until(time=5))
     with pytest.raises(ro.InvalidInput, match="worker 1 is inf") as caught:
-        ro.run(
-            methods.RescaledASGD(0.1), ro.problems.Quadratic(4), ro.Workers(2, [1.0, np.inf]), until=ro.Until(time=5)
-        )
+        ro.run(*arguments, until=ro.Until(time=5), force=True)
     assert caught.value.key == "workers.compute"
 
 
