@@ -3,8 +3,8 @@
 A docstring says of each what the server must know and what is guaranteed: seconds until E||grad f||^2 <= eps (of a
 convex f: until E f - min f <= eps) on n workers that need tau_1 <= ... <= tau_n seconds for a gradient; L is the
 smoothness of f, Delta = f(x^0) - inf f, sigma^2 the variance of a stochastic gradient. Where a statement was not read
-in the paper that is cited, or where it matters that it was, a tag says where it is from: [paper] that paper;
-[sibling] another paper of its authors, [poster] their poster or talk, [code] their code, [note] somebody's notes on it;
+in the paper that is cited, or where it matters that it was, a tag says where it is from: [paper] that paper; [sib] a
+sibling paper of its authors, [poster] their poster or talk, [code] their code, [note] somebody's notes on it;
 [derived] a short calculation; [memory] not read again. A constant with the tag [note] or [memory] is uncertain.
 """
 

@@ -22,7 +22,7 @@ class AcceleratedRennala(Rennala):
 
     Guarantee:
       E f(x^K) - min f <= 4 L R_0^2 / K^2 + 4 sigma R_0 / sqrt(S K), so K >= 8 sqrt(L) R_0 / sqrt(eps) is enough
-      (Theorem B.10 [sibling]); 32 min_m H_m (sqrt(L) R_0 / sqrt(eps) + sigma^2 R_0^2 / (m eps^2)) seconds (Theorem
+      (Theorem B.10 [sib]); 32 min_m H_m (sqrt(L) R_0 / sqrt(eps) + sigma^2 R_0^2 / (m eps^2)) seconds (Theorem
       B.11 [poster], the constant [derived]), H_m the harmonic mean of the m least times. It matches the lower
       bound for smooth convex functions (Theorem B.4 [poster]).
 
@@ -45,7 +45,7 @@ class AcceleratedRennala(Rennala):
       Tyurin, Richtarik, `Optimal Time Complexities of Parallel Stochastic Optimization Methods Under a
       Fixed Computation Model <https://arxiv.org/abs/2305.12387>`_, 2023, Appendix B; scheme and constants as in
       `On the Optimal Time Complexities in Decentralized Stochastic Asynchronous Optimization
-      <https://arxiv.org/abs/2405.16218>`_, Tyurin, Richtarik, 2024, Theorem 12 [sibling].
+      <https://arxiv.org/abs/2405.16218>`_, Tyurin, Richtarik, 2024, Theorem 12 [sib].
     """
 
     name = "accelerated_rennala"

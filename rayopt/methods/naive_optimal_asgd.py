@@ -9,6 +9,7 @@ import numpy as np
 from rayopt.errors import InvalidInput, at_least, non_negative
 from rayopt.methods.asgd import ASGD
 from rayopt.methods.base import Array, Fleet
+from rayopt.theory.harmonic import best_harmonic
 
 
 class NaiveOptimalASGD(ASGD):
@@ -73,17 +74,8 @@ class NaiveOptimalASGD(ASGD):
         if times is None:
             key = "noise_ratio" if self.workers_used is None else "workers_used"
             raise InvalidInput(key, "the fleet does not tell who is fastest", "a fleet whose expected times are known")
-        fastest = np.argsort(times, kind="stable")
         used = self.workers_used
-        if used is None:
-            assert self.noise_ratio is not None
-            used = best_count(times[fastest], self.noise_ratio)
-        fleet.assign(np.sort(fastest[:used]), self.point())
-
-
-def best_count(times: Array, noise_ratio: float) -> int:
-    """Returns the least m that minimises H_m (1 + noise_ratio / m), for sorted times, shape (n,)."""
-    counts = np.arange(1, len(times) + 1)
-    scores = (counts + noise_ratio) / np.cumsum(1.0 / times)
-    # Equal scores differ by rounding: with noise ratio 0 and equal times every m is best.
-    return int(np.argmax(scores <= scores.min() * (1 + 1e-12))) + 1
+        if self.noise_ratio is not None:
+            used = best_harmonic(times, 1.0, self.noise_ratio).workers
+        fastest = np.argsort(times, kind="stable")[:used]
+        fleet.assign(np.sort(fastest), self.point())

@@ -19,7 +19,7 @@ class NonsmoothRennala(Rennala):
       sigma^2, M and eps; not the times.
 
     Guarantee:
-      E f(\\hat x^K) - min f <= eps for K >= 2 M^2 R_0^2 / eps^2, R_0 = ||x^0 - x*|| (Theorem B.8 [sibling]);
+      E f(\\hat x^K) - min f <= eps for K >= 2 M^2 R_0^2 / eps^2, R_0 = ||x^0 - x*|| (Theorem B.8 [sib]);
       8 min_m H_m (M^2 R_0^2 / eps^2 + sigma^2 R_0^2 / (m eps^2)) seconds (Theorem B.9 [poster], the constant
       [derived]), H_m the harmonic mean of the m least times. It matches the lower bound for nonsmooth convex
       functions (Theorem B.4 [poster]).
@@ -43,7 +43,7 @@ class NonsmoothRennala(Rennala):
       Tyurin, Richtarik, `Optimal Time Complexities of Parallel Stochastic Optimization Methods Under a
       Fixed Computation Model <https://arxiv.org/abs/2305.12387>`_, 2023, Appendix B; constants as in
       `On the Optimal Time Complexities in Decentralized Stochastic Asynchronous Optimization
-      <https://arxiv.org/abs/2405.16218>`_, Tyurin, Richtarik, 2024, Theorem 10 [sibling].
+      <https://arxiv.org/abs/2405.16218>`_, Tyurin, Richtarik, 2024, Theorem 10 [sib].
     """
 
     name = "nonsmooth_rennala"

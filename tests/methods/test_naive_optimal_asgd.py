@@ -1,4 +1,4 @@
-"""The number of workers of Naive Optimal ASGD."""
+"""Which workers Naive Optimal ASGD uses."""
 
 from __future__ import annotations
 
@@ -7,24 +7,21 @@ import pytest
 
 import rayopt as ro
 from rayopt import methods
-from rayopt.methods.naive_optimal_asgd import best_count
 
 
 @pytest.mark.parametrize(
     ("formula", "n", "noise_ratio", "best"),
-    [
-        ("i", 6174, 1, 1), ("i", 6174, 1e2, 32), ("i", 6174, 1e4, 1457), ("i", 6174, 1e6, 6174),
-        ("sqrt(i)", 10000, 1, 3), ("sqrt(i)", 10000, 1e2, 115), ("sqrt(i)", 10000, 1e4, 10000),
-    ],
-)  # fmt: skip
-def test_best_count_is_that_of_the_reference_numbers(formula, n, noise_ratio, best):
-    i = np.arange(1, n + 1)
-    assert best_count({"i": i, "sqrt(i)": np.sqrt(i)}[formula].astype(float), noise_ratio) == best
+    [(lambda i: i, 6174, 1, 1), (lambda i: i, 6174, 100, 32), (np.sqrt, 10000, 1, 3), (np.sqrt, 10000, 1e4, 10000)],
+)
+def test_uses_as_many_workers_as_the_reference_numbers_say(prepared, formula, n, noise_ratio, best):
+    times = formula(np.arange(1.0, n + 1))
+    _, fleet = prepared(methods.NaiveOptimalASGD(0.1, noise_ratio=noise_ratio), n, times)
+    assert fleet.assigned == [(list(range(best)), 0)]
 
 
-@pytest.mark.parametrize("seconds", [1.0, 0.3, 0.7])
-def test_the_least_of_several_best_counts(seconds):
-    assert best_count(np.full(50, seconds), 0.0) == 1
+def test_the_first_of_equal_workers_without_noise(prepared):
+    _, fleet = prepared(methods.NaiveOptimalASGD(0.1, noise_ratio=0), 50, np.full(50, 0.3))
+    assert fleet.assigned == [([0], 0)]
 
 
 def test_times_in_any_order_and_infinite_ones(prepared):
