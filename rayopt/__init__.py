@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rayopt import latency, methods, problems
+from rayopt import latency, methods, problems, theory
 from rayopt.errors import DataError, FleetStuck, InvalidInput, RayoptError
 from rayopt.experiment import Experiment, run
 from rayopt.fleets.simulated import SimulatedFleet
@@ -36,6 +36,7 @@ __all__ = [
     "methods",
     "problems",
     "run",
+    "theory",
 ]
 
 

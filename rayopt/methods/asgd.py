@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rayopt.arrival import Arrival
 from rayopt.methods.base import Fleet, Method, everyone
+from rayopt.theory import Setting, parameters
 
 
 class ASGD(Method):
@@ -39,6 +42,10 @@ class ASGD(Method):
 
     name = "asgd"
     paper = "arXiv 2206.08307, Algorithm 1"
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.asgd(setting)
 
     def start(self, fleet: Fleet) -> None:
         fleet.assign(everyone(fleet), self.point())

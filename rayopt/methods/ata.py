@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from rayopt.errors import positive
 from rayopt.methods.base import Array
 from rayopt.methods.task_allocation import AdaptiveAllocation
+from rayopt.theory import Setting, parameters
 
 
 class ATA(AdaptiveAllocation):
@@ -60,6 +62,10 @@ class ATA(AdaptiveAllocation):
         super().__init__(step_size, batch_size)
         self.alpha = positive("alpha", alpha)
         self.confidence = positive("confidence", confidence)
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.ata(setting)
 
     def scores(self, means: Array, width: Array) -> Array:
         """Returns s_i^k, shape (n,): the means less their confidence, at least 0."""

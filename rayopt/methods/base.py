@@ -5,14 +5,20 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rayopt.arrival import Arrival
-from rayopt.errors import InvalidInput, positive
+from rayopt.constants import in_words_of_rayopt, setting_of
+from rayopt.errors import InvalidInput, nearest, positive
 from rayopt.tasks import Gradient
+from rayopt.theory.setting import SYMBOLS, Setting
+
+if TYPE_CHECKING:
+    from rayopt.problems.base import Problem
+    from rayopt.workers import Workers
 
 Array = NDArray[np.float64]
 
@@ -85,6 +91,48 @@ class Method:
     def __init__(self, step_size: float | Sequence[float]) -> None:
         self.step_size = step_size
         self._step: Any = steps(step_size)
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        """Returns the arguments that theory recommends, by name (see ``rayopt.theory.parameters``).
+
+        Raises:
+          MissingConstant: the setting does not tell a constant that it takes.
+          InvalidInput: there is no theory of this method here.
+        """
+        raise InvalidInput("method", f"no theory of {cls.__name__} is known here", "its arguments, given by hand")
+
+    @classmethod
+    def from_theory(cls, problem: Problem, workers: Workers, eps: float, **given: Any) -> Self:
+        """Returns the method with the arguments that theory recommends.
+
+        Args:
+          problem: its constants are read: smoothness, noise_variance, minimum and others.
+          workers: their expected times are read; for a method that makes trials also the medians.
+          eps: the accuracy: of E||grad f||^2, or of E f - f* for the methods for convex f.
+          **given: constants that the problem does not know (``noise_variance=0.2``), by the fields of
+            :class:`rayopt.theory.Setting`, and arguments of the method that shall be others than theory's.
+
+        Raises:
+          InvalidInput: a constant is not known (the text names it and says how to get it), a name is unknown, or
+            there is no theory of this method here.
+
+        Examples:
+          >>> import rayopt as ro
+          >>> problem, workers = ro.problems.Quadratic(dimension=10), ro.Workers(20, compute="sqrt(i)")
+          >>> ro.methods.Ringmaster.from_theory(
+          ...     problem, workers, eps=0.02, noise_variance=0.1, smoothness=1.0, interrupt=True)
+          Ringmaster(step_size=0.05, threshold=5, interrupt=True)
+        """
+        arguments = inspect.signature(cls).parameters
+        for name in given:
+            if name not in SYMBOLS and name not in arguments:
+                everything = (*arguments, *SYMBOLS)
+                raise InvalidInput(name, f"unknown{nearest(name, everything)}", ", ".join(everything))
+        known = {name: value for name, value in given.items() if name in SYMBOLS}
+        with in_words_of_rayopt():
+            found = cls.theory(setting_of(problem, workers, eps, known))
+        return cls(**{**found, **{name: value for name, value in given.items() if name in arguments}})
 
     def prepare(self, start_point: Array, workers: int) -> None:
         """Sets x^0 and k = 0, and checks the parameters against the number of workers.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from rayopt.arrival import Arrival
 from rayopt.errors import InvalidInput, at_least
 from rayopt.methods.base import Array, Fleet, Method
+from rayopt.theory import Setting, parameters
 
 
 class Hero(Method):
@@ -48,6 +50,10 @@ class Hero(Method):
     def __init__(self, step_size: float | Sequence[float], worker: int | None = None) -> None:
         super().__init__(step_size)
         self.worker = None if worker is None else at_least("worker", worker, 0)
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.hero(setting)
 
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from rayopt.arrival import Arrival, GradientSum
 from rayopt.errors import InvalidInput, at_least, one_of
 from rayopt.methods.base import Array, Fleet, Method, everyone
+from rayopt.theory import Setting, parameters
 
 
 class MSync(Method):
@@ -54,6 +56,10 @@ class MSync(Method):
         super().__init__(step_size)
         self.batch_size = at_least("batch_size", batch_size, 1)
         self.wait_for = one_of("wait_for", wait_for, ("first", "fastest"))
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.m_sync(setting)
 
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from rayopt.arrival import Arrival, GradientSum
 from rayopt.errors import at_least, boolean
 from rayopt.methods.base import Fleet, Method, everyone
+from rayopt.theory import Setting, parameters
 
 
 class Malenia(Method):
@@ -57,6 +59,10 @@ class Malenia(Method):
         super().__init__(step_size)
         self.batch_size = at_least("batch_size", batch_size, 1)
         self.interrupt = boolean("interrupt", interrupt)
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.malenia(setting)
 
     def start(self, fleet: Fleet) -> None:
         self.collect(fleet.n)

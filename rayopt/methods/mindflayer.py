@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from rayopt.errors import InvalidInput
 from rayopt.latency.values import Limits, PermutedValues, Values, ValuesLike, parse, resolve
 from rayopt.methods.base import Array, Fleet, Method
 from rayopt.tasks import Trial
+from rayopt.theory import Setting, parameters
 
 TRIALS = Limits(finite=True)
 SECONDS = Limits(positive=True, finite=True)
@@ -74,6 +76,10 @@ class MindFlayer(Method):
         self._trials = _parse("trials", trials, TRIALS)
         self._time_limit = _parse("time_limit", time_limit, SECONDS)
         self._probability = None if probability is None else _parse("probability", probability, CHANCES)
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.mindflayer(setting)
 
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rayopt.arrival import Arrival, GradientSum
 from rayopt.methods.base import Fleet, Method, everyone
+from rayopt.theory import Setting, parameters
 
 
 class Minibatch(Method):
@@ -40,6 +43,10 @@ class Minibatch(Method):
     paper = "folklore; baseline of arXiv 2305.12387"
     heterogeneous = True
     waits_for_everyone = True
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.minibatch(setting)
 
     def start(self, fleet: Fleet) -> None:
         self.batch = GradientSum()

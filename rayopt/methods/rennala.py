@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rayopt.arrival import Arrival, GradientSum
 from rayopt.errors import at_least, boolean
 from rayopt.methods.base import Array, Fleet, Method, everyone
+from rayopt.theory import Setting, parameters
 
 
 class Rennala(Method):
@@ -54,6 +56,10 @@ class Rennala(Method):
         super().__init__(step_size)
         self.batch_size = at_least("batch_size", batch_size, 1)
         self.interrupt = boolean("interrupt", interrupt)
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.rennala(setting)
 
     def start(self, fleet: Fleet) -> None:
         self.collect()

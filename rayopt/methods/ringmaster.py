@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from rayopt.arrival import Arrival
 from rayopt.errors import at_least, boolean
 from rayopt.methods.base import Fleet, Method, everyone
+from rayopt.theory import Setting, parameters
 
 
 class Ringmaster(Method):
@@ -55,6 +57,10 @@ class Ringmaster(Method):
         infinity = "infinity (.inf in a file)"
         self.threshold = threshold if threshold == math.inf else at_least("threshold", threshold, 1, infinity)
         self.interrupt = boolean("interrupt", interrupt)
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.ringmaster(setting)
 
     def start(self, fleet: Fleet) -> None:
         self.started: NDArray[np.int64] = np.zeros(fleet.n, dtype=np.int64)

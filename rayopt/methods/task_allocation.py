@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from rayopt.arrival import Arrival, GradientSum
 from rayopt.errors import at_least
 from rayopt.methods.base import Array, Fleet, Method
 from rayopt.tasks import Series
+from rayopt.theory import Setting, parameters
 from rayopt.theory.allocation import exploring_allocation
 
 Allocation = NDArray[np.integer]
@@ -30,6 +32,10 @@ class TaskAllocation(Method):
     def __init__(self, step_size: float | Sequence[float], batch_size: int) -> None:
         super().__init__(step_size)
         self.batch_size = at_least("batch_size", batch_size, 1)
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.task_allocation(setting)
 
     def allocate(self, fleet: Fleet) -> Allocation:
         """Returns a^k: how many gradients each worker computes, shape (n,), with the sum B."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rayopt.methods.base import Array
 from rayopt.methods.mindflayer import MindFlayer
+from rayopt.theory import Setting, parameters
 
 
 class Vecna(MindFlayer):
@@ -48,6 +51,10 @@ class Vecna(MindFlayer):
     heterogeneous = True
     waits_for_everyone = True
     least_trials = 1
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.vecna(setting)
 
     def never_succeeds(self, chances: Array) -> bool:
         return not chances.all()

@@ -7,7 +7,7 @@ import heapq
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.theory.checks import at_least
+from rayopt.theory.checks import NotAllowed, at_least
 
 Counts = NDArray[np.int64]
 
@@ -26,7 +26,7 @@ def proxy_loss(allocation: ArrayLike, means: ArrayLike) -> float:
     """
     tasks, seconds = np.asarray(allocation), np.asarray(means, dtype=np.float64)
     if tasks.shape != seconds.shape or tasks.ndim != 1:
-        raise ValueError(f"allocation: shape {tasks.shape}; expected that of the means, {seconds.shape}")
+        raise NotAllowed("allocation", f"shape {tasks.shape}", f"that of the means, {seconds.shape}")
     busy = tasks > 0
     return float(np.max(tasks[busy] * seconds[busy], initial=0.0))
 
@@ -58,7 +58,7 @@ def optimal_allocation(scores: ArrayLike, tasks: int, random: np.random.Generato
     seconds = np.asarray(scores, dtype=np.float64)
     remaining = at_least("tasks", tasks, 0)
     if seconds.ndim != 1 or not (seconds > 0).all() or not np.isfinite(seconds).any():
-        raise ValueError("scores: expected numbers above 0, at least one of them finite")
+        raise NotAllowed("scores", f"{seconds.tolist()!r:.60}", "numbers above 0, at least one of them finite")
     ties = range(len(seconds)) if random is None else random.random(len(seconds)).tolist()
     each = seconds.tolist()
     heap = [(end, tie, worker) for worker, (end, tie) in enumerate(zip(each, ties, strict=True)) if end < np.inf]
@@ -118,7 +118,7 @@ def exploring_allocation(scores: ArrayLike, tried: ArrayLike, tasks: int, random
     seconds, known = np.asarray(scores, dtype=np.float64), np.asarray(tried, dtype=bool)
     remaining = at_least("tasks", tasks, 0)
     if seconds.ndim != 1 or known.shape != seconds.shape or np.isnan(seconds).any():
-        raise ValueError(f"scores: shape {seconds.shape} and tried: shape {known.shape}; expected two equal vectors")
+        raise NotAllowed("scores", f"shape {seconds.shape} beside {known.shape} of tried", "two vectors without NaN")
     unknown = np.flatnonzero(~known)
     zero = np.flatnonzero(~known | (seconds <= 0))
     if not len(zero):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from rayopt.theory.checks import at_least, non_negative, positive
+from rayopt.theory.checks import NotAllowed, at_least, non_negative, positive
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Sparsity:
         at_least("largest_term", self.largest_term, 1)
         for name in ("densest_coordinate", "densest_term"):
             if non_negative(name, getattr(self, name)) > 1:
-                raise ValueError(f"{name}: {getattr(self, name)!r}; expected a number from 0 to 1")
+                raise NotAllowed(name, repr(getattr(self, name)), "a number from 0 to 1")
 
 
 def hogwild_step_size(
@@ -53,7 +53,7 @@ def hogwild_step_size(
       ValueError: an argument is out of its range.
     """
     if not 0 < caution < 1:
-        raise ValueError(f"caution: {caution!r}; expected a number between 0 and 1")
+        raise NotAllowed("caution", repr(caution), "a number between 0 and 1")
     scale = 2 * positive("smoothness", smoothness) * positive("gradient_bound", gradient_bound) ** 2
     overlap = _overlap(sparsity, lag, 4)
     return caution * positive("eps", eps) * positive("strong_convexity", strong_convexity) / (scale * overlap)
@@ -82,7 +82,7 @@ def hogwild_updates(
       ValueError: an argument is out of its range.
     """
     if not 0 < caution < 1:
-        raise ValueError(f"caution: {caution!r}; expected a number between 0 and 1")
+        raise NotAllowed("caution", repr(caution), "a number between 0 and 1")
     work = 2 * positive("smoothness", smoothness) * positive("gradient_bound", gradient_bound) ** 2
     halvings = max(math.log(smoothness * positive("distance", distance) / positive("eps", eps)), 0.0)
     divisor = positive("strong_convexity", strong_convexity) ** 2 * caution * eps

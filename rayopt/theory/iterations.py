@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from rayopt.theory.checks import at_least, non_negative
+from rayopt.theory.checks import at_least, ceiling, non_negative
 from rayopt.theory.setting import Setting
 
 
@@ -19,12 +19,12 @@ def minibatch(setting: Setting, batch_size: int) -> int:
     .. math:: K \ge \frac{8 L \Delta}{\varepsilon} + \frac{8 \sigma^2 L \Delta}{m \varepsilon^2}
     """
     ratio = setting.noise_ratio
-    return math.ceil(8 * _iterations(setting) * (1 + ratio / at_least("batch_size", batch_size, 1)))
+    return ceiling(8 * _iterations(setting) * (1 + ratio / at_least("batch_size", batch_size, 1)))
 
 
 def rennala(setting: Setting) -> int:
     """Returns K = ceil(24 L Delta / eps) of Rennala and of Malenia [memory; consistent with the constant 96]."""
-    return math.ceil(24 * _iterations(setting))
+    return ceiling(24 * _iterations(setting))
 
 
 def ringmaster(setting: Setting, threshold: int) -> int:
@@ -35,7 +35,7 @@ def ringmaster(setting: Setting, threshold: int) -> int:
     With R = n this is ASGD that drops delays from n on [derived], with R = m* Naive Optimal ASGD [derived].
     """
     ratio = setting.noise_ratio
-    return math.ceil(_iterations(setting) * (8 * at_least("threshold", threshold, 1) + 16 * ratio))
+    return ceiling(_iterations(setting) * (8 * at_least("threshold", threshold, 1) + 16 * ratio))
 
 
 def asgd(setting: Setting, concurrency: int, largest_delay: float) -> float:
@@ -69,7 +69,7 @@ def picky(setting: Setting, mean_delay: float) -> int:
     with eps the square of the paper's accuracy of the gradient's norm; arrivals that are discarded count too.
     """
     ratio = setting.noise_ratio
-    return math.ceil(500 * _iterations(setting) * (ratio + non_negative("mean_delay", mean_delay) + 1))
+    return ceiling(500 * _iterations(setting) * (ratio + non_negative("mean_delay", mean_delay) + 1))
 
 
 def mindflayer(setting: Setting, expected_successes: float) -> int:
@@ -80,14 +80,14 @@ def mindflayer(setting: Setting, expected_successes: float) -> int:
     with B = ``expected_successes``, sum_i p_i B_i.
     """
     ratio = setting.noise_ratio
-    return math.ceil(8 * _iterations(setting) * max(1.0, ratio / expected_successes))
+    return ceiling(8 * _iterations(setting) * max(1.0, ratio / expected_successes))
 
 
 def accelerated_rennala(setting: Setting) -> int:
     """Returns K = ceil(8 sqrt(L) R0 / sqrt(eps)) of Accelerated Rennala (arXiv 2305.12387, Theorem B.11 [sib])."""
-    return math.ceil(8 * math.sqrt(setting.get("smoothness") / setting.eps) * setting.get("distance"))
+    return ceiling(8 * math.sqrt(setting.get("smoothness") / setting.eps) * setting.get("distance"))
 
 
 def nonsmooth_rennala(setting: Setting) -> int:
     """Returns K = ceil(2 M^2 R0^2 / eps^2) of Rennala on nonsmooth f (arXiv 2305.12387, Theorem B.9 [sib])."""
-    return math.ceil(2 * (setting.get("lipschitz") * setting.get("distance") / setting.eps) ** 2)
+    return ceiling(2 * (setting.get("lipschitz") * setting.get("distance") / setting.eps) ** 2)

@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rayopt.theory.checks import Array, ascending, non_negative, positive, probabilities_of, times_of
+from rayopt.theory.checks import Array, NotAllowed, ascending, non_negative, positive, probabilities_of, times_of
 
 SYMBOLS = {
     "smoothness": "L, the Lipschitz constant of grad f",
@@ -96,7 +97,7 @@ class Setting:
     heterogeneity_growth: float | None = None
     trial_times: ArrayLike | None = None
     success_probabilities: ArrayLike | None = None
-    lookup: Callable[[str], float | None] | None = None
+    lookup: Callable[[str], Any] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "times", times_of("times", self.times))
@@ -106,13 +107,13 @@ class Setting:
             if given is not None:
                 object.__setattr__(self, name, self._checked(name, given))
 
-    def _checked(self, name: str, value: object) -> object:
+    def _checked(self, name: str, value: Any) -> Any:
         if name == "success_probabilities":
-            return probabilities_of(name, value, self.workers)  # type: ignore[arg-type]
+            return probabilities_of(name, value, self.workers)
         if name == "trial_times":
-            found = times_of(name, value)  # type: ignore[arg-type]
+            found = times_of(name, value)
             if len(found) != self.workers:
-                raise ValueError(f"{name}: {len(found)} numbers for {self.workers} workers")
+                raise NotAllowed(name, f"{len(found)} numbers for {self.workers} workers", "one for each worker")
             return found
         return (non_negative if name in _MAY_BE_ZERO else positive)(name, value)
 

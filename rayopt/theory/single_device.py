@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rayopt.theory.checks import non_negative
+from rayopt.theory.checks import NotAllowed, non_negative
 
 
 class Distribution(Protocol):
@@ -41,7 +41,7 @@ class Quantiles:
     def __post_init__(self) -> None:
         sample = np.sort(np.asarray(self.values, dtype=np.float64).ravel())
         if sample.size == 0 or not (sample >= 0).all():
-            raise ValueError("values: expected at least one number, each at least 0 (infinity included)")
+            raise NotAllowed("values", "none, NaN or a negative one", "at least one number, each of at least 0")
         object.__setattr__(self, "values", sample)
 
     def cdf(self, x: Any) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.theory.checks import Array, non_negative, probabilities_of, times_of
+from rayopt.theory.checks import Array, NotAllowed, non_negative, probabilities_of, times_of
 from rayopt.theory.harmonic import TIE, Best
 
 # A quotient that is an integer up to rounding is that integer: T* / c_i is 1 exactly for the worker that sets T*.
@@ -90,7 +90,7 @@ def mindflayer_trials(trial_times: ArrayLike, success_probabilities: ArrayLike, 
     times, probabilities, order = _sorted(trial_times, success_probabilities)
     best = best_trial_set(times, probabilities, noise_ratio)
     if not math.isfinite(best.seconds):
-        raise ValueError("success_probabilities: no worker ever succeeds; expected a finite time with p above 0")
+        raise NotAllowed("success_probabilities", "no worker ever succeeds", "a finite time with a probability above 0")
     counts = np.zeros(len(times), dtype=np.int64)
     chosen = order[: best.workers]
     counts[chosen] = np.ceil(best.seconds / times[chosen] - 1.0 - ROUNDING)
@@ -115,7 +115,7 @@ def vecna_trials(trial_times: ArrayLike, success_probabilities: ArrayLike, noise
     """
     times, probabilities, _ = _sorted(trial_times, success_probabilities)
     if not np.isfinite(times).all() or not probabilities.all():
-        raise ValueError("trial_times: a worker never succeeds; Vecna needs finite times and probabilities above 0")
+        raise NotAllowed("trial_times", "a worker never succeeds", "finite times and probabilities above 0")
     ratio = non_negative("noise_ratio", noise_ratio)
     seconds = float(times.max() + ratio / len(times) * np.mean(times / probabilities))
     counts = np.ceil(seconds / times - ROUNDING).astype(np.int64)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rayopt.theory.checks import Array, at_least, non_negative, positive, times_of
+from rayopt.theory.checks import Array, NotAllowed, at_least, ceiling, non_negative, positive, times_of
 
 Cumulative = Callable[[float], Array]
 
@@ -47,11 +47,11 @@ class PiecewiseConstant:
     def __post_init__(self) -> None:
         starts, powers = np.asarray(self.starts, dtype=np.float64), np.asarray(self.powers, dtype=np.float64)
         if starts.ndim != 1 or starts.size == 0 or starts[0] != 0 or not (np.diff(starts) > 0).all():
-            raise ValueError("starts: expected times that increase from 0")
+            raise NotAllowed("starts", f"{starts!r}", "times that increase from 0")
         if powers.ndim != 2 or len(powers) != len(starts) or powers.shape[1] == 0:
-            raise ValueError(f"powers: shape {powers.shape}; expected ({len(starts)}, n), a row for each start")
+            raise NotAllowed("powers", f"shape {powers.shape}", f"({len(starts)}, n), a row for each start")
         if not (np.isfinite(powers) & (powers >= 0)).all():
-            raise ValueError("powers: expected finite numbers of at least 0")
+            raise NotAllowed("powers", f"{powers.min():g} is the least", "finite numbers of at least 0")
         object.__setattr__(self, "starts", starts)
         object.__setattr__(self, "powers", powers)
         done = np.concatenate([np.zeros((1, powers.shape[1])), np.diff(starts)[:, None] * powers[:-1]])
@@ -164,7 +164,7 @@ def homogeneous_lower_bound(
     Raises:
       ValueError: an argument is out of its range.
     """
-    batch = max(math.ceil(non_negative("noise_ratio", noise_ratio)), 1)
+    batch = max(ceiling(non_negative("noise_ratio", noise_ratio)), 1)
     rounds = math.floor(positive("rounds_constant", rounds_constant) * non_negative("iterations", iterations))
     return float(homogeneous_rounds(cumulative, batch_constant * batch, rounds)[-1]) / 2
 

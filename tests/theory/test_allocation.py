@@ -79,7 +79,7 @@ def test_bad_scores(scores):
 def test_bad_tasks():
     with pytest.raises(ValueError, match="tasks"):
         optimal_allocation([1.0], -1)
-    with pytest.raises(ValueError, match="expected two equal vectors"):
+    with pytest.raises(ValueError, match="two vectors without NaN"):
         exploring_allocation([1.0], [True, False], 1, np.random.default_rng(0))
     with pytest.raises(ValueError, match="allocation: shape"):
         proxy_loss([1, 2], [1.0])

@@ -39,24 +39,35 @@ def setting():
         ("malenia", {"step_size": 0.25, "batch_size": 10}),
         ("ringleader", {"step_size": min(1 / (8 * 3 * 4), 1 / (10 * 4 * 10))}),
         ("ia2sgd", {"step_size": 0.5 * 1 / 400}),
-        ("ata", {"step_size": 0.25, "batch_size": 10}),
+        ("task_allocation", {"step_size": 0.25, "batch_size": 10}),
+        ("ata", {"step_size": 0.25, "batch_size": 10, "alpha": 8.0}),
         # S = ceil(5 / 4), gamma = 0.5 / (4 + 5 / 2)
         ("nonsmooth_rennala", {"step_size": 0.5 / 6.5, "batch_size": 2}),
         # T_m as for naive_optimal_asgd: T* = 26 / 3, B = ceil(26/3 - 1), ceil(26/12 - 1) twice
-        ("mindflayer", {"step_size": 0.25, "trials": [2, 8, 2]}),
-        # T = 4 + 10 / 3 * 3 = 14: B = ceil(14 / 4), 14; C = 5 / 9 * (1/4 + 1/14 + 1/4)
-        ("vecna", {"step_size": 0.5 / (4 * 5 / 9 * (1 / 4 + 1 / 14 + 1 / 4)) / 2, "trials": [4, 14, 4]}),
+        ("mindflayer", {"step_size": 0.25, "trials": [2, 8, 2], "time_limit": TIMES}),
+        # T = 4 + 10 / 3 * 3 = 14: B = ceil(14 / 4), 14; C = 5 / 9 * (1/4 + 1/14 + 1/4), the sum is 4 / 7
+        (
+            "vecna",
+            {"step_size": 0.5 / (4 * 5 / 9 * (1 / 4 + 1 / 14 + 1 / 4)) / 2, "trials": [4, 14, 4], "time_limit": TIMES},
+        ),
     ],
 )
 def test_by_hand(setting, method, expected):
     found = getattr(parameters, method)(setting)
-    assert found.pop("trials", None) == expected.pop("trials", None)
+    for list_of_workers in ("trials", "time_limit"):
+        assert found.pop(list_of_workers, None) == expected.pop(list_of_workers, None)
     assert found == pytest.approx(expected)
 
 
 def test_rescaled_asgd_by_hand(setting):
     bounds = [3 / (3 * 2 * 4), 0.5 / (2 * 5), math.sqrt(0.5 / 9) / (3 * 4 * 2), 3 / (3 * 4 * 2 * 2 * 4)]
     assert parameters.rescaled_asgd(setting)["step_size"] == pytest.approx(min(bounds) / 4)
+
+
+def test_a_worker_that_never_answers_has_no_trial_and_a_finite_limit():
+    times = [1.0, math.inf]
+    known = Setting(times, 1.0, smoothness=1.0, noise_variance=4.0, **with_fixed_times(times))
+    assert parameters.mindflayer(known) == {"step_size": 0.5, "trials": [4, 0], "time_limit": [1.0, 1.0]}
 
 
 def test_a_batch_of_the_variance_has_a_safe_step(setting):

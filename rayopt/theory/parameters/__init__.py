@@ -17,7 +17,7 @@ from rayopt.theory.parameters.homogeneous import (
     rennala,
     ringmaster,
 )
-from rayopt.theory.parameters.random_times import ata, mindflayer, vecna
+from rayopt.theory.parameters.random_times import ata, mindflayer, task_allocation, vecna
 
 __all__ = [
     "accelerated_rennala",
@@ -37,5 +37,6 @@ __all__ = [
     "rescaled_asgd",
     "ringleader",
     "ringmaster",
+    "task_allocation",
     "vecna",
 ]

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from rayopt.theory import iterations
+from rayopt.theory.checks import ceiling
 from rayopt.theory.setting import Setting
 
 
@@ -19,7 +20,7 @@ def accelerated_rennala(setting: Setting) -> dict[str, Any]:
     In update k the method uses gamma (k + 1); K is :func:`rayopt.theory.iterations.accelerated_rennala`.
     """
     variance, distance, smoothness = setting.get("noise_variance"), setting.get("distance"), setting.get("smoothness")
-    batch = max(math.ceil(variance * distance / (setting.eps**1.5 * math.sqrt(smoothness))), 1)
+    batch = max(ceiling(variance * distance / (setting.eps**1.5 * math.sqrt(smoothness))), 1)
     updates = iterations.accelerated_rennala(setting)
     step = 1 / (4 * smoothness)
     if variance:
@@ -34,5 +35,5 @@ def nonsmooth_rennala(setting: Setting) -> dict[str, Any]:
               \gamma = \frac{\varepsilon}{M^2 + \sigma^2 / S}
     """
     variance, lipschitz = setting.get("noise_variance"), setting.get("lipschitz")
-    batch = max(math.ceil(variance / lipschitz**2), 1)
+    batch = max(ceiling(variance / lipschitz**2), 1)
     return {"step_size": setting.eps / (lipschitz**2 + variance / batch), "batch_size": batch}

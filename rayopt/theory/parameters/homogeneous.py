@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from rayopt.theory.checks import ceiling
 from rayopt.theory.harmonic import best_harmonic, best_slowest
 from rayopt.theory.setting import Setting
 
@@ -14,7 +15,7 @@ def batch_of_variance(setting: Setting) -> int:
 
     A mean of so many stochastic gradients has a variance of at most eps.
     """
-    return max(math.ceil(setting.noise_ratio), 1)
+    return max(ceiling(setting.noise_ratio), 1)
 
 
 def minibatch_step(setting: Setting, batch_size: float) -> float:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from rayopt.theory.checks import Array
 from rayopt.theory.parameters.homogeneous import batch_of_variance, minibatch_step
 from rayopt.theory.setting import Setting
-from rayopt.theory.trials import mindflayer_trials, vecna_trials
+from rayopt.theory.trials import Trials, mindflayer_trials, vecna_trials
 
 
 def mindflayer(setting: Setting) -> dict[str, Any]:
@@ -17,11 +18,11 @@ def mindflayer(setting: Setting) -> dict[str, Any]:
 
     .. math:: \gamma = \frac1{2L} \min\Big\{1, \frac{\varepsilon B}{\sigma^2}\Big\}, \qquad B = \sum_i p_i B_i
 
-    with tau_i + t_i = ``setting.trial_times`` and p = ``setting.success_probabilities``.
+    with p = ``setting.success_probabilities`` and the limits tau_i + t_i = ``setting.trial_times``.
     """
     trial_times, probabilities = setting.get_array("trial_times"), setting.get_array("success_probabilities")
     trials = mindflayer_trials(trial_times, probabilities, setting.noise_ratio)
-    return {"step_size": minibatch_step(setting, trials.expected), "trials": trials.counts.tolist()}
+    return {"step_size": minibatch_step(setting, trials.expected), **_handed_out(trials, trial_times)}
 
 
 def vecna(setting: Setting) -> dict[str, Any]:
@@ -43,13 +44,31 @@ def vecna(setting: Setting) -> dict[str, Any]:
     if failures:
         growth = setting.get("largest_smoothness") * failures
         bounds.append(setting.eps / (12 * setting.get("initial_gap") * growth))
-    return {"step_size": min(bounds) / setting.get("smoothness"), "trials": trials.counts.tolist()}
+    return {"step_size": min(bounds) / setting.get("smoothness"), **_handed_out(trials, trial_times)}
 
 
-def ata(setting: Setting) -> dict[str, Any]:
-    """Returns B = max{ceil(sigma^2 / eps), 1} for ATA and its baselines, and the step size of that batch [derived].
+def _handed_out(trials: Trials, trial_times: Array) -> dict[str, Any]:
+    """Returns the arguments of the trials; a worker without one has the limit of another, for a limit is finite."""
+    used = trials.counts > 0
+    return {
+        "trials": trials.counts.tolist(),
+        "time_limit": np.where(used, trial_times, trial_times[used].max()).tolist(),
+    }
+
+
+def task_allocation(setting: Setting) -> dict[str, Any]:
+    """Returns B = max{ceil(sigma^2 / eps), 1} of ATA-Empirical, UTA, GTA and OFTA and the step of that batch [derived].
 
     The paper leaves the optimiser open: an allocation is about who computes the B gradients of one step.
     """
     batch = batch_of_variance(setting)
     return {"step_size": minibatch_step(setting, batch), "batch_size": batch}
+
+
+def ata(setting: Setting) -> dict[str, Any]:
+    """Returns :func:`task_allocation` with alpha = 2 max_i mu_i over the finite means, as in the authors' code [code].
+
+    The theorem asks for a bound of the sub-exponential norms of the times; this is one for exponential tails.
+    """
+    means = setting.ascending
+    return {**task_allocation(setting), "alpha": 2 * float(means[np.isfinite(means)].max(initial=0.0))}
