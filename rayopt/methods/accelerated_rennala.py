@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rayopt.methods.base import Array
 from rayopt.methods.rennala import Rennala
 from rayopt.tasks import Gradient
+from rayopt.theory import Setting, parameters
 
 
 class AcceleratedRennala(Rennala):
@@ -51,6 +54,10 @@ class AcceleratedRennala(Rennala):
     name = "accelerated_rennala"
     paper = "arXiv 2305.12387, Theorem B.11"
     convex = True
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.accelerated_rennala(setting)
 
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)

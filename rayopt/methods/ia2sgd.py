@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from rayopt.arrival import Arrival
 from rayopt.methods.base import Array, Fleet, Method, everyone
+from rayopt.theory import Setting, parameters
 
 
 class IA2SGD(Method):
@@ -45,6 +48,10 @@ class IA2SGD(Method):
     paper = "arXiv 2405.16966; baseline of arXiv 2509.22860"
     heterogeneous = True
     waits_for_everyone = True
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.ia2sgd(setting)
 
     def start(self, fleet: Fleet) -> None:
         self.table: dict[int, Array] = {}

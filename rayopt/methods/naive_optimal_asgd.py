@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from rayopt.errors import InvalidInput, at_least, non_negative
 from rayopt.methods.asgd import ASGD
 from rayopt.methods.base import Array, Fleet
-from rayopt.theory.harmonic import best_harmonic
+from rayopt.theory import Setting, best_harmonic, parameters
 
 
 class NaiveOptimalASGD(ASGD):
@@ -62,6 +63,10 @@ class NaiveOptimalASGD(ASGD):
             raise InvalidInput("noise_ratio", f"{given} is given", "one of noise_ratio and workers_used")
         self.noise_ratio = None if noise_ratio is None else non_negative("noise_ratio", noise_ratio)
         self.workers_used = None if workers_used is None else at_least("workers_used", workers_used, 1)
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.naive_optimal_asgd(setting)
 
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rayopt.methods.base import Array
 from rayopt.methods.rennala import Rennala
+from rayopt.theory import Setting, parameters
 
 
 class NonsmoothRennala(Rennala):
@@ -49,6 +52,10 @@ class NonsmoothRennala(Rennala):
     name = "nonsmooth_rennala"
     paper = "arXiv 2305.12387, Theorem B.9"
     convex = True
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.nonsmooth_rennala(setting)
 
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)

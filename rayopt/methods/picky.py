@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from rayopt.arrival import Arrival
 from rayopt.errors import InvalidInput, positive
 from rayopt.methods.asgd import ASGD
 from rayopt.methods.base import Fleet
+from rayopt.theory import Setting, parameters
 
 
 class Picky(ASGD):
@@ -61,6 +63,10 @@ class Picky(ASGD):
         infinity = "infinity (.inf in a file)"
         limit = distance_limit
         self.distance_limit = limit if limit == math.inf else positive("distance_limit", limit, infinity)
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.picky(setting)
 
     def start(self, fleet: Fleet) -> None:
         if len(self.members()) > 1:

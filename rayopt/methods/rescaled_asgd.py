@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from rayopt.arrival import Arrival
 from rayopt.errors import InvalidInput
 from rayopt.methods.asgd import ASGD
 from rayopt.methods.base import Array, Fleet
+from rayopt.theory import Setting, parameters
 
 
 class RescaledASGD(ASGD):
@@ -49,6 +52,10 @@ class RescaledASGD(ASGD):
     paper = "arXiv 2605.13434"
     heterogeneous = True
     needs_finite_means = True
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.rescaled_asgd(setting)
 
     def start(self, fleet: Fleet) -> None:
         times = fleet.expected_times

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from rayopt.arrival import Arrival, GradientSum
 from rayopt.errors import boolean
 from rayopt.methods.base import Array, Fleet, Method, everyone
+from rayopt.theory import Setting, parameters
 
 
 class Ringleader(Method):
@@ -60,6 +62,10 @@ class Ringleader(Method):
     def __init__(self, step_size: float | Sequence[float], resend_current: bool = False) -> None:
         super().__init__(step_size)
         self.resend_current = boolean("resend_current", resend_current)
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.ringleader(setting)
 
     def start(self, fleet: Fleet) -> None:
         self.table = empty_table(fleet.n)

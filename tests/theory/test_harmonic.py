@@ -59,8 +59,9 @@ def test_waiting_for_each_other_costs_at_most_a_logarithm(times, ratio):
 def test_the_smallest_of_several_best_numbers():
     # tau_i = i and ratio 1: one worker needs 2 seconds, two need (2 + 1) / 1.5 = 2.
     assert best_harmonic([1.0, 2.0], 1.0, 1.0) == Best(1, 2.0)
-    # Equal up to rounding: 0.1 + 0.2 is not 0.3.
     assert best_harmonic([1.0] * 10, 0.0, 1.0).workers == 10
+    # Equal up to rounding: every m is best.
+    assert [best_harmonic([seconds] * 50, 1.0, 0.0).workers for seconds in (1.0, 0.3, 0.7)] == [1, 1, 1]
 
 
 def test_no_work_takes_no_time_and_no_worker_takes_for_ever():
