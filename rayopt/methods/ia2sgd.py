@@ -29,7 +29,7 @@ class IA2SGD(Method):
       [poster]: as slow as Minibatch SGD in the worst case, for lack of control over the delays.
 
     Args:
-      step_size: gamma; no step size of the theory is known here: tune it.
+      step_size: gamma; the paper's was not read: tune it (``rayopt.theory.parameters.ia2sgd`` has a guess).
 
     Examples:
       >>> import rayopt as ro
