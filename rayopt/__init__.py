@@ -10,11 +10,13 @@ from rayopt.experiment import Experiment, run
 from rayopt.fleets.simulated import SimulatedFleet
 from rayopt.recording import Record
 from rayopt.result import Result, load
+from rayopt.tuning.grid import Grid
 from rayopt.until import Target, Until
 from rayopt.workers import Workers
 
 if TYPE_CHECKING:
     from rayopt.fleets.ray import RayFleet
+    from rayopt.tuning.tune import tune
 
 __version__ = "0.1.0"
 
@@ -22,6 +24,7 @@ __all__ = [
     "DataError",
     "Experiment",
     "FleetStuck",
+    "Grid",
     "InvalidInput",
     "RayFleet",
     "RayoptError",
@@ -37,6 +40,7 @@ __all__ = [
     "problems",
     "run",
     "theory",
+    "tune",
 ]
 
 
@@ -46,4 +50,9 @@ def __getattr__(name: str) -> Any:
         from rayopt.fleets.ray import RayFleet
 
         return RayFleet
+    if name == "tune":
+        # Pandas takes long to import too.
+        from rayopt.tuning.tune import tune
+
+        return tune
     raise AttributeError(f"module 'rayopt' has no attribute {name!r}")

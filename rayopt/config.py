@@ -1,27 +1,36 @@
-"""A workload file and the experiment that it means, in both directions."""
+"""A workload file, and the experiment or the tuning that it means."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from rayopt import workload_file
-from rayopt.components import FLEETS, arguments_of, look_up, make
+from rayopt.components import FLEETS, look_up, make
+from rayopt.description import describe
 from rayopt.errors import DataError, InvalidInput, nearest
 from rayopt.experiment import Experiment, default_labels
 from rayopt.fleets.base import FleetKind
 from rayopt.methods import METHODS, Method
 from rayopt.problems import PROBLEMS, Problem
 from rayopt.recording import Record
+from rayopt.tuning.grid import Grid, is_grid
 from rayopt.until import Until
 from rayopt.workers import Workers
+
+if TYPE_CHECKING:
+    from rayopt.tuning.tuning import Tuning
+
+T = TypeVar("T")
+
+
+def one_or_more(given: Any) -> Any:
+    """Returns a list for one integer, and everything else as it is."""
+    return [given] if isinstance(given, int) else given
 
 
 class Section(BaseModel):
@@ -95,8 +104,17 @@ class MethodSection(Component):
     label: str | None = None
 
     def build(self) -> Method:
-        """Returns the method."""
+        """Returns the method; its step sizes may be a list, every other argument is one value."""
+        for key, value in self.arguments.items():
+            if is_grid(value):
+                raise InvalidInput(
+                    key, f"{value} is a grid", "one value here; `rayopt tune` tries the values of a grid"
+                )
         return self.make(look_up(self.name, METHODS))
+
+    def grid(self) -> Grid:
+        """Returns the method with all values that its arguments may have."""
+        return Grid(look_up(self.name, METHODS), self.arguments, self.label)
 
 
 class WorkersSection(Section):
@@ -124,6 +142,15 @@ class RecordSection(Section):
     trace: Any = None
 
 
+class TuneSection(Section):
+    metric: str | None = None
+    seeds: list[int] = Field(description="a list of tuning seeds, such as [0, 1, 2]")
+    confirm: list[int] = Field(description="a list of other seeds, such as [100, 101, 102]")
+    processes: int | None = None
+
+    _may_be_one_integer = field_validator("seeds", "confirm", mode="before")(one_or_more)
+
+
 class Workload(Section):
     """A workload file, read and checked."""
 
@@ -135,13 +162,11 @@ class Workload(Section):
     record: RecordSection = RecordSection()
     seeds: list[int] = [0]
     force: bool = False
+    tune: TuneSection | None = None
 
     _source: str = PrivateAttr(default="")
 
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _may_be_one_integer(cls, given: Any) -> Any:
-        return [given] if isinstance(given, int) else given
+    _may_be_one_integer = field_validator("seeds", mode="before")(one_or_more)
 
     def build(self) -> Experiment:
         """Returns the experiment that the file describes, its data loaded.
@@ -151,30 +176,66 @@ class Workload(Section):
           DataError: the data cannot be used.
         """
         with _at(source=self._source):
-            with _at("workers"):
-                workers = Workers(**self.workers.given())
-            with _at("fleet"):
-                fleet = self.fleet.build()
-            with _at("until"):
-                until = Until(**self.until.given())
-            with _at("record"):
-                record = Record(**self.record.given())
-            methods = []
-            for position, section in enumerate(self.methods):
-                with _at(f"methods[{position}]"):
-                    methods.append(section.build())
-            # Loading data may take seconds: last.
-            with _at("problem", data_key="problem.data"):
-                problem = self.problem.build()
+            setting = self._setting()
+            methods = self._each_method(MethodSection.build)
             labels = [
                 section.label or default for section, default in zip(self.methods, default_labels(methods), strict=True)
             ]
+            problem, problem_config = self._load_problem()
             with _at(data_key="problem.partition"):
-                experiment = Experiment(methods, problem, workers, until, fleet, record, self.seeds, labels, self.force)
-        # The data that were really used, wherever they were found.
-        found = {"data": problem.data} if hasattr(problem, "data") else {}
-        experiment.config = {**describe(experiment), "problem": {**self.problem.given(), **found}}
+                experiment = Experiment(methods, problem, seeds=self.seeds, labels=labels, **setting)
+        experiment.config = {**describe(experiment), "problem": problem_config}
         return experiment
+
+    def build_tuning(self) -> Tuning:
+        """Returns the tuning that the file describes, its data loaded.
+
+        Raises:
+          InvalidInput: the section ``tune`` is missing, or a name, a grid or an argument is not allowed.
+          DataError: the data cannot be used.
+        """
+        from rayopt.tuning.tuning import Tuning
+
+        with _at(source=self._source):
+            if self.tune is None:
+                example = "a mapping such as {metric: value, seeds: [0, 1, 2], confirm: [100, 101, 102]}"
+                raise InvalidInput("tune", "missing", example)
+            setting = self._setting()
+            grids = self._each_method(MethodSection.grid)
+            problem, problem_config = self._load_problem()
+            setting |= {"seeds": self.tune.seeds, "confirm": self.tune.confirm, "metric": self.tune.metric}
+            with _at(data_key="problem.partition"):
+                return Tuning(grids, problem, problem_config=problem_config, **setting)
+
+    def _setting(self) -> dict[str, Any]:
+        """Returns what stands around the methods and the problem: arguments of an experiment."""
+        with _at("workers"):
+            workers = Workers(**self.workers.given())
+        with _at("fleet"):
+            fleet = self.fleet.build()
+        with _at("until"):
+            until = Until(**self.until.given())
+        with _at("record"):
+            record = Record(**self.record.given())
+        return {"workers": workers, "fleet": fleet, "until": until, "record": record, "force": self.force}
+
+    def _each_method(self, build: Callable[[MethodSection], T]) -> list[T]:
+        """Returns what is built of each section of ``methods``; errors say of which."""
+        built = []
+        for position, section in enumerate(self.methods):
+            with _at(f"methods[{position}]"):
+                built.append(build(section))
+        return built
+
+    def _load_problem(self) -> tuple[Problem, dict[str, Any]]:
+        """Returns the problem and its description, with the data that were really used, wherever they were found.
+
+        Loading data may take seconds: what else may be wrong is looked at before.
+        """
+        with _at("problem", data_key="problem.data"):
+            problem = self.problem.build()
+        found = {"data": problem.data} if hasattr(problem, "data") else {}
+        return problem, {**self.problem.given(), **found}
 
 
 def load_workload(
@@ -204,54 +265,6 @@ def load_workload(
         raise _first_problem(error, str(path)) from None
     workload._source = str(path)
     return workload
-
-
-def describe(experiment: Experiment) -> dict[str, Any]:
-    """Returns the resolved configuration of an experiment: :func:`load_workload` reads it back as an equal one.
-
-    A problem that was made from arrays is described by what else is known of it.
-    """
-    workers, until, record = experiment.workers, experiment.until, experiment.record
-    links = {key: getattr(workers, key).to_config() for key in ("upload", "download")}
-    found = {
-        "problem": _describe_problem(experiment.problem),
-        "workers": {
-            "count": workers.count,
-            "compute": workers.compute.to_config(),
-            **{key: link for key, link in links.items() if link["name"] != "zero"},
-        },
-        "fleet": experiment.fleet.to_config(),
-        "methods": [
-            {"name": method.name, **method.parameters, "label": label}
-            for method, label in zip(experiment.methods, experiment.labels or (), strict=True)
-        ],
-        "until": {key: limit for key, limit in dataclasses.asdict(until).items() if limit not in (None, math.inf)},
-        "record": {key: choice for key, choice in dataclasses.asdict(record).items() if choice is not None},
-        "seeds": list(experiment.seeds),
-        "force": experiment.force,
-    }
-    return _plain(found)
-
-
-def _describe_problem(problem: Problem) -> dict[str, Any]:
-    if hasattr(problem, "to_config"):
-        return problem.to_config()
-    values = {key: getattr(problem, key, None) for key in arguments_of(type(problem))}
-    return {"name": problem.name, **{key: value for key, value in values.items() if value is not None}}
-
-
-def _plain(value: Any) -> Any:
-    """Returns a value made of mappings, lists, numbers and strings alone, as YAML holds them."""
-    match value:
-        case np.ndarray() | np.generic():
-            return value.tolist()
-        case Mapping():
-            return {str(key): _plain(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [_plain(inner) for inner in value]
-        case object(name=str() as name) if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {"name": name, **_plain(dataclasses.asdict(value))}
-    return value
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +51,12 @@ class Run:
     outcome: Outcome | None = None
     problem: str = ""
     warning: str = ""
+
+
+class Stoppable(Protocol):
+    """What Ctrl-C can end."""
+
+    def stop(self) -> None: ...
 
 
 class Display(Protocol):
@@ -109,11 +115,7 @@ class Experiment:
     def __post_init__(self) -> None:
         if not self.methods:
             raise InvalidInput("methods", "none is given", "at least one method")
-        if not self.seeds:
-            raise InvalidInput("seeds", "none is given", "at least one integer")
-        self.seeds = [at_least("seeds", seed, 0) for seed in self.seeds]
-        if len(set(self.seeds)) < len(self.seeds):
-            raise InvalidInput("seeds", f"{self.seeds} has one seed twice", "integers that differ")
+        self.seeds = checked_seeds("seeds", self.seeds)
         self.labels = default_labels(self.methods) if self.labels is None else list(self.labels)
         if len(self.labels) != len(self.methods):
             raise InvalidInput("labels", f"{len(self.labels)} for {len(self.methods)} methods", "one for each method")
@@ -233,7 +235,7 @@ class Experiment:
         """Returns the resolved configuration, as ``config.yaml`` holds it."""
         if self.config is not None:
             return self.config
-        from rayopt.config import describe
+        from rayopt.description import describe
 
         return describe(self)
 
@@ -316,22 +318,32 @@ def run(
     return experiment.run(out=out, display=display)
 
 
-def default_labels(methods: Sequence[Method]) -> list[str]:
-    """Returns class names, with the parameters in which methods of one class differ."""
+def checked_seeds(key: str, seeds: Sequence[int]) -> list[int]:
+    """Returns seeds that are integers of at least 0 and differ, at least one; else raises InvalidInput."""
+    if not seeds:
+        raise InvalidInput(key, "none is given", "at least one integer")
+    checked = [at_least(key, seed, 0) for seed in seeds]
+    if len(set(checked)) < len(checked):
+        raise InvalidInput(key, f"{checked} has one seed twice", "integers that differ")
+    return checked
+
+
+def default_labels(methods: Sequence[Method], hidden: Collection[str] = ()) -> list[str]:
+    """Returns class names, with the parameters in which methods of one class differ, the hidden ones apart."""
     labels = []
     for method in methods:
         alike = [other.parameters for other in methods if type(other) is type(method)]
         told = [
             f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
             for key, value in method.parameters.items()
-            if any(other[key] != value for other in alike)
+            if key not in hidden and any(other[key] != value for other in alike)
         ]
         labels.append(" ".join([type(method).__name__, *told]))
     return labels
 
 
 @contextmanager
-def stop_on_interrupt(session: Session) -> Iterator[threading.Event]:
+def stop_on_interrupt(session: Stoppable) -> Iterator[threading.Event]:
     """Makes the first Ctrl-C end the running job cleanly; the second one is an ordinary KeyboardInterrupt."""
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():

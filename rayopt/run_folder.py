@@ -25,7 +25,7 @@ ALWAYS_THERE = (CONFIG, HISTORY, SUMMARY)
 PART = ".part"
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Writes a file under another name and renames it when it is complete."""
     part = path.with_name(path.name + PART)
     try:
@@ -33,6 +33,16 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, complete or not at all."""
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def write_yaml(path: Path, tree: dict[str, Any]) -> None:
+    """Writes a mapping of plain values as YAML."""
+    write_text(path, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110))
 
 
 class RunFolder:
@@ -83,8 +93,7 @@ class RunFolder:
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Writes the resolved configuration, enough to run the experiment again."""
-        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110)
-        write_whole(self.path / CONFIG, lambda part: _write_text(part, text))
+        write_yaml(self.path / CONFIG, config)
 
     def read_config(self) -> dict[str, Any]:
         """Returns what :meth:`write_config` wrote."""
@@ -103,7 +112,7 @@ class RunFolder:
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Writes the table of the experiment."""
         text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
-        write_whole(self.path / SUMMARY, lambda part: _write_text(part, text))
+        write_text(self.path / SUMMARY, text)
 
     def read_summary(self) -> dict[str, Any]:
         """Returns what :meth:`write_summary` wrote."""
@@ -184,7 +193,3 @@ def temporary_folder() -> tempfile.TemporaryDirectory[str]:
 def _missing(path: Path) -> list[str]:
     """Returns which files a folder lacks to be a run folder."""
     return [name for name in ALWAYS_THERE if not (path / name).is_file()]
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -10,6 +10,11 @@ from typing import Any
 from rayopt.errors import InvalidInput, at_least, finite, positive
 
 
+def larger_is_better(metric: str) -> bool:
+    """Whether a metric is to grow: accuracy alone is."""
+    return metric == "accuracy"
+
+
 @dataclass(frozen=True)
 class Target:
     """A metric that reaches a level: from below for accuracy, from above for all others.
@@ -30,9 +35,14 @@ class Target:
             raise InvalidInput("target.metric", f"{self.metric!r} is not a name", "a metric of the problem")
         object.__setattr__(self, "reaches", finite("target.reaches", self.reaches))
 
+    @property
+    def bound(self) -> str:
+        """The direction in words."""
+        return "at least" if larger_is_better(self.metric) else "at most"
+
     def is_met(self, value: float) -> bool:
         """Whether a value of the metric meets the target (NaN never does)."""
-        return bool(value >= self.reaches if self.metric == "accuracy" else value <= self.reaches)
+        return bool(value >= self.reaches if larger_is_better(self.metric) else value <= self.reaches)
 
 
 @dataclass(frozen=True)

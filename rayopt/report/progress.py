@@ -1,10 +1,11 @@
-"""Bars that follow an experiment while it runs."""
+"""Bars that follow an experiment or a tuning while it runs."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import rich.progress as bars
 from rich.console import Console
@@ -12,6 +13,9 @@ from rich.console import Console
 from rayopt.experiment import Run
 from rayopt.recording import Outcome, Progress
 from rayopt.until import Until
+
+if TYPE_CHECKING:
+    from rayopt.tuning.jobs import Found, TuningJob
 
 SECONDS_BETWEEN_UPDATES = 0.1
 
@@ -130,3 +134,49 @@ def _conclusion(run: Run) -> str:
 def _best_loss(outcome: Outcome, members: int) -> float | None:
     values = [row.get("value", math.nan) for row in outcome.rows[-members:]]
     return min((value for value in values if math.isfinite(value)), default=None)
+
+
+class JobBar:
+    """A bar over the jobs of a tuning; where nobody watches, a line for each job that has ended.
+
+    Args:
+      console: by default standard error.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._is_live = self._console.is_terminal
+        self._bars = bars.Progress(
+            bars.TextColumn("{task.completed:.0f} of {task.total:.0f} jobs"),
+            bars.BarColumn(bar_width=20),
+            bars.TimeElapsedColumn(),
+            bars.TextColumn("{task.fields[state]}", markup=False),
+            console=self._console,
+            refresh_per_second=5,
+            transient=True,
+            disable=not self._is_live,
+        )
+
+    def opened(self, total: int, done: int) -> None:
+        """Shows the number of jobs, and how many had finished before."""
+        if done:
+            self._print(f"{done} of {total} jobs had finished before")
+        self._jobs = self._bars.add_task("jobs", total=total, completed=done, state="")
+        self._bars.start()
+
+    def ended(self, job: TuningJob, found: Found | Exception) -> None:
+        """Moves the bar; a job that failed has a line of its own."""
+        name = _name(job.run)
+        problem = repr(found) if isinstance(found, Exception) else found["problem"]
+        self._bars.update(self._jobs, advance=1, state=name)
+        if problem:
+            self._print(f"{name}: {problem}")
+        elif not self._is_live and isinstance(found, dict):
+            self._print(f"{name}: took {found['wall_seconds']:.1f} s")
+
+    def closed(self) -> None:
+        """Takes the bar away."""
+        self._bars.stop()
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -13,7 +13,7 @@ import pandas as pd
 from rayopt.experiment import Run
 from rayopt.problems.base import Problem
 from rayopt.recording import OUTCOMES, Outcome, Record, Row
-from rayopt.until import Target, Until
+from rayopt.until import Target, Until, larger_is_better
 
 Summary = dict[str, Any]
 TableRow = dict[str, Any]
@@ -72,7 +72,7 @@ def summarise(runs: Sequence[Run], until: Until, problem: Problem, *, skew: floa
     labels = list(dict.fromkeys(run.label for run in runs))
     members: dict[tuple[str, float], list[Trial]] = {}
     for run in runs:
-        for trial in _trials(run):
+        for trial in trials(run):
             members.setdefault((run.label, trial.step_size), []).append(trial)
     ordered = sorted(members, key=lambda member: (labels.index(member[0]), member[1]))
     table = [_table_row(members[member], until.target) for member in ordered]
@@ -113,7 +113,8 @@ class Trial:
         return next(met, math.inf)
 
 
-def _trials(run: Run) -> list[Trial]:
+def trials(run: Run) -> list[Trial]:
+    """Returns the step sizes of a run, each with its rows; none if there is no outcome."""
     outcome = run.outcome
     if outcome is None:
         return []
@@ -205,7 +206,7 @@ def _median(values: Iterable[float], worst: float = math.inf) -> float | None:
 
 
 def _worst(metric: str) -> float:
-    return -math.inf if metric == "accuracy" else math.inf
+    return -math.inf if larger_is_better(metric) else math.inf
 
 
 def _finite(value: float) -> float | None:

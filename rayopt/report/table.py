@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rayopt.recording import OUTCOMES
+from rayopt.report.edges import Edge, notes_on_edges
 from rayopt.report.summary import RANKING, Summary, TableRow, seeds_text
 
 MANY_ROWS = 24
@@ -142,15 +143,12 @@ def _notes_on_idle(runs: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _notes_on_edges(grids: dict[str, list[TableRow]]) -> list[str]:
-    notes = []
-    for end, extreme, direction in ((0, "smallest", "smaller"), (-1, "largest", "larger")):
-        labels = [label for label, rows in grids.items() if len(rows) > 1 and rows[end]["best"]]
-        if labels:
-            notes.append(
-                f"The {extreme} step size that was tried is the best of {', '.join(labels)}: "
-                f"a {direction} one may be better."
-            )
-    return notes
+    return notes_on_edges(
+        Edge(label, "step_size", is_largest)
+        for label, rows in grids.items()
+        for end, is_largest in ((0, False), (-1, True))
+        if len(rows) > 1 and rows[end]["best"]
+    )
 
 
 def _note_on_slip(runs: Sequence[dict[str, Any]]) -> list[str]:

@@ -74,7 +74,6 @@ class Counted(Free):
 
     exact = False
     computed = 0
-    exact = False
 
     def gradient(self, x, sample, checkpoint=None):
         self.computed += 1

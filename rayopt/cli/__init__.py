@@ -1,0 +1,9 @@
+"""The command line: ``rayopt run FILE`` and what helps to write the file; a file for each command.
+
+What takes long to import is imported by the command that needs it, so that ``--help`` is quick.
+"""
+
+from rayopt.cli import catalogues, run, tune
+from rayopt.cli.app import main
+
+__all__ = ["catalogues", "main", "run", "tune"]

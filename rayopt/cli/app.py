@@ -1,0 +1,85 @@
+"""The program itself: its errors, its version, and what the commands share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from rayopt import __version__
+from rayopt.errors import RayoptError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+WIDTH_OF_A_FILE = 120
+
+
+class Commands(TyperGroup):
+    """The commands; an error of rayopt's own is one line and no traceback."""
+
+    def invoke(self, context: Any) -> Any:
+        """Runs the command that was asked."""
+        try:
+            return super().invoke(context)
+        except RayoptError as error:
+            typer.echo(str(error).replace("\n", " "), err=True)
+            raise typer.Exit(BAD_INPUT) from None
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+main = typer.Typer(cls=Commands, rich_markup_mode="rich", add_completion=False, no_args_is_help=True)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"rayopt {__version__}")
+        raise typer.Exit
+
+
+@main.callback()
+def rayopt(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """Which parallel SGD method reaches the target soonest on this fleet?
+
+    A workload file says what to run: a problem, workers and how long things take them, methods, and when to stop.
+    The same file runs in virtual time and in real time on Ray.
+
+    \b
+    problem: {name: quadratic, dimension: 100}
+    workers: {count: 50, compute: sqrt(i)}     # seconds per gradient of worker i
+    methods:
+      - {name: rennala, step_size: [0.5, 1.0], batch_size: 10}
+      - {name: ringmaster, step_size: 0.1, threshold: 20}
+    until: {time: 500}
+    seeds: [0, 1, 2]
+
+    \b
+    rayopt run FILE            every method on every seed: table, figures, run folder
+    rayopt run FILE --set workers.count=8 --set fleet=ray
+    rayopt tune FILE           grids of step sizes and parameters: the best of each method
+    rayopt methods             what there is
+    rayopt methods rennala     one of them, and its arguments
+    """
+
+
+def open_console(quiet: bool = False) -> Console:
+    """Returns standard output, wide enough for the tables where it is not a terminal."""
+    from rich.console import Console
+
+    console = Console(quiet=quiet)
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH_OF_A_FILE)
+    return console
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,91 @@
+"""``rayopt methods``, ``problems`` and ``latencies``: what there is, and how to write it in a workload file."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from rayopt.cli.app import main, open_console
+
+Name = Annotated[str | None, typer.Argument(help="Show this one with its arguments.", metavar="[NAME]")]
+
+
+@main.command()
+def methods(name: Name = None) -> None:
+    """List the methods, or show one.
+
+    \b
+    rayopt methods
+    rayopt methods delay_adaptive_asgd
+    """
+    from rayopt.methods import METHODS
+
+    _show(METHODS, name, "- ENTRY")
+
+
+@main.command()
+def problems(name: Name = None) -> None:
+    """List the problems, or show one.
+
+    \b
+    rayopt problems
+    rayopt problems quadratic
+    """
+    from rayopt.problems import PROBLEMS
+
+    _show(PROBLEMS, name, "problem: ENTRY")
+
+
+@main.command()
+def latencies(name: Name = None) -> None:
+    """List the ways to say how long things take, or show one.
+
+    \b
+    rayopt latencies
+    rayopt latencies half_normal
+    """
+    from rayopt.latency import LATENCIES
+
+    _show(LATENCIES, name, "workers: {count: 100, compute: ENTRY}")
+    if name is None:
+        typer.echo("\nIn a workload file, as compute, upload or download (or a number, a list, a formula of i):\n")
+        for kind in LATENCIES.values():
+            typer.echo(f"  {kind.example}")
+
+
+def _show(registry: Mapping[str, type[Any]], name: str | None, example: str) -> None:
+    """Prints a table of all classes, or one with its documentation and how to write it in a workload."""
+    from rich import box
+    from rich.table import Table
+
+    from rayopt.components import arguments_of, look_up
+
+    if name is not None:
+        chosen = look_up(name, registry)
+        entry = _entry(chosen.name, arguments_of(chosen).values())
+        typer.echo(inspect.getdoc(chosen))
+        if hasattr(chosen, "from_config"):
+            typer.echo(f"\n{inspect.getdoc(chosen.from_config)}")
+        typer.echo("\nIn a workload file (a value that is given is the default):\n")
+        typer.echo("  " + example.replace("ENTRY", entry))
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for title in ("name", "what it is", "paper"):
+        table.add_column(title, overflow="fold")
+    for known, component in registry.items():
+        table.add_row(known, (inspect.getdoc(component) or "").partition("\n")[0], component.paper)
+    open_console().print(table)
+
+
+def _entry(name: str, arguments: Iterable[inspect.Parameter]) -> str:
+    """Returns the mapping that stands for a component in a workload file."""
+    # JSON is YAML on one line.
+    values = [
+        f"{argument.name}: {'...' if argument.default is argument.empty else json.dumps(argument.default)}"
+        for argument in arguments
+    ]
+    return "{" + ", ".join([f"name: {name}", *values]) + "}"

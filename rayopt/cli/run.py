@@ -1,0 +1,145 @@
+"""``rayopt run`` and ``rayopt report``: a workload into a run folder, and the folder shown again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rayopt.cli.app import INTERRUPTED, counted, main, open_console
+from rayopt.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rayopt.experiment import Experiment
+    from rayopt.result import Result
+
+
+@main.command()
+def run(
+    file: Annotated[Path, typer.Argument(help="A workload file, or the config.yaml of a run folder.", metavar="FILE")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the file; the value is YAML. Repeatable."),
+    ] = None,
+    fleet: Annotated[
+        str | None, typer.Option(metavar="simulated|ray", help="Run in virtual time or in real time on Ray.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The run folder. Default: runs/<file>-<date>-<time>.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(metavar="FOLDER", help="The folder of the problem's data.")] = None,
+    seeds: Annotated[str | None, typer.Option(metavar="0,1,2", help="Run these seeds, not those of the file.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")] = False,
+) -> None:
+    """Run every method of a workload on every seed.
+
+    While it runs, bars follow it; at the end there is a table of the methods and a figure of each metric. The run
+    folder keeps config.yaml (enough to run it again), history.parquet, trace.parquet, summary.json and the figures.
+    Ctrl-C ends it early and keeps what was recorded.
+
+    \b
+    rayopt run workloads/mnist_logreg.yaml
+    rayopt run FILE --set workers.count=64 --out runs/today
+    rayopt run FILE --set 'methods[0].step_size=[0.1, 0.2]'
+    rayopt run FILE --set fleet.time_scale=0.01   10 ms for a fleet second
+    rayopt run FILE --fleet simulated --seeds 0,1,2,3,4
+    rayopt run runs/today/config.yaml             the same again
+    """
+    from rayopt.config import load_workload
+    from rayopt.report.progress import ProgressBars
+    from rayopt.run_folder import RunFolder
+
+    if seeds is not None:
+        changes = [*(changes or ()), f"seeds=[{seeds}]"]
+    folder = out or Path("runs") / f"{file.stem}-{datetime.now():%Y%m%d-%H%M%S}"
+    # Better to hear now than after the data are loaded that it cannot be written.
+    RunFolder(folder)
+    experiment = load_workload(file, changes or (), fleet, data).build()
+    console = open_console(quiet)
+    _announce(experiment, folder, console)
+    try:
+        result = experiment.run(folder, None if quiet else ProgressBars())
+        _show(result, console)
+    except InvalidInput as error:
+        raise error.within("", str(file)) from None
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted: {_left_in(folder)}", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if quiet:
+        typer.echo(folder)
+    if kept := _kept_after_interrupt(result):
+        typer.echo(f"interrupted: {kept} is in {folder}", err=True)
+        raise typer.Exit(INTERRUPTED)
+
+
+@main.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A folder that `rayopt run` wrote.", metavar="RUN")],
+) -> None:
+    """Show the table of a run again, and draw its figures again.
+
+    \b
+    rayopt report runs/today
+    """
+    from rayopt.result import load
+
+    _show(load(folder), open_console())
+
+
+def _announce(experiment: Experiment, folder: Path, console: Console) -> None:
+    """Says what is about to run, on which data, and where the results go."""
+    source = getattr(experiment.problem, "source", "")
+    if source:
+        console.out(f"Data: {source}.", highlight=False)
+    if not experiment.problem.homogeneous:
+        seed = experiment.seeds[0]
+        skew = experiment.problem.split(experiment.workers.count, seed).skew
+        if skew is not None:
+            console.out(
+                f"Label skew of the workers' data: {skew:.4g} (0: all alike), for seed {seed}.", highlight=False
+            )
+    runs = experiment.runs()
+    step_sizes = sum(len(method.members()) for method in experiment.methods)
+    parts = [
+        counted(len(runs), "run"),
+        f"{counted(len(experiment.methods), 'method')} with {counted(step_sizes, 'step size')}",
+        counted(len(experiment.seeds), "seed"),
+        f"{counted(experiment.workers.count, 'worker')} of the fleet {experiment.fleet.name!r}",
+    ]
+    console.out(f"{', '.join(parts)}; results go to {folder}.", highlight=False)
+
+
+def _show(result: Result, console: Console) -> None:
+    """Prints the table of a result, draws its figures and says where they are."""
+    from rayopt.report.figure import save_figures
+    from rayopt.report.table import render
+
+    console.print(render(result.summary))
+    figures = save_figures(result.history, result.summary, result.folder.path)
+    console.out(f"Run folder: {result.folder.path}", highlight=False)
+    for figure in figures:
+        console.out(f"Figure: {figure}", highlight=False)
+
+
+def _kept_after_interrupt(result: Result) -> str:
+    """Returns what Ctrl-C left of the record, or "" if nobody pressed it."""
+    from rayopt.experiment import NOT_RUN
+
+    runs = result.summary["runs"]
+    if not any(entry["ended_by"] == "interrupted" or entry["problem"] == NOT_RUN for entry in runs):
+        return ""
+    begun = [entry for entry in runs if "time" in entry]
+    if not begun:
+        return "an empty record"
+    last = begun[-1]
+    return f"the record up to fleet time {last['time']:.4g} of {last['label']}, seed {last['seed']},"
+
+
+def _left_in(folder: Path) -> str:
+    """Returns what a second Ctrl-C left of the run folder."""
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return f"{folder} holds {', '.join(names)}" if names else "nothing was kept"
