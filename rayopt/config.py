@@ -12,12 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from rayopt import workload_file
 from rayopt.components import FLEETS, look_up, make
 from rayopt.description import describe
-from rayopt.errors import DataError, InvalidInput, nearest
-from rayopt.experiment import Experiment, default_labels
+from rayopt.errors import DataError, InvalidInput, UnknownConstant, nearest, positive
+from rayopt.experiment import Experiment, NothingRan, default_labels
 from rayopt.fleets.base import FleetKind
 from rayopt.methods import METHODS, Method
 from rayopt.problems import PROBLEMS, Problem
 from rayopt.recording import Record
+from rayopt.theory.setting import SYMBOLS
 from rayopt.tuning.grid import Grid, is_grid
 from rayopt.until import Until
 from rayopt.workers import Workers
@@ -102,6 +103,7 @@ class FleetSection(Component):
 class MethodSection(Component):
     name: str = Field(description="the name of a method; `rayopt methods` lists them")
     label: str | None = None
+    theory: dict[str, Any] | None = None
 
     def build(self) -> Method:
         """Returns the method; its step sizes may be a list, every other argument is one value."""
@@ -112,8 +114,30 @@ class MethodSection(Component):
                 )
         return self.make(look_up(self.name, METHODS))
 
+    def build_from_theory(self, problem: Problem, workers: Workers) -> Method:
+        """Returns the method with the arguments that theory recommends, but for those that the file gives.
+
+        Raises:
+          UnknownConstant: theory needs a constant that neither the problem nor the file knows.
+        """
+        method = look_up(self.name, METHODS)
+        constants = dict(self.theory or {})
+        with _at("theory"):
+            if "eps" not in constants:
+                raise InvalidInput(
+                    "eps", "missing", "the accuracy that theory is asked for, such as theory: {eps: 0.01}"
+                )
+            eps = positive("eps", constants.pop("eps"))
+            allowed = ("eps", *SYMBOLS)
+            for key in constants:
+                if key not in SYMBOLS:
+                    raise InvalidInput(key, f"unknown key{nearest(key, allowed)}", ", ".join(allowed))
+            return method.from_theory(problem, workers, eps, **constants, **self.arguments)
+
     def grid(self) -> Grid:
         """Returns the method with all values that its arguments may have."""
+        if self.theory is not None:
+            raise InvalidInput("theory", "theory leaves nothing to tune", "arguments or grids in its place")
         return Grid(look_up(self.name, METHODS), self.arguments, self.label)
 
 
@@ -177,13 +201,17 @@ class Workload(Section):
         """
         with _at(source=self._source):
             setting = self._setting()
-            methods = self._each_method(MethodSection.build)
-            labels = [
-                section.label or default for section, default in zip(self.methods, default_labels(methods), strict=True)
-            ]
+            made = self._each_method(lambda section: None if section.theory is not None else section.build())
             problem, problem_config = self._load_problem()
+            skipped = self._ask_theory(made, problem, setting["workers"])
+            chosen = [(section, method) for section, method in zip(self.methods, made, strict=True) if method]
+            if not chosen:
+                raise NothingRan("; ".join(skipped))
+            methods = [method for _, method in chosen]
+            defaults = default_labels(methods)
+            labels = [section.label or default for (section, _), default in zip(chosen, defaults, strict=True)]
             with _at(data_key="problem.partition"):
-                experiment = Experiment(methods, problem, seeds=self.seeds, labels=labels, **setting)
+                experiment = Experiment(methods, problem, seeds=self.seeds, labels=labels, skipped=skipped, **setting)
         experiment.config = {**describe(experiment), "problem": problem_config}
         return experiment
 
@@ -226,6 +254,18 @@ class Workload(Section):
             with _at(f"methods[{position}]"):
                 built.append(build(section))
         return built
+
+    def _ask_theory(self, made: list[Method | None], problem: Problem, workers: Workers) -> list[str]:
+        """Makes the methods that are still missing; returns why some cannot be made, a sentence each."""
+        skipped = []
+        for position, section in enumerate(self.methods):
+            if made[position] is None:
+                try:
+                    with _at(f"methods[{position}]"):
+                        made[position] = section.build_from_theory(problem, workers)
+                except UnknownConstant as error:
+                    skipped.append(f"{section.label or look_up(section.name, METHODS).__name__}: skipped: {error}")
+        return skipped
 
     def _load_problem(self) -> tuple[Problem, dict[str, Any]]:
         """Returns the problem and its description, with the data that were really used, wherever they were found.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rayopt.errors import InvalidInput
+from rayopt.errors import InvalidInput, UnknownConstant
 from rayopt.theory.checks import NotAllowed
 from rayopt.theory.setting import MissingConstant, Setting
 
@@ -100,6 +100,6 @@ def in_words_of_rayopt() -> Iterator[None]:
     except MissingConstant as error:
         hint = HOW_TO_GET.get(error.name)
         allowed = f"{error.name}=..., given by hand" + (f"; {hint}" if hint else "")
-        raise InvalidInput(error.name, f"not known ({error.symbol})", allowed) from None
+        raise UnknownConstant(error.name, f"not known ({error.symbol})", allowed) from None
     except NotAllowed as error:
         raise InvalidInput(error.name, error.problem, error.allowed) from None

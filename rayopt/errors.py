@@ -35,7 +35,11 @@ class InvalidInput(RayoptError, ValueError):
 
     def within(self, prefix: str, source: str = "") -> InvalidInput:
         """Returns the same error, its key seen from an enclosing place."""
-        return InvalidInput(f"{prefix}.{self.key}" if prefix else self.key, self.problem, self.allowed, source)
+        return type(self)(f"{prefix}.{self.key}" if prefix else self.key, self.problem, self.allowed, source)
+
+
+class UnknownConstant(InvalidInput):
+    """A constant that theory needs is not known of the problem, nor given."""
 
 
 class DataError(RayoptError, ValueError):

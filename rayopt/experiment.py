@@ -94,6 +94,7 @@ class Experiment:
       labels: what tables and figures call the methods; by default their class names, with the parameters
         in which methods of one class differ.
       force: run a method also on a problem that it is not made for.
+      skipped: why other methods could not be made, a sentence each; the summary tells.
       config: the file it was read from, resolved; by default described from the objects.
 
     Raises:
@@ -110,6 +111,7 @@ class Experiment:
     seeds: Sequence[int] = (0,)
     labels: Sequence[str] | None = None
     force: bool = False
+    skipped: Sequence[str] = ()
     config: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -186,7 +188,8 @@ class Experiment:
                         trace.discard()
                     folder.remove_if_empty()
         if not any(run.outcome for run in runs):
-            raise failure or NothingRan("; ".join(dict.fromkeys(f"{run.label}: {run.problem}" for run in runs)))
+            reasons = [*(f"{run.label}: {run.problem}" for run in runs), *self.skipped]
+            raise failure or NothingRan("; ".join(dict.fromkeys(reasons)))
         if trace is not None:
             trace.close()
         else:
@@ -195,6 +198,7 @@ class Experiment:
         history = history_frame(runs, self.record)
         split = self.problem.split(self.workers.count, self.seeds[0])
         summary = summarise(runs, self.until, self.problem, skew=None if split.homogeneous else split.skew)
+        summary["problems"] += self.skipped
         folder.write_config(config)
         folder.write_history(history)
         folder.write_summary(summary)

@@ -240,3 +240,54 @@ class TestDescribe:
         monkeypatch.setenv("RAYOPT_DATA", str(SUBSET))
         config = experiment(workload_file(problem={"name": "logistic_regression", "batch": 2})).config
         assert config["problem"] == {"name": "logistic_regression", "batch": 2, "data": {"path": str(SUBSET)}}
+
+
+class TestTheory:
+    """Methods whose arguments theory fills in."""
+
+    def build(self, workload_file, *methods, **changes):
+        return load_workload(workload_file(methods=list(methods), **changes)).build()
+
+    def test_fills_in_what_the_file_leaves_open(self, workload_file):
+        section = {"name": "rennala", "theory": {"eps": 0.0004}, "interrupt": True}
+        (method,) = self.build(workload_file, section).methods
+        direct = ro.methods.Rennala.from_theory(
+            ro.problems.Quadratic(12), ro.Workers(4, "sqrt(i)"), eps=0.0004, interrupt=True
+        )
+        assert repr(method) == repr(direct)
+        assert method.batch_size == 3
+
+    def test_the_resolved_config_has_the_arguments(self, workload_file, tmp_path):
+        experiment = self.build(workload_file, {"name": "ringmaster", "theory": {"eps": 0.0004}})
+        assert experiment.to_config()["methods"][0]["threshold"] == 3
+        again = tmp_path / "config.yaml"
+        again.write_text(yaml.safe_dump(experiment.to_config()))
+        assert load_workload(again).build().to_config() == experiment.to_config()
+
+    def test_a_method_without_its_constants_is_skipped_and_the_summary_says_which(self, workload_file):
+        problem = {"name": "logistic_regression", "data": "digits"}
+        ringmaster = {"name": "ringmaster", "theory": {"eps": 0.1}}
+        experiment = self.build(workload_file, ringmaster, {"name": "asgd", "step_size": 0.01}, problem=problem)
+        result = experiment.run()
+        (text,) = result.summary["problems"]
+        assert text.startswith("Ringmaster: skipped: ")
+        assert "noise_variance: not known" in text
+        assert result.table.label.tolist() == ["ASGD", "ASGD"] or result.table.label.tolist() == ["ASGD"]
+
+    def test_if_nothing_is_left_the_error_says_why(self, workload_file):
+        problem = {"name": "logistic_regression", "data": "digits"}
+        with pytest.raises(ro.RayoptError, match="noise_variance: not known"):
+            self.build(workload_file, {"name": "ringmaster", "theory": {"eps": 0.1}}, problem=problem)
+
+    @pytest.mark.parametrize(
+        ("theory", "key"),
+        [
+            ({}, "methods[0].theory.eps"),
+            ({"eps": 0}, "methods[0].theory.eps"),
+            ({"eps": 0.1, "noise": 1}, "methods[0].theory.noise"),
+        ],
+    )
+    def test_bad_input(self, workload_file, theory, key):
+        with pytest.raises(ro.InvalidInput) as caught:
+            self.build(workload_file, {"name": "rennala", "theory": theory})
+        assert caught.value.key == key
