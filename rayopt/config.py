@@ -205,7 +205,7 @@ class Workload(Section):
             problem, problem_config = self._load_problem()
             skipped = self._ask_theory(made, problem, setting["workers"])
             chosen = [(section, method) for section, method in zip(self.methods, made, strict=True) if method]
-            if not chosen:
+            if skipped and not chosen:
                 raise NothingRan("; ".join(skipped))
             methods = [method for _, method in chosen]
             defaults = default_labels(methods)
