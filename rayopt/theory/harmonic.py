@@ -109,7 +109,8 @@ def _smallest(work: Array, rates: Array) -> Best:
     """Returns the first m with the least work / rate; work without end takes infinitely long, no work no time."""
     if not work.any():
         return Best(1, 0.0)
-    with np.errstate(divide="ignore"):
-        seconds = work / rates
+    # A term that underflows is no work, and a worker that never answers still has no time: 0 / 0.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        seconds = np.where(rates > 0, work / rates, np.inf)
     least = seconds.min()
     return Best(int(np.argmax(seconds <= least * (1 + TIE))) + 1, float(least))
