@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unit_settings import unit_setting
 
 from rayopt.theory import CONSTANTS, MissingConstant, Setting, heterogeneous, homogeneous
 from rayopt.theory.homogeneous import with_fixed_times
@@ -29,7 +30,7 @@ TIMES = st.lists(st.one_of(st.floats(1e-2, 1e2), st.just(math.inf)), min_size=1,
         (SQRT, 1e4, 10001, 200, 100.7, 100.7, 10000),
     ],
 )
-def test_reference_numbers(unit_setting, times, ratio, hero, minibatch, asgd, optimal, workers):
+def test_reference_numbers(times, ratio, hero, minibatch, asgd, optimal, workers):
     setting = unit_setting(times, ratio)
     near = {"rel": 6e-4}
     assert homogeneous.hero(setting) == pytest.approx(hero, **near)
@@ -49,12 +50,12 @@ def test_the_constants_of_f_enter_as_in_the_formula():
     assert homogeneous.rennala(setting, CONSTANTS["Rennala"].value) == pytest.approx(96 * 90)
 
 
-def test_mindflayer_that_never_fails_is_rennala(unit_setting):
+def test_mindflayer_that_never_fails_is_rennala():
     setting = unit_setting(I, 100.0, **with_fixed_times(I))
     assert homogeneous.mindflayer(setting) == pytest.approx(homogeneous.rennala(setting))
 
 
-def test_mindflayer_by_hand(unit_setting):
+def test_mindflayer_by_hand():
     # Sorted by tau + t: c = (1, 2), p = (0.5, 1); S = 3: T_1 = 3.5 / 0.5 = 7, T_2 = (3 + 1.5) / (0.5 + 0.5) = 4.5.
     setting = unit_setting([9.0, 9.0], 3.0, trial_times=[2.0, 1.0], success_probabilities=[1.0, 0.5])
     assert homogeneous.mindflayer(setting) == 4.5
@@ -78,13 +79,13 @@ def test_the_order_of_the_workers_does_not_matter(times, ratio, random):
     assert at(random.sample(times, len(times))) == pytest.approx(at(times), rel=1e-12)
 
 
-def test_nothing_to_do_takes_no_time(unit_setting):
+def test_nothing_to_do_takes_no_time():
     setting = unit_setting([1.0, math.inf], 0.0, initial_gap=0.0, **with_fixed_times([1.0, math.inf]))
     assert {seconds(setting) for seconds in homogeneous.METHODS.values()} == {0.0}
 
 
 @pytest.mark.parametrize("missing", ["noise_variance", "initial_gap", "smoothness"])
-def test_an_unknown_constant_is_named(unit_setting, missing):
+def test_an_unknown_constant_is_named(missing):
     for seconds in homogeneous.METHODS.values():
         with pytest.raises(MissingConstant, match=missing):
             seconds(unit_setting([1.0], 1.0, **{missing: None}))
