@@ -66,6 +66,7 @@ def rayopt(
     rayopt run FILE            every method on every seed: table, figures, run folder
     rayopt run FILE --set workers.count=8 --set fleet=ray
     rayopt tune FILE           grids of step sizes and parameters: the best of each method
+    rayopt theory --times i -n 100     what theory predicts for every method
     rayopt methods             what there is
     rayopt methods rennala     one of them, and its arguments
     """

@@ -7,6 +7,7 @@ needs, times are sorted, tau_1 <= ... <= tau_n, and H_m is the harmonic mean of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -131,6 +132,6 @@ METHODS: dict[str, Callable[..., float]] = {
 """The formula of each method's time, by its class."""
 
 
-def with_fixed_times(times: ArrayLike) -> dict[str, ArrayLike]:
+def with_fixed_times(times: ArrayLike) -> dict[str, Any]:
     """Returns the random-time constants of workers whose times never vary: t_i = 0, p_i = 1."""
     return {"trial_times": times, "success_probabilities": np.ones(len(np.asarray(times)))}

@@ -1,0 +1,94 @@
+"""``rayopt theory``: what the theorems promise before anything runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rayopt.cli.app import main, open_console
+from rayopt.errors import InvalidInput, at_least, non_negative, one_of, positive
+
+FIGURES = (".png", ".pdf", ".svg")
+
+
+@main.command()
+def theory(
+    times: Annotated[
+        str,
+        typer.Option(metavar="TIMES", help="Seconds per gradient: a number, a list, a formula of i, @FILE[:COLUMN]."),
+    ],
+    workers: Annotated[int | None, typer.Option("-n", "--workers", metavar="N", help="The number of workers.")] = None,
+    noise_ratio: Annotated[float, typer.Option(metavar="SIGMA2/EPS", help="Noise over accuracy, sigma²/eps.")] = 1.0,
+    smoothness: Annotated[float, typer.Option(metavar="L", help="Lipschitz constant of the gradient.")] = 1.0,
+    delta: Annotated[float, typer.Option(metavar="DELTA", help="f(x0) - inf f.")] = 1.0,
+    eps: Annotated[float, typer.Option(metavar="EPS", help="The accuracy.")] = 1.0,
+    heterogeneous: Annotated[bool, typer.Option("--heterogeneous", help="Workers with different data.")] = False,
+    convex: Annotated[bool, typer.Option("--convex", help="Convex f; eps bounds E f - f*.")] = False,
+    distance: Annotated[float, typer.Option(metavar="R0", help="||x0 - x*||, for --convex.")] = 1.0,
+    lipschitz: Annotated[
+        float | None, typer.Option(metavar="M", help="Lipschitz constant of f, for --convex; default: not known.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw time against n and against the noise ratio.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print lower_bound, m_star, R and methods as JSON.")] = False,
+) -> None:
+    """Predict the time of every method, and what no method can beat.
+
+    Seconds in the fixed computation model, with constant 1 in front of each formula: how methods compare, not
+    what a clock will show. Below the table stand the parameters that the theorems recommend.
+
+    \b
+    rayopt theory --times 'sqrt(i)' -n 1000 --noise-ratio 100
+    rayopt theory --times 1,2.3,3.7 --noise-ratio 4 --heterogeneous
+    rayopt theory --times @times.csv:seconds --noise-ratio 10 --plot theory.png
+    rayopt theory --times i -n 6174 --noise-ratio 100 --json
+    rayopt theory --times i -n 100 --convex --lipschitz 2 --eps 0.01
+    """
+    from rayopt.cli.times import read_times
+    from rayopt.constants import in_words_of_rayopt
+    from rayopt.report.theory_table import compare, render
+    from rayopt.theory import Setting
+    from rayopt.theory.homogeneous import with_fixed_times
+
+    if heterogeneous and convex:
+        raise InvalidInput("--convex", "stands beside --heterogeneous", "one of them")
+    if plot is not None:
+        _check_figure(plot)
+    if workers is not None:
+        at_least("--workers", workers, 1)
+    count, fleet = read_times(times, workers)
+    seconds = fleet(count)
+    with in_words_of_rayopt():
+        setting = Setting(
+            seconds,
+            positive("--eps", eps),
+            smoothness=positive("--smoothness", smoothness),
+            noise_variance=non_negative("--noise-ratio", noise_ratio) * eps,
+            initial_gap=None if convex else non_negative("--delta", delta),
+            largest_smoothness=smoothness if heterogeneous else None,
+            distance=non_negative("--distance", distance) if convex else None,
+            lipschitz=positive("--lipschitz", lipschitz) if convex and lipschitz is not None else None,
+            **with_fixed_times(seconds),
+        )
+        regime = "convex" if convex else "heterogeneous" if heterogeneous else "homogeneous"
+        comparison = compare(setting, regime)
+    if as_json:
+        typer.echo(json.dumps(comparison.to_json()))
+    else:
+        open_console().print(render(comparison))
+    if plot is not None:
+        from rayopt.report.theory_plot import draw, save
+
+        save(draw(setting, regime, fleet), plot)
+        typer.echo(f"Figure: {plot}", err=as_json)
+
+
+def _check_figure(path: Path) -> None:
+    """Better to hear now than after the formulas are drawn that the figure cannot be written."""
+    one_of("--plot", path.suffix.lower(), FIGURES)
+    if not path.parent.is_dir():
+        raise InvalidInput("--plot", f"there is no folder {path.parent}", "a file in a folder that exists")

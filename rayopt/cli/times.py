@@ -1,0 +1,102 @@
+"""Times of workers as a person gives them on the command line."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayopt.errors import InvalidInput
+from rayopt.latency import fixed
+from rayopt.workers import Workers
+
+Array = NDArray[np.float64]
+
+ALLOWED = "a number, a list such as 1,2.3,3.7, a formula of the worker i such as 'sqrt(i)', or @FILE or @FILE:COLUMN"
+
+
+def read_times(text: str, count: int | None) -> tuple[int, Callable[[int], Array]]:
+    """Returns the number of workers, and the times of a fleet of any size up to it.
+
+    A formula or a number makes a fleet of each size; of a list or of a file a smaller fleet is its fastest workers.
+
+    Args:
+      text: a number, a list, a formula of i, or ``@FILE`` for a file with a time in each line, ``@FILE:COLUMN`` for
+        a column of a file with commas and a header.
+      count: the number of workers, or None to take that of the list or file.
+
+    Raises:
+      InvalidInput: times that cannot be read, or another number of them.
+    """
+    values = _from_file(text[1:]) if text.startswith("@") else _numbers(text)
+    if values is None or (len(values) == 1 and count is not None):
+        if count is None:
+            raise InvalidInput("--workers", "missing", "-n N, the number of workers, with a formula or a number")
+        compute = text if values is None else values[0]
+        return count, lambda size: _checked(compute, size)
+    if count not in (None, len(values)):
+        raise InvalidInput("--times", f"{len(values)} times for {count} workers", "as many times as workers")
+    ascending = np.sort(_checked(values, len(values)))
+    return len(values), lambda size: ascending[:size]
+
+
+def _checked(compute: str | float | list[float], count: int) -> Array:
+    try:
+        return Workers(count, compute=fixed(compute)).times(seed=0).expected
+    except InvalidInput as error:
+        key = "--workers" if error.key == "count" else "--times"
+        raise InvalidInput(key, error.problem, error.allowed) from None
+
+
+def _numbers(text: str) -> list[float] | None:
+    """Returns the numbers of a list, or None if it is something else."""
+    bare = text.strip()
+    if bare.startswith("[") and bare.endswith("]"):
+        bare = bare[1:-1]
+    try:
+        return [float(part) for part in bare.split(",")]
+    except ValueError:
+        return None
+
+
+def _from_file(name: str) -> list[float]:
+    path, _, column = name.partition(":")
+    try:
+        with Path(path).open(newline="", encoding="utf-8") as lines:
+            rows = [row for row in csv.reader(lines) if row and not row[0].lstrip().startswith("#")]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInput("--times", f"{path!r} cannot be read ({error})", ALLOWED) from None
+    if not rows:
+        raise InvalidInput("--times", f"{path!r} holds no times", "a time in each line")
+    position = _position(path, rows, column)
+    if column or not _is_number(rows[0][position]):
+        rows = rows[1:]
+    return [_time(path, line, row, position) for line, row in enumerate(rows, start=1)]
+
+
+def _position(path: str, rows: list[list[str]], column: str) -> int:
+    header = [cell.strip() for cell in rows[0]]
+    if column:
+        if column not in header:
+            raise InvalidInput("--times", f"{path!r} has no column {column!r}", ", ".join(header))
+        return header.index(column)
+    if len(header) > 1:
+        raise InvalidInput("--times", f"{path!r} has {len(header)} columns", f"one of them, as in @{path}:{header[0]}")
+    return 0
+
+
+def _time(path: str, line: int, row: list[str], position: int) -> float:
+    if position >= len(row) or not _is_number(row[position]):
+        raise InvalidInput("--times", f"{path!r} has no number in data row {line}", "a number of seconds in each row")
+    return float(row[position])
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return not math.isnan(float(cell))
+    except ValueError:
+        return False
