@@ -90,6 +90,7 @@ class Watched(methods.Ringleader):
     def prepare(self, start_point, workers):
         super().prepare(start_point, workers)
         self.updaters: list[int] = []
+        self.update_times: list[float] = [0.0]
         self.delays: list[int] = []
         self.slots: list[set[int]] = []
 
@@ -102,6 +103,7 @@ class Watched(methods.Ringleader):
         self.versions[arrival.worker] |= {arrival.version}
         self.delays += [self.updates - version for versions in self.versions for version in versions]
         self.updaters.append(arrival.worker)
+        self.update_times.append(arrival.time)
         super().update(arrival, fleet)
 
 
@@ -118,6 +120,9 @@ def test_what_the_analysis_rests_on_holds_for_any_times(times, seed, random):
     assert all(sorted(updaters) == list(range(n)) for updaters in rounds)
     assert all(len(versions) == 1 for versions in method.slots)
     assert max(method.delays, default=0) <= 2 * n - 2
+    if not random:
+        rounds_end = method.update_times[::n]
+        assert np.diff(rounds_end).max(initial=0.0) <= 2 * max(times) * (1 + 1e-9)
     assert (counts.used, counts.cancelled) == (counts.arrivals, 0)
     waiting = method.next_table if method.pending else method.table
     assert problem.computed == counts.arrivals - sum(slot.count for slot in waiting)
