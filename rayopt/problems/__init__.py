@@ -1,6 +1,7 @@
 """Problems: functions with a stochastic gradient oracle, split over workers."""
 
 from rayopt.problems.base import Problem
+from rayopt.problems.estimate import Estimate
 from rayopt.problems.free import Free
 from rayopt.problems.least_squares import LeastSquares
 from rayopt.problems.logistic_regression import LogisticRegression
@@ -23,6 +24,7 @@ PROBLEMS: dict[str, type[Problem]] = {
 __all__ = [
     "MLP",
     "PROBLEMS",
+    "Estimate",
     "Free",
     "LeastSquares",
     "LogisticRegression",

@@ -8,6 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rayopt.problems import estimate
+from rayopt.problems.estimate import Estimate
+
 Array = NDArray[np.float64]
 Checkpoint = Callable[[], None]
 
@@ -57,6 +60,13 @@ class Problem:
     @property
     def skew(self) -> float | None:
         return 0.0 if self.homogeneous else None
+
+    @property
+    def distinct_workers(self) -> int:
+        """How many workers have a distribution of their own: 1 if they share one, else the number of workers."""
+        if self.homogeneous:
+            return 1
+        raise NotImplementedError
 
     def start_point(self) -> Array:
         """Returns x0, shape (dimension,)."""
@@ -114,3 +124,43 @@ class Problem:
             gradient = self.full_gradient(x)
             found["grad_norm_sq"] = np.einsum("...j,...j->...", gradient, gradient)
         return found
+
+    def estimate_noise_variance(self, x: Array | None = None, tasks: int = 1000, seed: int = 0) -> Estimate:
+        """Returns E||g - grad f_i(x)||^2 of one stochastic gradient, the mean over the workers i.
+
+        It is ``noise_variance`` if that is known, else the mean over tasks of workers chosen at random with
+        its standard error. Of a heterogeneous problem, call it after :meth:`split`.
+
+        Args:
+          x: the point, shape (dimension,); the start point by default. Elsewhere the noise may be another.
+          tasks: how many stochastic gradients to draw, at least 2.
+          seed: of the samples.
+
+        Raises:
+          InvalidInput: an argument is out of its range.
+        """
+        if self.noise_variance is not None:
+            return Estimate(self.noise_variance, 0.0)
+        return estimate.noise_variance(self, x, tasks, seed)
+
+    def estimate_smoothness(
+        self, x: Array | None = None, starts: int = 3, iterations: int = 20, seed: int = 0
+    ) -> Estimate:
+        """Returns an estimate of L, from below.
+
+        It is ``smoothness`` if that is known, else the largest curvature at x that power iteration finds
+        from random starts: at most the curvature at x, which is at most L. Its error is the standard
+        deviation over the starts; it says how far they agree, and nothing of other points.
+
+        Args:
+          x: the point, shape (dimension,); the start point by default.
+          starts: random directions to start from, at least 2.
+          iterations: of each, two full gradients an iteration.
+          seed: of the directions.
+
+        Raises:
+          InvalidInput: an argument is out of its range.
+        """
+        if self.smoothness is not None:
+            return Estimate(self.smoothness, 0.0)
+        return estimate.smoothness(self, x, starts, iterations, seed)

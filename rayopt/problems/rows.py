@@ -108,6 +108,10 @@ class RowProblem(Problem):
             bound._forget_constants()
         return bound
 
+    @property
+    def distinct_workers(self) -> int:
+        return 1 if self.homogeneous else len(self._split_shards())
+
     def shard(self, worker: int) -> Self:
         if self.homogeneous:
             if self._local is None:
