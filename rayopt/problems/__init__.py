@@ -8,6 +8,7 @@ from rayopt.problems.logistic_regression import LogisticRegression
 from rayopt.problems.mlp import MLP
 from rayopt.problems.quadratic import Quadratic
 from rayopt.problems.sparse_logistic_regression import SparseLogisticRegression
+from rayopt.problems.torch_problem import TorchProblem
 
 PROBLEMS: dict[str, type[Problem]] = {
     problem.name: problem
@@ -18,6 +19,7 @@ PROBLEMS: dict[str, type[Problem]] = {
         SparseLogisticRegression,
         LeastSquares,
         MLP,
+        TorchProblem,
     )
 }
 
@@ -31,4 +33,5 @@ __all__ = [
     "Problem",
     "Quadratic",
     "SparseLogisticRegression",
+    "TorchProblem",
 ]

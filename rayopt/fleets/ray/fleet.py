@@ -207,15 +207,17 @@ class RaySession:
 def carry_modules(component: object) -> None:
     """Makes the modules of a user's own method or problem travel with it, so that nodes need no copy of them.
 
-    Installed packages stay where they are: nodes have them.
+    They are those of its class and of what its attribute ``made_of`` names, if it has one. Installed packages stay
+    where they are: nodes have them.
     """
     from ray import cloudpickle
 
     installed = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), sysconfig.get_path("stdlib"))
-    for kind in type(component).__mro__:
-        module = sys.modules[kind.__module__]
+    parts = [part for part in getattr(component, "made_of", ()) if hasattr(part, "__module__")]
+    for part in (*type(component).__mro__, *parts):
+        module = sys.modules[part.__module__]
         place = getattr(module, "__file__", None)
-        if place and not kind.__module__.startswith("rayopt.") and not place.startswith(installed):
+        if place and not part.__module__.startswith("rayopt.") and not place.startswith(installed):
             cloudpickle.register_pickle_by_value(module)
 
 
