@@ -1,4 +1,4 @@
-"""Prints every benchmark beside its floor: ``python -m benchmarks [virtual|real]``."""
+"""Prints every benchmark beside its floor: ``python -m benchmarks [virtual|real|tuning]``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import real_time, virtual_time
+from benchmarks import real_time, tuning, virtual_time
 
-PARTS = {"virtual": virtual_time.rows, "real": real_time.rows}
+PARTS = {"virtual": virtual_time.rows, "real": real_time.rows, "tuning": tuning.rows}
 
 
 def main(chosen: list[str]) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rayopt.cli.app import INTERRUPTED, counted, main, open_console
-from rayopt.errors import InvalidInput
+from rayopt.errors import InvalidInput, at_least
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,6 +75,10 @@ def tune(
     # Better to hear now than after the data are loaded that it cannot be written.
     TuningFolder(folder)
     workload = load_workload(file, changes or (), data=data)
+    if processes is None and workload.tune is not None:
+        processes = workload.tune.processes
+    if processes is not None:
+        at_least("processes", processes, 1)
     tuning = workload.build_tuning()
     try:
         TuningFolder(folder).begin(tuning.to_config())
@@ -82,8 +86,6 @@ def tune(
         raise error.within("", str(file)) from None
     console = open_console(quiet)
     _announce(tuning, folder, console)
-    if processes is None and workload.tune is not None:
-        processes = workload.tune.processes
     try:
         result = tuning.run(folder, processes, *(() if quiet else (JobBar(), ProgressBars())))
     except TuningInterrupted as interruption:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -111,6 +111,12 @@ class Trial:
         """Returns the first history time that meets the target, infinity if none does."""
         met = (row["time"] for row in self.rows if target.is_met(row.get(target.metric, math.nan)))
         return next(met, math.inf)
+
+    def alone(self, target: Target | None) -> Trial:
+        """Returns what this step size leaves in a run of its own, which ends when it meets the target."""
+        end = math.inf if target is None else self.time_to(target)
+        diverged_at = self.diverged_at if self.diverged_at is not None and self.diverged_at <= end else None
+        return replace(self, rows=[row for row in self.rows if row["time"] <= end], diverged_at=diverged_at)
 
 
 def trials(run: Run) -> list[Trial]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from rayopt import workload_file
 from rayopt.errors import InvalidInput
+from rayopt.experiment import NOT_RUN
 from rayopt.run_folder import RunFolder, write_text, write_whole, write_yaml
 from rayopt.tuning.jobs import Found, TuningJob
 
@@ -91,13 +92,14 @@ class TuningFolder:
 
 
 def is_complete(path: Path, config: dict[str, Any]) -> bool:
-    """Whether a run folder holds this experiment, and every run of it went to its end."""
+    """Whether a run folder holds this experiment, and Ctrl-C came to none of its runs."""
     try:
         folder = RunFolder.existing(path)
     except InvalidInput:
         return False
     runs = folder.read_summary()["runs"]
-    return folder.read_config() == config and all(run["ended_by"] not in (None, "interrupted") for run in runs)
+    was_stopped = any(run["ended_by"] == "interrupted" or run["problem"] == NOT_RUN for run in runs)
+    return folder.read_config() == config and not was_stopped
 
 
 def _flat(tree: Any, place: str = "") -> dict[str, Any]:

@@ -11,7 +11,7 @@ from joblib import cpu_count
 
 from rayopt.description import describe, plain
 from rayopt.errors import InvalidInput, RayoptError, at_least, one_of
-from rayopt.experiment import Display, Experiment, checked_seeds, default_labels
+from rayopt.experiment import Display, Experiment, NothingRan, checked_seeds, default_labels
 from rayopt.fleets.base import FleetKind
 from rayopt.fleets.simulated import SimulatedFleet
 from rayopt.methods.base import Method
@@ -21,7 +21,8 @@ from rayopt.result import Result, load
 from rayopt.run_folder import temporary_folder
 from rayopt.tuning.folder import TuningFolder, is_complete
 from rayopt.tuning.grid import Grid
-from rayopt.tuning.jobs import Found, TuningJob, jobs_of, run_jobs
+from rayopt.tuning.jobs import Found, TuningJob, jobs_of
+from rayopt.tuning.processes import run_jobs
 from rayopt.tuning.result import TuningResult
 from rayopt.tuning.selection import Choice, choose, medians, whole_table
 from rayopt.until import Until
@@ -136,6 +137,7 @@ class Tuning:
         Raises:
           InvalidInput: ``out`` is something else, or holds a tuning that differs.
           TuningInterrupted: Ctrl-C; what had finished is kept in ``out``.
+          NothingRan: all methods were skipped, or failed.
           Exception: what a method or a problem raised, after everything else has run and is kept.
         """
         count = cpu_count() if processes is None else at_least("processes", processes, 1)
@@ -150,6 +152,11 @@ class Tuning:
         metrics = self.experiment.record.metrics or ()
         table = whole_table([(job, found[job.name]) for job in jobs if job.name in found], self.labels, self.grids,
                             metrics)  # fmt: skip
+        failed = {f"{job.run.label}, seed {job.run.seed}": found[job.name]["problem"] for job in jobs
+                  if found.get(job.name, {}).get("problem")}  # fmt: skip
+        problems = {**{job.label: job.run.problem for job in jobs if job.run.problem}, **failed}
+        if table.empty:
+            raise NothingRan("; ".join(f"{place}: {problem}" for place, problem in problems.items()))
         folder.write_table(table)
         assert self.metric is not None
         middle = medians(table, self.metric)
@@ -159,10 +166,7 @@ class Tuning:
             if (choice := choose(middle, label, grid, self.metric, len(self.seeds)))
         ]
         confirmed = self._confirm(chosen, folder, confirm_display) if chosen else None
-        failed = {f"{job.run.label}, seed {job.run.seed}": found[job.name]["problem"] for job in jobs
-                  if found.get(job.name, {}).get("problem")}  # fmt: skip
-        skipped = {job.label: job.run.problem for job in jobs if job.run.problem}
-        return TuningResult(self, table, middle, chosen, confirmed, {**skipped, **failed}, folder.path, temporary)
+        return TuningResult(self, table, middle, chosen, confirmed, problems, folder.path, temporary)
 
     def to_config(self) -> dict[str, Any]:
         """Returns the resolved configuration, as ``tuning.yaml`` holds it."""
@@ -178,6 +182,8 @@ class Tuning:
         self, jobs: Sequence[TuningJob], folder: TuningFolder, processes: int, display: JobDisplay
     ) -> dict[str, Found]:
         """Returns what the jobs found, those that had finished before included, by their names."""
+        # Two labels may stand for one and the same job.
+        jobs = list({job.name: job for job in jobs}.values())
         found = {job.name: kept for job in jobs if (kept := folder.found(job)) is not None}
         waiting = [job for job in jobs if job.name not in found]
         failure: Exception | None = None
@@ -211,8 +217,8 @@ class Tuning:
             return load(folder.confirmed)
         result = experiment.run(folder.confirmed, display)
         if not is_complete(folder.confirmed, experiment.to_config()):
-            raise TuningInterrupted(f"all jobs have finished and are kept in {folder.path}, but what was chosen has "
-                                    f"not run on all seeds of tune.confirm: see {folder.confirmed}")  # fmt: skip
+            raise TuningInterrupted(f"all jobs have finished and are kept in {folder.path}, what was chosen has not "
+                                    "run on all seeds of tune.confirm")  # fmt: skip
         return result
 
     def _recorded(self) -> list[str]:
