@@ -17,10 +17,12 @@ class Lookahead:
     Args:
       workers: how many there are.
       draw: called with (worker, first number, how many); returns that many values.
+      block: how many are drawn at once; 1 for values that depend on when they are asked for.
     """
 
-    def __init__(self, workers: int, draw: Callable[[int, int, int], Sequence[Any]]) -> None:
+    def __init__(self, workers: int, draw: Callable[[int, int, int], Sequence[Any]], block: int = BLOCK) -> None:
         self._draw = draw
+        self._size = block
         self._first = [0] * workers
         self._blocks: list[Sequence[Any]] = [()] * workers
 
@@ -30,7 +32,7 @@ class Lookahead:
         position = number - self._first[worker]
         if 0 <= position < len(block):
             return block[position]
-        size = BLOCK if position == len(block) > 0 else 1
+        size = self._size if position == len(block) > 0 else 1
         self._first[worker] = number
         self._blocks[worker] = block = self._draw(worker, number, size)
         return block[0]

@@ -31,6 +31,26 @@ class TestMeaning:
         assert found.seeds == [0, 1]
         assert isinstance(found.fleet, ro.SimulatedFleet)
 
+    @pytest.mark.parametrize("name", [name for name in ro.latency.LATENCIES if name != "zero"])
+    def test_every_latency_is_read_written_and_read_again(self, workload_file, name):
+        example = yaml.safe_load(ro.latency.LATENCIES[name].example)
+        found = experiment(workload_file(workers={"count": 4, "compute": example, "upload": example}))
+        assert found.workers == ro.Workers(4, compute=ro.latency.latency(example), upload=ro.latency.latency(example))
+        assert experiment(workload_file(workers=found.to_config()["workers"])).workers == found.workers
+
+    @pytest.mark.parametrize(
+        ("compute", "key"),
+        [
+            ({"name": "mixture", "parts": [1, {"name": "levy", "scale": 0}]}, r"parts\[1\]\.scale: 0"),
+            ({"name": "infinite_bernoulli", "base": 1, "probability": 1.5}, "probability: 1.5"),
+            ({"name": "power", "starts": [0, 5], "powers": [1, -1]}, r"powers\[1\]: -1"),
+            ({"name": "outages", "times": 1, "period": 3, "length": 4}, "length: 4 for worker 0"),
+        ],
+    )
+    def test_an_error_in_a_latency_has_its_place(self, workload_file, compute, key):
+        with pytest.raises(InvalidInput, match=rf"workers\.compute\.{key}"):
+            experiment(workload_file(workers={"count": 4, "compute": compute}))
+
     @pytest.mark.parametrize("name", ["DelayAdaptiveASGD", "delay_adaptive_asgd", "delay-adaptive-asgd"])
     def test_names_are_read_generously(self, workload_file, name):
         (method,) = experiment(workload_file(methods=[{"name": name, "step_size": 1}])).methods

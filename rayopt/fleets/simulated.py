@@ -16,7 +16,7 @@ from rayopt.arrival import Alarm, Arrival
 from rayopt.errors import FleetStuck
 from rayopt.fleets.base import Job, OnProgress, OnTrace
 from rayopt.keys import Stream
-from rayopt.lookahead import Lookahead
+from rayopt.lookahead import BLOCK, Lookahead
 from rayopt.loop import serve
 from rayopt.problems.base import Problem
 from rayopt.recording import Outcome, Recorder
@@ -134,7 +134,7 @@ class SimulatedWorkers:
         self._samples = Stream(seed, "sample")
         self._times = times
         self._next_samples = Lookahead(n, self._draw_samples)
-        self._next_durations = Lookahead(n, self._draw_durations)
+        self._next_durations = Lookahead(n, self._draw_durations, 1 if times.depends_on_start else BLOCK)
         self._fixed = None if times.fixed is None else times.fixed.data
         self._ended_seconds = 0.0
         self._giving_up: set[int] = set()

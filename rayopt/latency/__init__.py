@@ -13,6 +13,11 @@ from rayopt.latency.families import Exponential, Fixed, Gamma, HalfNormal, Unifo
 from rayopt.latency.formula import Formula
 from rayopt.latency.heavy_tailed import Cauchy, Levy, LogCauchy, LogNormal, Pareto
 from rayopt.latency.permutation import permuted
+from rayopt.latency.powers.day_and_night import DayAndNight
+from rayopt.latency.powers.drift import Drift, ExponentialDrift
+from rayopt.latency.powers.markov import Markov
+from rayopt.latency.powers.outages import Outages
+from rayopt.latency.powers.piecewise import Power
 
 fixed = Fixed
 zero = Zero
@@ -27,6 +32,12 @@ levy = Levy
 pareto = Pareto
 infinite_bernoulli = InfiniteBernoulli
 alpha_bernoulli = AlphaBernoulli
+power = Power
+outages = Outages
+day_and_night = DayAndNight
+drift = Drift
+exponential_drift = ExponentialDrift
+markov = Markov
 mixture = Mixture
 groups = Groups
 
@@ -37,7 +48,10 @@ __all__ = [
     "Latency",
     "alpha_bernoulli",
     "cauchy",
+    "day_and_night",
+    "drift",
     "exponential",
+    "exponential_drift",
     "fixed",
     "gamma",
     "groups",
@@ -47,9 +61,12 @@ __all__ = [
     "levy",
     "log_cauchy",
     "lognormal",
+    "markov",
     "mixture",
+    "outages",
     "pareto",
     "permuted",
+    "power",
     "uniform",
     "zero",
 ]

@@ -13,6 +13,11 @@ from rayopt.latency.combination import Groups, Mixture
 from rayopt.latency.families import Exponential, Fixed, Gamma, HalfNormal, Uniform, Zero
 from rayopt.latency.heavy_tailed import Cauchy, Levy, LogCauchy, LogNormal, Pareto
 from rayopt.latency.permutation import Permuted
+from rayopt.latency.powers.day_and_night import DayAndNight
+from rayopt.latency.powers.drift import Drift, ExponentialDrift
+from rayopt.latency.powers.markov import Markov
+from rayopt.latency.powers.outages import Outages
+from rayopt.latency.powers.piecewise import Power
 
 _KINDS: tuple[type[Latency], ...] = (
     Fixed,
@@ -28,6 +33,12 @@ _KINDS: tuple[type[Latency], ...] = (
     Pareto,
     InfiniteBernoulli,
     AlphaBernoulli,
+    Power,
+    Outages,
+    DayAndNight,
+    Drift,
+    ExponentialDrift,
+    Markov,
     Mixture,
     Groups,
     Permuted,

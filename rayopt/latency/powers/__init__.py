@@ -1,0 +1,1 @@
+"""Powers that change over time: the universal computation model."""
