@@ -21,6 +21,7 @@ _FIRST = 0xBF58476D1CE4E5B9
 _SECOND = 0x94D049BB133111EB
 _ULP = 2.0**-53
 _FIRST_64, _SECOND_64 = np.uint64(_FIRST), np.uint64(_SECOND)
+_GOLDEN_64, _ONE_64 = np.uint64(GOLDEN), np.uint64(1)
 _30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
 
 
@@ -121,6 +122,7 @@ class Stream:
         digest = hashlib.blake2b(f"{purpose}:{seed}".encode(), digest_size=8).digest()
         self._base = int.from_bytes(digest, "little")
         self._workers: dict[int, int] = {}
+        self._starts = np.zeros(0, dtype=np.uint64)
 
     def key(self, worker: int, number: int) -> int:
         """Returns the key of one task of one worker."""
@@ -133,9 +135,17 @@ class Stream:
 
     def keys(self, workers: NDArray[np.integer], numbers: NDArray[np.integer]) -> NDArray[np.uint64]:
         """Returns :meth:`key` of every pair, bit for bit; shape (m,)."""
-        golden = np.uint64(GOLDEN)
-        starts = mix_many(np.uint64(self._base) + golden * (workers.astype(np.uint64) + np.uint64(1)))
-        return mix_many(starts + golden * (numbers.astype(np.uint64) + np.uint64(1)))
+        try:
+            starts = self._starts[workers]
+        except IndexError:
+            size = max(int(np.max(workers)) + 1, 2 * len(self._starts))
+            self._starts = mix_many(np.uint64(self._base) + _steps(size))
+            starts = self._starts[workers]
+        states = numbers.astype(np.uint64)
+        states += _ONE_64
+        states *= _GOLDEN_64
+        states += starts
+        return mix_many(states)
 
     def _start(self, worker: int) -> int:
         start = self._workers.get(worker)

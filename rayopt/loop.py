@@ -16,7 +16,7 @@ class RunningFleet(Fleet, Protocol):
     """A fleet as the loop sees it.
 
     Attributes:
-      cancelled: (workers, assigned_at, tasks) of what was cancelled since the list was last cleared.
+      cancelled: (workers, assigned_at, versions) of what was cancelled since the list was last cleared.
     """
 
     cancelled: list[tuple[Any, Any, Any]]

@@ -382,11 +382,10 @@ class Recorder:
             self.finished = True
 
     def _cancellations(self, now: float, updates: int) -> None:
-        for workers, assigned_at, tasks in self._cancelled:
+        for workers, assigned_at, versions in self._cancelled:
             self.counts.cancelled += len(workers)
             if self.record.trace == "all":
                 assert self._buffer is not None
-                versions = np.array([task.version for task in tasks])
                 columns = {"time": now, "worker": workers, "assigned_at": assigned_at, "version": versions,
                            "delay": updates - versions, "outcome": CANCELLED, "updates": updates,
                            "completed_at": math.nan}  # fmt: skip

@@ -106,8 +106,8 @@ class TaskTimes:
             seconds += self._upload.duration(worker, number, start + seconds)
         return seconds
 
-    def durations(self, workers: NDArray[np.integer], numbers: NDArray[np.integer], start: float, cost: float) -> Array:
-        """Returns :meth:`duration` of many tasks at once, the same bits, shape (m,)."""
+    def durations(self, workers: NDArray[np.integer], numbers: NDArray[np.integer], start: Any, cost: float) -> Array:
+        """Returns :meth:`duration` of many tasks at once, the same bits; ``start`` is one for all or of shape (m,)."""
         if not self._links:
             return self._compute.durations(workers, numbers, start, cost)
         seconds = np.zeros(len(workers))

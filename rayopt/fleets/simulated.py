@@ -25,8 +25,11 @@ from rayopt.workers import TaskTimes, Workers
 
 Array = NDArray[np.float64]
 IDLE = -1.0
+LAST = float(np.finfo(np.float64).max)
 FIRST_SLICE = 64
 LATE_LIMIT = 64
+# A drawn duration may be below the least by its last bits.
+MARGIN = 1e-9
 
 
 class SimulatedFleet:
@@ -114,13 +117,17 @@ class SimulatedWorkers:
     meanwhile and ends before the horizon goes to a small heap beside them. A cancelled event is one whose time is
     no longer the worker's end, so cancelling a thousand workers is one assignment to the array.
 
+    Beyond the horizon an end may be a lower bound: the duration of a random task is drawn when a slice reaches the
+    least end that it can have, as a draw is addressed and comes out the same at any time. A worker that is stopped
+    before that was never drawn.
+
     Args:
       problem: split over the workers.
       times: how long tasks take.
       seed: addresses samples and the method's own generator.
 
     Attributes:
-      cancelled: (workers, assigned_at, tasks) of what was cancelled since the list was last cleared.
+      cancelled: (workers, assigned_at, versions) of what was cancelled since the list was last cleared.
     """
 
     def __init__(self, problem: Problem, times: TaskTimes, seed: int) -> None:
@@ -136,6 +143,9 @@ class SimulatedWorkers:
         self._next_samples = Lookahead(n, self._draw_samples)
         self._next_durations = Lookahead(n, self._draw_durations, 1 if times.depends_on_start else BLOCK)
         self._fixed = None if times.fixed is None else times.fixed.data
+        # A few workers all fit into one slice: there is nothing to put off.
+        self._bounds = times.least * (1 - MARGIN) if n > FIRST_SLICE else None
+        self._least = None if self._bounds is None else self._bounds.data
         self._ended_seconds = 0.0
         self._giving_up: set[int] = set()
         # Scalars are read and written through views, cohorts through the arrays below them.
@@ -143,9 +153,14 @@ class SimulatedWorkers:
         self._given = np.zeros(n, dtype=np.int64)
         self._assigned_at = np.full(n, IDLE)
         self._tasks = np.empty(n, dtype=object)
+        self._versions = np.zeros(n, dtype=np.int64)
+        self._undrawn = np.zeros(n, dtype=bool)
+        self._everyone = np.arange(n)
         self._ends_view: Any = self._ends.data
         self._given_view = self._given.data
         self._assigned_at_view: Any = self._assigned_at.data
+        self._versions_view = self._versions.data
+        self._undrawn_view = self._undrawn.data
         self._slice: list[tuple[float, int]] = []
         self._late: list[tuple[float, int]] = []
         self._horizon = -math.inf
@@ -166,7 +181,10 @@ class SimulatedWorkers:
     @property
     def is_stuck(self) -> bool:
         """Whether nothing will ever arrive."""
-        return not self._alarms and bool(np.isinf(self._ends).all())
+        if self._alarms or (np.isfinite(self._ends) & ~self._undrawn).any():
+            return False
+        self._draw(self._everyone)
+        return bool(np.isinf(self._ends).all())
 
     def assign(self, workers: int | NDArray[np.integer], task: Gradient | Sequence[Gradient]) -> None:
         """Starts the task on one worker or on an array of workers (or one task each); cancels what they computed."""
@@ -175,7 +193,8 @@ class SimulatedWorkers:
             return
         worker: int = workers
         if self._assigned_at_view[worker] != IDLE:
-            self._stop(np.array([worker]))
+            self._note_stopped(np.array([worker]))
+            self._undrawn_view[worker] = False
         own: Any = task
         number = self._given_view[worker]
         now = self.now
@@ -183,18 +202,24 @@ class SimulatedWorkers:
             time: float = now + self._seconds(own, worker, number)
         elif self._fixed is not None:
             time = now + self._fixed[worker]
+        elif self._least is not None and (time := now + self._least[worker]) > self._horizon:
+            self._undrawn_view[worker] = True
         else:
             time = now + self._next_durations.get(worker, number)
         self._given_view[worker] = number + own.draws
         self._ends_view[worker] = time
         self._assigned_at_view[worker] = now
         self._tasks[worker] = own
+        self._versions_view[worker] = own.version
         if time <= self._horizon:
             heappush(self._late, (time, worker))
 
     def cancel(self, workers: int | NDArray[np.integer]) -> None:
         """Stops the workers; they are idle until the next ``assign``."""
-        self._stop(np.atleast_1d(np.asarray(workers)))
+        stopped = self._note_stopped(np.atleast_1d(np.asarray(workers)))
+        self._assigned_at[stopped] = IDLE
+        self._ends[stopped] = math.inf
+        self._undrawn[stopped] = False
 
     def probability_within(self, seconds: Array) -> Array | None:
         """Returns the probability that a gradient of each worker takes at most ``seconds``, both of shape (n,)."""
@@ -302,40 +327,70 @@ class SimulatedWorkers:
         return seconds
 
     def _assign_cohort(self, workers: NDArray[np.integer], task: Gradient) -> None:
-        self._stop(workers)
-        numbers = self._given[workers]
-        if self._fixed is not None and task.cost == 1:
-            times = self.now + self._times.fixed[workers]  # type: ignore[index]
+        self._note_stopped(workers)
+        chosen: Any = workers
+        if len(workers) == self.n:
+            workers, chosen = self._everyone, slice(None)
+        numbers = self._given[chosen]
+        is_unit = task.cost == 1
+        is_put_off = False
+        if is_unit and self._times.fixed is not None:
+            ends = self.now + self._times.fixed[chosen]
+        elif is_unit and self._bounds is not None:
+            ends = self.now + self._bounds[chosen]
+            is_put_off = True
         else:
-            times = self.now + self._times.durations(workers, numbers, self.now, task.cost)
-        self._given[workers] = numbers + 1
-        self._ends[workers] = times
-        self._assigned_at[workers] = self.now
-        self._tasks[workers] = task
-        early = times <= self._horizon
-        if len(workers) == self.n or np.count_nonzero(early) > LATE_LIMIT:
+            ends = self.now + self._times.durations(workers, numbers, self.now, task.cost)
+        self._given[chosen] = numbers + 1
+        self._ends[chosen] = ends
+        self._undrawn[chosen] = is_put_off
+        self._assigned_at[chosen] = self.now
+        self._tasks[chosen] = task
+        self._versions[chosen] = task.version
+        self._admit(workers, ends)
+
+    def _admit(self, workers: NDArray[np.integer], ends: Array) -> None:
+        """Lets tasks just given, with these ends or lower bounds of them, into the near future."""
+        early = workers[ends <= self._horizon]
+        if len(workers) == self.n or len(early) > LATE_LIMIT:
             # Most of the slice is cancelled or out of date: cut a small one anew.
             self._slice.clear()
             self._late.clear()
             self._horizon, self._slice_size = -math.inf, FIRST_SLICE
-        else:
-            for event in zip(times[early].tolist(), workers[early].tolist(), strict=True):
-                heappush(self._late, event)
+        elif early.size:
+            self._draw(early)
+            for event in zip(self._ends[early].tolist(), early.tolist(), strict=True):
+                if event[0] <= self._horizon:
+                    heappush(self._late, event)
+
+    def _draw(self, workers: NDArray[np.integer]) -> None:
+        """Draws the durations that were put off, of these workers."""
+        undrawn = workers[self._undrawn[workers]]
+        if undrawn.size:
+            starts = self._assigned_at[undrawn]
+            self._ends[undrawn] = starts + self._times.durations(undrawn, self._given[undrawn] - 1, starts, 1)
+            self._undrawn[undrawn] = False
 
     def _open_slice(self) -> bool:
         """Cuts the next events out of the ends and sorts them; returns False if there are none."""
         ends = self._ends
-        horizon = math.inf if self.n <= self._slice_size else np.partition(ends, self._slice_size)[self._slice_size]
-        # Events at the horizon stay together, so that ties go by worker.
-        workers = np.flatnonzero(ends <= horizon) if horizon < math.inf else np.flatnonzero(ends < math.inf)
-        if not workers.size:
-            return False
-        times = ends[workers]
-        order = np.argsort(times, kind="stable")[::-1]
-        self._slice = list(zip(times[order].tolist(), workers[order].tolist(), strict=True))
-        self._horizon = self._slice[0][0]
-        self._slice_size = min(4 * self._slice_size, max(FIRST_SLICE, self.n // 4))
-        return True
+        while True:
+            size = self._slice_size
+            horizon = min(np.partition(ends, size)[size], LAST) if size < self.n else LAST
+            # Events at the horizon stay together, so that ties go by worker.
+            workers = np.flatnonzero(ends <= horizon)
+            if not workers.size:
+                return False
+            self._slice_size = min(4 * size, max(FIRST_SLICE, self.n // 4))
+            self._draw(workers)
+            times = ends[workers]
+            order = np.argsort(times, kind="stable")
+            order = order[: np.searchsorted(times, horizon, side="right", sorter=order)][::-1]
+            # Empty if all of these were lower bounds whose true ends lie beyond: look further.
+            if order.size:
+                self._slice = list(zip(times[order].tolist(), workers[order].tolist(), strict=True))
+                self._horizon = self._slice[0][0]
+                return True
 
     def _ring(self) -> Alarm:
         time, _, set_at = heappop(self._alarms)
@@ -343,16 +398,17 @@ class SimulatedWorkers:
         self.now = time
         return Alarm(time, set_at)
 
-    def _stop(self, workers: NDArray[np.integer]) -> None:
-        stopped = workers[self._assigned_at[workers] != IDLE]
+    def _note_stopped(self, workers: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Records what is cancelled on these workers; returns those that had a task."""
+        assigned_at = self._assigned_at[workers]
+        busy = assigned_at != IDLE
+        stopped, assigned_at = workers[busy], assigned_at[busy]
         if stopped.size:
-            assigned_at = self._assigned_at[stopped]
-            self.cancelled.append((stopped, assigned_at, self._tasks[stopped]))
+            self.cancelled.append((stopped, assigned_at, self._versions[stopped]))
             self._ended_seconds += self.now * stopped.size - float(assigned_at.sum())
-            self._assigned_at[stopped] = IDLE
-            self._ends[stopped] = math.inf
             if self._giving_up:
                 self._giving_up.difference_update(stopped.tolist())
+        return stopped
 
     def _draw_samples(self, worker: int, first: int, size: int) -> Sequence[Any]:
         """Returns the samples of a worker's next tasks of one stochastic gradient."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import rayopt as ro
 from rayopt.arrival import Alarm, GradientSum
 from rayopt.fleets.simulated import FIRST_SLICE, SimulatedWorkers
+from rayopt.latency.base import BoundRandom
 from rayopt.problems import Free, LogisticRegression, Quadratic
 from rayopt.tasks import Gradient
 
@@ -95,6 +96,82 @@ def test_the_event_order_is_that_of_a_plain_list(times, commands):
                     break
                 assert (ours.time, ours.worker, ours.number, ours.assigned_at, ours.version) == theirs
     assert fleet.busy == len(naive.running)
+
+
+class Steps(ro.latency.base.Latency):
+    """Base plus 0, 1, 2, ... or infinity, so that durations differ, tie, and end never."""
+
+    name = "steps"
+
+    def bind(self, workers, stream):
+        base = 0.5 + np.arange(workers) % 5
+        return BoundRandom(
+            self,
+            workers,
+            stream,
+            base,
+            np.ones(workers),
+            lambda u, worker: np.where(u < 0.9, np.floor(8 * u), np.inf),
+            1.0,
+        )
+
+    def to_config(self):
+        return {"name": self.name}
+
+
+RANDOM_COMMANDS = st.lists(
+    st.tuples(
+        st.sampled_from(["assign", "one", "few", "everyone", "cancel", "wake", "wait", "wait"]), st.integers(0, 10**6)
+    ),
+    max_size=60,
+)
+
+
+@given(n=st.sampled_from([1, 10, FIRST_SLICE, FIRST_SLICE + 1, 300]), commands=RANDOM_COMMANDS)
+@settings(max_examples=200, deadline=None)
+def test_durations_that_are_put_off_change_nothing(n, commands):
+    """A fleet that draws late does what one does that draws every duration when its task is given."""
+    fleets = [fleet_of((n, Steps()), seed=5) for _ in range(2)]
+    fleets[1]._bounds = fleets[1]._least = None
+    until = 0.0
+    for version, (command, number) in enumerate(commands):
+        chosen = np.flatnonzero(np.random.default_rng(number).random(n) < (0.05 if command == "few" else 0.5))
+        if command == "everyone":
+            chosen = np.arange(n)
+        until += command == "wait"
+        found = []
+        for fleet in fleets:
+            if command == "cancel":
+                fleet.cancel(chosen)
+            elif command == "wake":
+                fleet.wake(number % 3)
+            elif command == "one":
+                fleet.assign(number % n, Gradient(X, version, count=1 + number % 2))
+            elif command != "wait":
+                fleet.assign(chosen, Gradient(X, version, count=1 if command != "few" else 1 + number % 2))
+            events = []
+            for _ in range(number % 40 if command == "wait" else 0):
+                arrival = fleet.wait(until)
+                if arrival is None:
+                    break
+                events.append((arrival.time, arrival.worker, arrival.number, arrival.assigned_at, arrival.version))
+            cancelled = [[column.tolist() for column in columns] for columns in fleet.cancelled]
+            fleet.cancelled.clear()
+            found.append((events, cancelled, fleet.now, fleet.busy, fleet.busy_seconds, fleet.is_stuck))
+        assert found[0] == found[1]
+
+
+def test_a_task_that_is_stopped_before_its_least_end_is_never_drawn():
+    n, drawn = 1000, []
+    times = ro.Workers(n, ro.latency.half_normal("i", 0.1)).times(0)
+    durations = times.durations
+    times.durations = lambda workers, *rest: drawn.append(len(workers)) or durations(workers, *rest)
+    fleet = SimulatedWorkers(Free(2), times, 0)
+    for version in range(50):
+        fleet.assign(np.arange(n), Gradient(X, version))
+        fleet.wait()
+    assert sum(drawn) < 50 * 2 * FIRST_SLICE
+    assert sum(len(workers) for workers, _, _ in fleet.cancelled) == 49 * (n - 1)
 
 
 def test_ties_go_by_worker_across_slices_of_a_cohort():

@@ -70,7 +70,7 @@ class RayWorkers:
         self._background = background
         self._stamp = np.full(workers, IDLE)
         self._given = [0] * workers
-        self._task: list[Gradient | None] = [None] * workers
+        self._task: list[Any] = [None] * workers
         self._assigned_at = np.zeros(workers)
         self._due_at = np.full(workers, math.inf)
         self._ready: deque[tuple[float, Reply]] = deque()
@@ -197,7 +197,8 @@ class RayWorkers:
             return []
         stamps = self._stamp[stopped].tolist()
         assigned_at = self._assigned_at[stopped]
-        self.cancelled.append((np.array(stopped), assigned_at, [self._task[worker] for worker in stopped]))
+        versions = np.array([self._task[worker].version for worker in stopped])
+        self.cancelled.append((np.array(stopped), assigned_at, versions))
         self._ended_seconds += float(np.maximum(self.now - assigned_at, 0.0).sum())
         self._stamp[stopped] = IDLE
         self._due_at[stopped] = math.inf
