@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rayopt.arrival import Alarm, Arrival
 from rayopt.errors import FleetStuck
 from rayopt.fleets.base import Job, OnProgress, OnTrace
+from rayopt.fleets.values import ComputedValues
 from rayopt.keys import Stream
 from rayopt.lookahead import BLOCK, Lookahead
 from rayopt.loop import serve
@@ -137,10 +138,8 @@ class SimulatedWorkers:
         self.random = Stream(seed, "method").generator()
         self.expected_times: Array | None = times.expected
         self.cancelled: list[tuple[Any, Any, Any]] = []
-        self._problem = problem
-        self._samples = Stream(seed, "sample")
+        self._values = ComputedValues(problem, n, seed)
         self._times = times
-        self._next_samples = Lookahead(n, self._draw_samples)
         self._next_durations = Lookahead(n, self._draw_durations, 1 if times.depends_on_start else BLOCK)
         self._fixed = None if times.fixed is None else times.fixed.data
         # A few workers all fit into one slice: there is nothing to put off.
@@ -260,7 +259,7 @@ class SimulatedWorkers:
                 self._ended_seconds += time - assigned_at
                 task = self._tasks[worker]
                 number = self._given_view[worker] - task.draws
-                arrival = Arrival(worker, time, assigned_at, task, number, self)
+                arrival = Arrival(worker, time, assigned_at, task, number, self._values)
                 if self._giving_up and worker in self._giving_up:
                     self._giving_up.remove(worker)
                     arrival.ok = False
@@ -272,39 +271,6 @@ class SimulatedWorkers:
         self.now = until
         return None
 
-    def value(self, arrival: Arrival) -> Array:
-        """Computes the value of one arrival."""
-        task = arrival.task
-        if task.count != 1:
-            key = self._samples.key(arrival.worker, arrival.number)
-            return task.evaluate(self._problem, task.draw(self._problem, arrival.worker, key))
-        return task.evaluate(self._problem, self._next_samples.get(arrival.worker, arrival.number))
-
-    def weighted_sum(self, arrivals: Sequence[Arrival], weights: Array) -> Array:
-        """Returns sum_j weights[j] * value of arrival j, one product for all that were asked at one point."""
-        if self._problem.exact and arrivals[0].task.estimates_gradient:
-            return self._exact_sum(arrivals, weights)
-        groups: dict[Any, list[int]] = {}
-        for position, arrival in enumerate(arrivals):
-            groups.setdefault(arrival.task.group, []).append(position)
-        sums = []
-        for members in groups.values():
-            asked = [arrivals[position] for position in members]
-            workers = np.array([arrival.worker for arrival in asked])
-            keys = self._samples.keys(workers, np.array([arrival.number for arrival in asked]))
-            task = asked[0].task
-            samples = task.draw_many(self._problem, workers, keys)
-            sums.append(task.evaluate_sum(self._problem, samples, weights[members]))
-        return sums[0] if len(sums) == 1 else np.sum(sums, axis=0)
-
-    def _exact_sum(self, arrivals: Sequence[Arrival], weights: Array) -> Array:
-        """Returns :meth:`weighted_sum` where a stochastic gradient is the gradient: no sample is drawn."""
-        points = {id(arrival.task.x): arrival.task for arrival in arrivals}
-        total = dict.fromkeys(points, 0.0)
-        for arrival, weight in zip(arrivals, weights.tolist(), strict=True):
-            total[id(arrival.task.x)] += weight
-        return np.sum([total[key] * self._problem.full_gradient(task.x) for key, task in points.items()], axis=0)
-
     def _assign_many(self, workers: NDArray[np.integer], task: Gradient | Sequence[Gradient]) -> None:
         if isinstance(task, Gradient) and task.draws == 1 and task.time_limit == math.inf:
             self._assign_cohort(workers, task)
@@ -315,7 +281,7 @@ class SimulatedWorkers:
 
     def _seconds(self, task: Gradient, worker: int, number: int) -> float:
         """Returns how long a task of any kind keeps its worker busy, and notes if the worker will give up."""
-        if task.draws > 1 and task.cost == 1 and not self._times.depends_on_start:
+        if task.cost == 1 and not self._times.depends_on_start:
             seconds = 0.0
             for position in range(task.draws):
                 seconds += self._next_durations.get(worker, number + position)
@@ -409,13 +375,6 @@ class SimulatedWorkers:
             if self._giving_up:
                 self._giving_up.difference_update(stopped.tolist())
         return stopped
-
-    def _draw_samples(self, worker: int, first: int, size: int) -> Sequence[Any]:
-        """Returns the samples of a worker's next tasks of one stochastic gradient."""
-        if size == 1:
-            return [self._problem.draw(worker, self._samples.key(worker, first))]
-        samples = self._problem.draw_many(np.full(size, worker), self._samples.keys_of(worker, first, size))
-        return samples.tolist() if np.ndim(samples) == 1 else samples
 
     def _draw_durations(self, worker: int, first: int, size: int) -> Sequence[float]:
         """Returns the durations of a worker's next tasks of cost 1."""

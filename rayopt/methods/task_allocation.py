@@ -53,7 +53,8 @@ class TaskAllocation(Method):
         self.batch = GradientSum()
         self.missing = len(chosen)
         counts = allocation[chosen].tolist()
-        fleet.assign(chosen, [Series(self.x, self.updates, count) for count in counts])
+        series = {count: Series(self.x, self.updates, count) for count in set(counts)}
+        fleet.assign(chosen, [series[count] for count in counts])
 
     def receive(self, arrival: Arrival, fleet: Fleet) -> None:
         self.batch.add(arrival, weight=arrival.task.count)

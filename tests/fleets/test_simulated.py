@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import rayopt as ro
 from rayopt.arrival import Alarm, GradientSum
 from rayopt.fleets.simulated import FIRST_SLICE, SimulatedWorkers
+from rayopt.keys import Stream
 from rayopt.latency.base import BoundRandom
 from rayopt.problems import Free, LogisticRegression, Quadratic
 from rayopt.tasks import Gradient
@@ -320,7 +321,7 @@ def test_lazy_sums_equal_eager_ones(problem, grid):
     points = [problem.start_point() + shift for shift in (0.0, 0.1)]
     if grid:
         points = [np.stack([x, 2 * x, x + 1]) for x in points]
-    lazy, eager = GradientSum(), 0.0
+    lazy, eager, samples = GradientSum(), 0.0, Stream(0, "sample")
     weights = np.linspace(0.5, 2.0, 6)
     for worker in range(6):
         fleet.assign(worker, Gradient(points[worker % 2], worker % 2))
@@ -328,7 +329,7 @@ def test_lazy_sums_equal_eager_ones(problem, grid):
         arrival = fleet.wait(100.0)
         lazy.add(arrival, 3.0)
         assert arrival.used
-        sample = arrival.task.draw(problem, arrival.worker, fleet._samples.key(arrival.worker, arrival.number))
+        sample = arrival.task.draw(problem, arrival.worker, samples.key(arrival.worker, arrival.number))
         eager = eager + 3.0 * weights[arrival.worker] * arrival.task.evaluate(problem, sample)
     total = lazy.sum(worker_weights=weights)
     assert np.abs(total - eager).max() <= 1e-12 * np.abs(eager).max()
