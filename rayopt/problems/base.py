@@ -31,6 +31,7 @@ class Problem:
       smoothness: L, the Lipschitz constant of the gradient, or None if it is not known.
       noise_variance: sigma^2, a bound of E||g - grad f||^2, or None if it is not known.
       minimum: inf f, or None if it is not known.
+      distance: R_0, the distance of :meth:`start_point` from a minimiser, or None if it is not known.
       lipschitz: M, a bound of the norm of every stochastic gradient, or None if it is not known.
       metric_names: what :meth:`metrics` can compute.
     """

@@ -97,6 +97,7 @@ class MLP(LabelledData):
         self.initial_seed = at_least("initial_seed", initial_seed, 0)
         self.mean, self.std = finite("mean", mean), positive("std", std)
         self.full_batch, self.noise = boolean("full_batch", full_batch), non_negative("noise", noise)
+        self.exact = full_batch and self.noise == 0
         if full_batch and not self.homogeneous:
             raise InvalidInput(
                 "full_batch", f"true with the partition {self.partition.name!r}", "partition: homogeneous"

@@ -58,12 +58,16 @@ def test_by_hand():
 def test_constants_of_the_paper_s_data():
     problem = LeastSquares.synthetic()
     assert problem.A.shape == (10_000, 400)
-    assert problem.A.min() >= 0
+    assert 0 <= problem.A.min()
     assert problem.A.max() <= 1 / 20
     # The mean direction dominates: d (1/2)^2/d, and a little of the variance 1/12.
     assert problem.smoothness == pytest.approx(0.25 + 1 / 12 / 400, rel=0.05)
+
+
+def test_minimum_is_what_is_left_of_the_noise():
+    problem = LeastSquares.synthetic(2000, 40)
     # N - d degrees of freedom are left of the noise 1e-5.
-    assert problem.minimum == pytest.approx(0.5e-10 * (1 - 400 / 10_000), rel=0.1)
+    assert problem.minimum == pytest.approx(0.5e-10 * (1 - 40 / 2000), rel=0.1)
     assert np.abs(problem.full_gradient(problem.minimizer())).max() < 1e-14
 
 

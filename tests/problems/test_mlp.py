@@ -190,6 +190,10 @@ class TestFullBatch:
         difference = problem.gradient(x, z) - problem.full_gradient(x)
         np.testing.assert_allclose(difference, z, rtol=1e-12)
         assert problem.noise_variance == problem.dimension * 0.25
+        assert not problem.exact
+        exact = small(full_batch=True)
+        assert exact.exact
+        np.testing.assert_array_equal(exact.gradient(x, exact.draw(0, 1)), exact.full_gradient(x))
 
     def test_scalars_are_normal(self):
         problem = small(full_batch=True, noise=0.5)
