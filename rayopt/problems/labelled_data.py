@@ -131,7 +131,7 @@ class LabelledData(Classification):
         return problem._named(source, "digits", rows)
 
     @classmethod
-    def _from_data(cls, data: str | Mapping[str, Any], rows: int | None, arguments: Mapping[str, Any]) -> Self:
+    def from_data(cls, data: str | Mapping[str, Any], rows: int | None, arguments: Mapping[str, Any]) -> Self:
         """Returns the problem over what a workload file calls these data.
 
         Args:

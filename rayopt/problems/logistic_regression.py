@@ -105,7 +105,7 @@ class LogisticRegression(LabelledData):
         """
         boolean("solve", solve)
         arguments = {"partition": partition, "batch": batch, "l2": l2, "replacement": replacement}
-        problem = cls._from_data(data, rows, arguments)
+        problem = cls.from_data(data, rows, arguments)
         if solve:
             problem.solve()
         return problem

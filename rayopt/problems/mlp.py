@@ -159,7 +159,7 @@ class MLP(LabelledData):
             "partition": partition, "batch": batch, "hidden": hidden, "initial_seed": initial_seed,
             "replacement": replacement, "mean": mean, "std": std, "full_batch": full_batch, "noise": noise,
         }  # fmt: skip
-        return cls._from_data(data, rows, arguments)
+        return cls.from_data(data, rows, arguments)
 
     def to_config(self) -> dict[str, Any]:
         """Returns what a workload file says of this problem."""

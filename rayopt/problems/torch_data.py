@@ -52,7 +52,7 @@ def load(data: str | Mapping[str, Any], rows: int | None) -> Found:
         named = dict(zip(("X", "y", "X_test", "y_test"), arrays, strict=False))
         return Found(named, 1.0, f"{len(arrays[0]):,} rows of {data['function']}", dict(data))
     try:
-        known = LabelledData._from_data(data, rows, {})
+        known = LabelledData.from_data(data, rows, {})
     except InvalidInput as error:
         if error.key != "data":
             raise

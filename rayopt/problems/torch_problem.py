@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -17,6 +15,7 @@ from rayopt.problems.classification import Classification
 from rayopt.problems.dotted import dotted, imported
 from rayopt.problems.partition import Partition
 from rayopt.problems.rows import CHUNK, float_or_array
+from rayopt.problems.torch_network import TorchNetwork, factory_of, require_torch, single_thread
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +43,7 @@ class TorchProblem(Classification):
       X_test: data on which ``accuracy`` is measured, the training data by default.
       y_test: their targets.
       loss: the name of a loss of ``torch.nn.functional``, a loss module, or a function of (outputs, targets)
-        or its dotted name. A function returns the loss of each row, shape (rows,).
+        or its dotted name. A function returns the loss of each row, shape (rows,); further axes are averaged.
       module_arguments: keyword arguments of the factory.
       initial_seed: of the initial point.
       batch: rows of one stochastic gradient, at least 1.
@@ -91,8 +90,8 @@ class TorchProblem(Classification):
         scale: float = 1.0,
         input_shape: Sequence[int] | None = None,
     ) -> None:
-        _import_torch()
-        self.module = _factory(module)
+        require_torch()
+        self.module = factory_of(module)
         self.loss = loss if loss in LOSSES else imported("loss", loss)
         if not callable(self.loss) and self.loss not in LOSSES:
             raise InvalidInput("loss", f"{loss!r} is no loss", f"{', '.join(LOSSES)}, or a function")
@@ -108,9 +107,8 @@ class TorchProblem(Classification):
         if X_test is not None and y_test is not None:
             self.X_test, self.y_test = torch_data.checked(X_test, y_test, "_test")
         self._divide(batch, partition, replacement)
-        self.dimension = sum(size for _, _, size in self._layout)
-        if not self.dimension:
-            raise InvalidInput("module", f"{dotted(self.module)} has no trainable parameter", "a module with some")
+        self._network = TorchNetwork(self.module, self.module_arguments, self.initial_seed, self.dtype)
+        self.dimension = self._network.dimension
         self._try_one_row()
 
     # ---- where data come from ----
@@ -167,7 +165,7 @@ class TorchProblem(Classification):
           InvalidInput: an argument is unknown or out of its range.
           DataError: the data cannot be used.
         """
-        _import_torch()
+        require_torch()
         found = torch_data.load(data, rows)
         arguments: dict[str, Any] = {
             **found.arrays, "scale": found.scale, "loss": loss, "module_arguments": module_arguments,
@@ -204,52 +202,9 @@ class TorchProblem(Classification):
         return names if self.row_labels() is not None else tuple(name for name in names if name != "accuracy")
 
     def start_point(self) -> Array:
-        parameters = self._made()[1]
-        return np.concatenate([parameters[name].astype(np.float64).reshape(-1) for name, _, _ in self._layout])
+        return self._network.start_point()
 
-    def __getstate__(self) -> dict[str, Any]:
-        # The module is made again where it arrives: thousands of shards would carry as many copies.
-        return {key: value for key, value in self.__dict__.items() if key != "_network"}
-
-    # ---- the module ----
-
-    def _made(self) -> tuple[torch.nn.Module, dict[str, Any]]:
-        """Returns the module as the factory makes it, and its trainable parameters as arrays, by name."""
-        import torch
-
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.initial_seed)
-            try:
-                made = self.module(**self.module_arguments)
-            except TypeError as error:
-                problem = f"{dotted(self.module)} cannot be called with {self.module_arguments} ({error})"
-                raise InvalidInput("module_arguments", problem, "the keyword arguments of the factory") from error
-        if not isinstance(made, torch.nn.Module):
-            problem = f"{dotted(self.module)} returned {type(made).__name__}"
-            raise InvalidInput("module", problem, "a factory of a torch.nn.Module")
-        made = made.to(dtype=getattr(torch, self.dtype)).eval()
-        trainable = {name: p.detach().numpy() for name, p in made.named_parameters() if p.requires_grad}
-        return made, trainable
-
-    @cached_property
-    def _network(self) -> torch.nn.Module:
-        return self._made()[0]
-
-    @cached_property
-    def _layout(self) -> list[tuple[str, tuple[int, ...], int]]:
-        """Name, shape and size of each part of x."""
-        return [(name, values.shape, values.size) for name, values in self._made()[1].items()]
-
-    def _parameters(self, x: Array, gradient: bool) -> dict[str, torch.Tensor]:
-        """Returns the parts of one point as leaves of a new graph."""
-        import torch
-
-        flat = torch.from_numpy(x if x.flags.writeable else x.copy()).to(getattr(torch, self.dtype))
-        found, start = {}, 0
-        for name, shape, size in self._layout:
-            found[name] = flat[start : start + size].view(shape).detach().requires_grad_(gradient)
-            start += size
-        return found
+    # ---- rows into the module, and its outputs into losses ----
 
     def _inputs(self, X: NDArray[Any]) -> torch.Tensor:
         import torch
@@ -260,11 +215,6 @@ class TorchProblem(Classification):
         if self.scale != 1.0:
             inputs = inputs * self.scale
         return inputs if self.input_shape is None else inputs.reshape(len(X), *self.input_shape)
-
-    def _outputs(self, parameters: dict[str, torch.Tensor], X: NDArray[Any]) -> torch.Tensor:
-        from torch.func import functional_call
-
-        return functional_call(self._network, parameters, (self._inputs(X),))
 
     def _losses(self, outputs: torch.Tensor, y: NDArray[Any]) -> torch.Tensor:
         """Returns the loss of each row, shape (rows,)."""
@@ -287,7 +237,7 @@ class TorchProblem(Classification):
     def _try_one_row(self) -> None:
         """Raises InvalidInput if the module or the loss cannot be applied."""
         try:
-            self._pass(self.start_point(), [(self.X[:2], self.y[:2], np.full(len(self.y[:2]), 1.0))], gradient=False)
+            self._pass(self.start_point(), [(self.X[:2], self.y[:2], np.ones(len(self.y[:2])))])
         except InvalidInput:
             raise
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -304,11 +254,11 @@ class TorchProblem(Classification):
         import torch
 
         total, g = 0.0, np.zeros(self.dimension)
-        with _single_thread(), torch.set_grad_enabled(gradient):
-            parameters = self._parameters(x, gradient)
+        with single_thread(), torch.set_grad_enabled(gradient):
+            parameters = self._network.leaves(x, gradient)
             leaves = list(parameters.values())
             for X, y, weights in chunks:
-                losses = self._losses(self._outputs(parameters, X), y)
+                losses = self._losses(self._network.outputs(parameters, self._inputs(X)), y)
                 loss = losses @ torch.from_numpy(weights).to(losses.dtype)
                 total += float(loss.detach())
                 if not gradient:
@@ -353,43 +303,12 @@ class TorchProblem(Classification):
         points = np.atleast_2d(x)
         right = np.zeros(len(points))
         for k, point in enumerate(points):
-            with _single_thread(), torch.no_grad():
-                parameters = self._parameters(point, gradient=False)
+            with single_thread(), torch.no_grad():
+                parameters = self._network.leaves(point, gradient=False)
                 for start in range(0, len(y), CHUNK):
                     rows = slice(start, start + CHUNK)
-                    outputs = self._outputs(parameters, X[rows]).numpy().reshape(len(y[rows]), -1)
+                    outputs = self._network.outputs(parameters, self._inputs(X[rows])).numpy().reshape(len(y[rows]), -1)
                     answers = outputs.argmax(axis=1) if outputs.shape[1] > 1 else outputs[:, 0] > 0
                     right[k] += np.count_nonzero(answers == y[rows])
         right[~np.isfinite(points).all(axis=1)] = np.nan
         return float_or_array((right / len(y)).reshape(x.shape[:-1]))
-
-
-def _import_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise InvalidInput("name", f"'torch' needs PyTorch ({error})", "pip install 'rayopt[torch]'") from error
-
-
-def _factory(given: Any) -> Callable[..., Any]:
-    """Returns the factory that is given or named, or raises InvalidInput."""
-    import torch
-
-    found = imported("module", given)
-    if isinstance(found, torch.nn.Module) or not callable(found):
-        problem = f"{type(found).__name__} is not a factory"
-        raise InvalidInput("module", problem, "a class or function that makes a torch.nn.Module, or its dotted name")
-    return found
-
-
-@contextmanager
-def _single_thread() -> Iterator[None]:
-    """PyTorch on one thread: the same bits for the same x, and no quarrel between workers of one machine."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -58,7 +58,7 @@ def test_by_hand():
 def test_constants_of_the_paper_s_data():
     problem = LeastSquares.synthetic()
     assert problem.A.shape == (10_000, 400)
-    assert 0 <= problem.A.min()
+    assert problem.A.min() >= 0
     assert problem.A.max() <= 1 / 20
     # The mean direction dominates: d (1/2)^2/d, and a little of the variance 1/12.
     assert problem.smoothness == pytest.approx(0.25 + 1 / 12 / 400, rel=0.05)

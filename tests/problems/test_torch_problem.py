@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -34,6 +35,10 @@ def row_squares(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 def binary(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return nn.functional.softplus((1 - 2 * targets) * outputs[:, 0])
+
+
+def cross_entropy_of_rows(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return nn.functional.cross_entropy(outputs, targets, reduction="none")
 
 
 def small(**arguments) -> TorchProblem:
@@ -159,6 +164,22 @@ def test_the_split_function_is_the_mean_over_workers(x):
     assert problem.value(x) == pytest.approx(np.mean([shard.value(x) for shard in shards]), rel=1e-13)
     mean = np.mean([shard.full_gradient(x) for shard in shards], axis=0)
     np.testing.assert_allclose(problem.full_gradient(x), mean, atol=1e-14)
+
+
+def test_its_code_travels_with_the_problem():
+    cloudpickle = pytest.importorskip("ray.cloudpickle")
+    from rayopt.fleets.ray.fleet import carry_modules
+
+    carry_modules(small(loss=cross_entropy_of_rows))
+    try:
+        assert __name__ in cloudpickle.list_registry_pickle_by_value()
+    finally:
+        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def test_a_loss_without_parameters_is_refused():
+    with pytest.raises(InvalidInput, match=r"module: .* cannot be applied"):
+        small(loss=lambda outputs, targets: targets.double())
 
 
 class TestLosses:

@@ -213,7 +213,7 @@ def carry_modules(component: object) -> None:
     from ray import cloudpickle
 
     installed = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), sysconfig.get_path("stdlib"))
-    parts = [part for part in getattr(component, "made_of", ()) if hasattr(part, "__module__")]
+    parts = [part for part in getattr(component, "made_of", ()) if getattr(part, "__module__", None) in sys.modules]
     for part in (*type(component).__mro__, *parts):
         module = sys.modules[part.__module__]
         place = getattr(module, "__file__", None)
