@@ -189,7 +189,8 @@ class TestGradients:
     def test_unbiased(self, batch, x):
         problem = small(batch=batch)
         m = 20_000
-        samples = problem.draw_many(np.zeros(m, dtype=int), Stream(4, "sample").keys(np.zeros(m), np.arange(m)))
+        workers = np.zeros(m, dtype=int)
+        samples = problem.draw_many(workers, Stream(4, "sample").keys(workers, np.arange(m)))
         mean = problem.gradient_sum(x, samples) / m
         full = problem.full_gradient(x)
         each = np.array([problem.gradient(x, row) for row in range(ROWS)])

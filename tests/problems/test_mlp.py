@@ -197,7 +197,7 @@ class TestFullBatch:
 
     def test_scalars_are_normal(self):
         problem = small(full_batch=True, noise=0.5)
-        keys = Stream(0, "sample").keys(np.zeros(4000), np.arange(4000))
+        keys = Stream(0, "sample").keys(np.zeros(4000, dtype=int), np.arange(4000))
         z = problem.draw_many(np.zeros(4000, dtype=int), keys)
         assert z.mean() == pytest.approx(0, abs=4 * 0.5 / np.sqrt(4000))
         assert z.std() == pytest.approx(0.5, rel=0.05)

@@ -136,7 +136,8 @@ def test_gradients_are_new_memory_and_leave_x_alone(kind, points):
 def test_additive_noise_is_unbiased_with_the_stated_variance(kind, count):
     d, m = 30, 4000
     problem = Quadratic(d, noise=0.2, noise_kind=kind)
-    samples = problem.draw_many(np.zeros(m, dtype=int), Stream(1, "sample").keys(np.zeros(m), np.arange(m)), count)
+    workers = np.zeros(m, dtype=int)
+    samples = problem.draw_many(workers, Stream(1, "sample").keys(workers, np.arange(m)), count)
     x = problem.start_point()
     noise = np.array([problem.gradient(x, sample) for sample in samples]) - problem.full_gradient(x)
     assert problem.noise_variance == pytest.approx(d * 0.04)
@@ -163,7 +164,7 @@ class TestProgress:
         exact = problem.full_gradient(x)
         assert exact[7] != 0
         seen = set()
-        for key in Stream(0, "sample").keys(np.zeros(50), np.arange(50)):
+        for key in Stream(0, "sample").keys(np.zeros(50, dtype=int), np.arange(50)):
             g = problem.gradient(x, problem.draw(0, int(key)))
             np.testing.assert_array_equal(g[:7], exact[:7])
             assert not g[8:].any()
@@ -178,7 +179,8 @@ class TestProgress:
 
     def test_unbiased(self):
         problem = Quadratic(5, noise_kind="progress", probability=0.1)
-        samples = problem.draw_many(np.zeros(20_000), Stream(2, "sample").keys(np.zeros(20_000), np.arange(20_000)))
+        workers = np.zeros(20_000, dtype=int)
+        samples = problem.draw_many(workers, Stream(2, "sample").keys(workers, np.arange(20_000)))
         assert set(np.unique(samples)) == {0.0, 10.0}
         assert samples.mean() == pytest.approx(1.0, abs=4 * 3 / math.sqrt(20_000))
 
