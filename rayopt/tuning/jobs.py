@@ -71,7 +71,7 @@ def measure(experiment: Experiment, session: Session, run: Run) -> Found:
     """Runs one job and returns what came of it: numbers that are not finite are None.
 
     A row holds ``step_size``, the last value of each metric (when this step size met the target, if it did),
-    ``time_to_target`` and ``diverged_at`` (fleet seconds), and of the whole run ``time, updates, arrivals``, the
+    ``time_to_target`` and ``diverged_at`` (history times), and of the whole run ``time, updates, arrivals``, the
     outcomes and ``worker_seconds``. A job that Ctrl-C ended has the problem ``INTERRUPTED`` and no rows.
     """
     job = Job(run.method, run.seed, experiment.until, experiment.record)

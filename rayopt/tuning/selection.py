@@ -57,7 +57,7 @@ def whole_table(
     Returns:
       ``method, label, combination`` (text), a column for each parameter that is tried (NaN or None where a
       method has no such parameter; text if not all its values are numbers), ``step_size, seed``, the metrics at
-      the end, ``time_to_target`` and ``diverged_at`` (fleet seconds, NaN: never), ``time, updates, arrivals``,
+      the end, ``time_to_target`` and ``diverged_at`` (the first history time; NaN: never), ``time, updates, arrivals``,
       the outcomes and ``worker_seconds`` of the whole run, which the step sizes share.
     """
     parameters = list(dict.fromkeys(key for grid in grids for key in grid.tried))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -111,11 +112,9 @@ class Tuning:
             for label, grid in zip(self.labels, self.grids, strict=True)
             for combination in grid.combinations
         }
-        target = [] if self.until.target is None else [self.until.target.metric]
-        needed = list(dict.fromkeys([self.metric, *target]))
         self.experiment = self._experiment(
             [combination.method for _, combination in combinations.values()], list(combinations), self.seeds,
-            replace(self.record, metrics=needed, trace=False),
+            self._record_of_jobs(),
         )  # fmt: skip
 
     def run(
@@ -174,9 +173,10 @@ class Tuning:
         grids = [
             {**grid.to_config(), "label": label} for label, grid in zip(self.labels, self.grids, strict=True)
         ]  # fmt: skip
-        record = {**told["record"], "metrics": self._recorded(), "trace": self.record.trace}
+        record = self.record.resolve(self.problem.metric_names, self.until)
+        told["record"] = {"every": record.every, "metrics": self._recorded(), "trace": record.trace}
         tune = {"metric": self.metric, "seeds": self.seeds, "confirm": self.confirm}
-        return plain({**told, "record": record, "methods": grids, "tune": tune})
+        return plain({**told, "methods": grids, "tune": tune})
 
     def _run_jobs(
         self, jobs: Sequence[TuningJob], folder: TuningFolder, processes: int, display: JobDisplay
@@ -220,6 +220,15 @@ class Tuning:
             raise TuningInterrupted(f"all jobs have finished and are kept in {folder.path}, what was chosen has not "
                                     "run on all seeds of tune.confirm")  # fmt: skip
         return result
+
+    def _record_of_jobs(self) -> Record:
+        """Returns a record of what the choice needs and nothing else."""
+        assert self.metric is not None
+        target = self.until.target
+        if target is not None:
+            return Record(self.record.every, tuple(dict.fromkeys((self.metric, target.metric))), trace=False)
+        # A metric of a whole data set may cost more than the run: it is asked for at the end alone.
+        return Record(self.until.time if self.until.time < math.inf else None, (self.metric,), trace=False)
 
     def _recorded(self) -> list[str]:
         """Returns the metrics of the runs that confirm."""

@@ -74,7 +74,7 @@ def test_interrupt_keeps_the_jobs_that_finished(tune, tmp_path):
         command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     deadline = time.monotonic() + 60
-    while not list((tmp_path / "out").glob("jobs/*.json")) and time.monotonic() < deadline:
+    while not list((tmp_path / "out").glob("jobs/*.json")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     # As a terminal does: to every process of the group.
     os.killpg(process.pid, signal.SIGINT)

@@ -13,7 +13,7 @@ import yaml
 
 import rayopt as ro
 from rayopt.config import load_workload
-from rayopt.errors import InvalidInput
+from rayopt.errors import InvalidInput, RayoptError
 from rayopt.experiment import NothingRan
 from rayopt.tuning import processes
 from rayopt.tuning.grid import Grid
@@ -57,6 +57,15 @@ class Broken(ro.methods.ASGD):
     def __init__(self, step_size, delay_of_error=False):
         super().__init__(step_size)
         self.delay_of_error = delay_of_error
+
+
+class Deadly(ro.methods.ASGD):
+    """Takes its process with it, as the system does with one that uses too much memory."""
+
+    name = "deadly"
+
+    def start(self, fleet):
+        os._exit(1)
 
 
 def test_the_table_has_every_combination_step_size_and_seed(tuning, tmp_path):
@@ -109,6 +118,19 @@ def test_the_best_is_confirmed_on_the_other_seeds(tuning, tmp_path):
     assert result.best["Ringmaster"].tuned == middle.gap.min()
     again = load_workload(tmp_path / "out" / "tuned.yaml").build().run()
     pd.testing.assert_frame_equal(again.history, confirmed.history, check_exact=True)
+
+
+def test_without_a_target_metrics_are_evaluated_at_the_ends_alone(tuning, monkeypatch):
+    asked = []
+
+    class Counting(ro.problems.Quadratic):
+        def metrics(self, x, names=None):
+            asked.append((x.ndim, tuple(names)))
+            return super().metrics(x, names)
+
+    made = tuning(Grid.of(ro.methods.ASGD([0.1, 0.2])), problem=Counting(dimension=6), record=ro.Record(every=0.1))
+    made.run(processes=1)
+    assert asked.count((2, ("gap",))) == 2 * 3
 
 
 class TestResume:
@@ -193,6 +215,10 @@ class TestProcesses:
         counter = Counter()
         tuning(until=ro.Until(time=1500)).run(tmp_path / "out", processes=2, jobs_display=counter)
         assert (counter.before, counter.done) == (kept, 9 - kept)
+
+    def test_a_process_that_dies_is_told(self, tuning, tmp_path):
+        with pytest.raises(RayoptError, match="a process of the tuning died"):
+            tuning(Grid.of(Deadly([0.1, 0.2]))).run(tmp_path / "out", processes=2)
 
     def test_none_is_refused(self, tuning):
         with pytest.raises(InvalidInput, match="processes: 0 is not an integer of at least 1"):
