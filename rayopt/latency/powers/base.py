@@ -106,8 +106,10 @@ class BoundPower(BoundLatency):
 
     def work_done(self, time: float) -> Array:
         """Returns V_i(time), the gradients that each worker computes from 0 to ``time``, shape (workers,)."""
-        everyone = np.arange(self._workers)
-        return self._trend.integral(everyone, np.full(self._workers, float(time))) / self._times
+        done = np.zeros(self._workers)
+        alive = np.flatnonzero(np.isfinite(self._times))
+        done[alive] = self._trend.integral(alive, np.full(len(alive), float(time))) / self._times[alive]
+        return done
 
 
 def _ratio(times: Array, power: Array) -> Array:

@@ -19,6 +19,7 @@ from rayopt.latency.values import ValuesLike
 
 _FIRST_PIECES = 16
 _MOST_SWITCHES = 10_000
+_LARGEST_TABLE = 2**24
 
 
 @dataclass(frozen=True, repr=False)
@@ -134,7 +135,14 @@ class Chain(Trend):
             self._grow()
 
     def _grow(self) -> None:
-        self._table = self._draw(2 * len(self._table.ends))
+        pieces = 2 * len(self._table.ends)
+        if pieces * len(self._seen) > _LARGEST_TABLE:
+            raise InvalidInput(
+                "markov",
+                f"{len(self._seen):,} workers switch more than {pieces // 2:,} times",
+                f"at most {_LARGEST_TABLE:,} switches in all: longer fast_mean and slow_mean, or a shorter run",
+            )
+        self._table = self._draw(pieces)
 
     def _draw(self, pieces: int) -> Table:
         """Returns the first pieces of the paths of all workers that were asked for."""

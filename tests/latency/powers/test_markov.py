@@ -11,6 +11,7 @@ from scipy import stats
 from rayopt import latency as lt
 from rayopt.errors import InvalidInput
 from rayopt.keys import Stream
+from rayopt.latency.powers import markov
 from rayopt.latency.powers.markov import Chain
 
 
@@ -103,3 +104,10 @@ def test_parameters(arguments, key):
 def test_a_gradient_that_meets_too_many_switches():
     with pytest.raises(InvalidInput, match=r"times: 1e\+06 for worker 1; allowed: at most 10,000 times fast_mean"):
         lt.markov([1, 1e6], slow=0.1, fast_mean=5, slow_mean=5).bind(2, Stream(0, "compute"))
+
+
+def test_a_path_that_no_memory_holds(monkeypatch):
+    monkeypatch.setattr(markov, "_LARGEST_TABLE", 2**12)
+    bound = lt.markov(1, slow=0.1, fast_mean=1e-3, slow_mean=1e-3).bind(1, Stream(0, "compute"))
+    with pytest.raises(InvalidInput, match=r"markov: 1 workers switch more than 4,096 times"):
+        bound.work_done(1e300)

@@ -154,6 +154,14 @@ def test_dead_workers():
         assert bound.work_done(5.0)[1] == 0.0
 
 
+def test_theory_takes_the_work_done():
+    """Together worker 1 (1 s, standing still from 4 to 6) and worker 2 (3 s) finish 4 gradients at 3, 4 more at 8."""
+    from rayopt.theory.universal import homogeneous_rounds
+
+    bound = lt.groups([lt.outages(1, period=10, length=2, phase=4), lt.fixed(3)]).bind(2, stream())
+    np.testing.assert_allclose(homogeneous_rounds(bound.work_done, 4, 2), [0.0, 3.0, 8.0])
+
+
 class TestWorkers:
     def test_computing_starts_after_the_download(self):
         workers = ro.Workers(1, lt.outages(2, period=10, length=4, phase=6), download=5.0, upload=1.0)
