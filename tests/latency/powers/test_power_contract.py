@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 import rayopt as ro
 from rayopt import latency as lt
 from rayopt.errors import InvalidInput
+from rayopt.fleets.simulated import SimulatedWorkers
 from rayopt.keys import Stream
+from rayopt.problems import Free
+from rayopt.tasks import Gradient, Series, Trial
 
 N = 5
 POWERS = {
@@ -186,20 +189,45 @@ class TestVirtualTime:
             (12, 1), (13, 1), (14, 1), (14, 2),
         ]  # fmt: skip
 
+    @pytest.mark.parametrize("name", ["outages", "markov", "drift"])
+    def test_durations_that_are_put_off_know_their_start(self, name):
+        """So many workers that durations are drawn late, half of them stopped again and again."""
+        n = 300
+        families = {
+            "outages": lt.outages("sqrt(i)", period=9, length=2, phase="i"),
+            "markov": lt.markov("sqrt(i)", slow=0.1, fast_mean=10, slow_mean=5),
+            "drift": lt.drift("sqrt(i)", final=0.5, over=30),
+        }
+        found = []
+        for puts_off in (True, False):
+            fleet = SimulatedWorkers(Free(2), ro.Workers(n, families[name]).times(0), 0)
+            if not puts_off:
+                fleet._bounds = fleet._least = None
+            events = []
+            for version in range(30):
+                chosen = np.flatnonzero(np.random.default_rng(version).random(n) < 0.5)
+                fleet.assign(chosen, Gradient(np.zeros(2), version))
+                while (arrival := fleet.wait(9.0 * version)) is not None:
+                    events.append((arrival.time, arrival.worker, arrival.number))
+                    fleet.assign(arrival.worker, arrival.task)
+            found.append(events)
+        assert len(found[0]) > 250
+        assert found[0] == found[1]
+
     def test_a_time_limit_on_a_task_counts_the_outage(self):
         times = ro.Workers(1, lt.outages(1, period=10, length=2, phase=4)).times(0)
-        fleet = ro.fleets.simulated.SimulatedWorkers(ro.problems.Free(2), times, 0)
+        fleet = SimulatedWorkers(Free(2), times, 0)
         x = np.zeros(2)
         for start, ok, end in ((0.0, True, 1.0), (3.5, False, 5.0)):
             fleet.wake(start - fleet.now)
             fleet.wait()
-            fleet.assign(0, ro.tasks.Trial(x, 0, 1.5))
+            fleet.assign(0, Trial(x, 0, 1.5))
             arrival = fleet.wait()
             assert (arrival.ok, arrival.time) == (ok, end)
 
     def test_gradients_one_after_the_other(self):
         times = ro.Workers(1, lt.outages(1, period=10, length=2, phase=4)).times(0)
-        assert times.seconds(ro.tasks.Series(np.zeros(2), 0, 3), 0, 0, 2.5) == 5.0
+        assert times.seconds(Series(np.zeros(2), 0, 3), 0, 0, 2.5) == 5.0
 
     @pytest.mark.parametrize(
         "compute",
@@ -231,8 +259,8 @@ def test_real_time_waits_for_the_outage():
 
     desk = Desk()
     times = ro.Workers(1, lt.outages(1, period=10, length=2, phase=4)).times(0)
-    desk.load(Profile(ro.problems.Free(2), times, 0, time_scale=0.5), shares_clock=True, warm_up=False)
-    task = ro.tasks.Gradient(np.zeros(2), 0)
+    desk.load(Profile(Free(2), times, 0, time_scale=0.5), shares_clock=True, warm_up=False)
+    task = Gradient(np.zeros(2), 0)
     for assigned_at, seconds in ((0.0, 1.0), (3.5, 3.0), (5.0, 2.0)):
         order = Order(0, 1, 0, task, assigned_at, sent_at=100.0)
         assert desk.due_at(order) == (100.0 + 0.5 * seconds, True)
