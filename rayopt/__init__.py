@@ -16,6 +16,7 @@ from rayopt.workers import Workers
 
 if TYPE_CHECKING:
     from rayopt.fleets.ray import RayFleet
+    from rayopt.fleets.shared_memory import SharedMemoryFleet
     from rayopt.tuning.tune import tune
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ __all__ = [
     "RayoptError",
     "Record",
     "Result",
+    "SharedMemoryFleet",
     "SimulatedFleet",
     "Target",
     "Until",
@@ -50,6 +52,10 @@ def __getattr__(name: str) -> Any:
         from rayopt.fleets.ray import RayFleet
 
         return RayFleet
+    if name == "SharedMemoryFleet":
+        from rayopt.fleets.shared_memory import SharedMemoryFleet
+
+        return SharedMemoryFleet
     if name == "tune":
         # Pandas takes long to import too.
         from rayopt.tuning.tune import tune

@@ -19,7 +19,17 @@ def _ray_fleet() -> type[FleetKind]:
     return RayFleet
 
 
-FLEETS: dict[str, Callable[[], type[FleetKind]]] = {"simulated": lambda: SimulatedFleet, "ray": _ray_fleet}
+def _shared_memory_fleet() -> type[FleetKind]:
+    from rayopt.fleets.shared_memory import SharedMemoryFleet
+
+    return SharedMemoryFleet
+
+
+FLEETS: dict[str, Callable[[], type[FleetKind]]] = {
+    "simulated": lambda: SimulatedFleet,
+    "ray": _ray_fleet,
+    "shared_memory": _shared_memory_fleet,
+}
 """How to get the class of each fleet; Ray takes seconds to import, and virtual time does not need it."""
 
 

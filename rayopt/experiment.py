@@ -141,9 +141,13 @@ class Experiment:
         for seed in self.seeds:
             for method, label in zip(self.methods, self.labels, strict=True):
                 single = [method.with_step_size(step) for step in method.members()]
-                split = single if method.control_depends_on_x and len(single) > 1 else [method.fresh()]
+                one_by_one = method.control_depends_on_x or not self.fleet.has_arrivals
+                split = single if one_by_one and len(single) > 1 else [method.fresh()]
                 found += [Run(part, label, seed) for part in split]
         for run in found:
+            if misfit := self.fleet.reason_to_skip(run.method, self.problem):
+                run.problem = f"skipped: {misfit}"
+                continue
             reason = reason_to_skip(run.method, self.problem, self.workers.times(run.seed))
             if reason and self.force:
                 run.warning = f"run by force: {reason}"
@@ -177,7 +181,8 @@ class Experiment:
             folder = RunFolder(temporary.name) if temporary is not None else folder
             assert folder is not None
             folder.create()
-            trace = TraceFile(folder.path / TRACE_FILE, self.fleet.name != "simulated") if self.record.trace else None
+            has_trace = self.record.trace and self.fleet.has_arrivals
+            trace = TraceFile(folder.path / TRACE_FILE, self.fleet.name != "simulated") if has_trace else None
             display.opened(runs, self.until)
             try:
                 failure = self._run_all(runs, session, trace, display)
@@ -197,7 +202,8 @@ class Experiment:
         config = self.to_config()
         history = history_frame(runs, self.record)
         split = self.problem.split(self.workers.count, self.seeds[0])
-        summary = summarise(runs, self.until, self.problem, skew=None if split.homogeneous else split.skew)
+        skew = None if split.homogeneous else split.skew
+        summary = summarise(runs, self.until, self.problem, skew=skew, notes=self.fleet.notes(runs))
         summary["problems"] += self.skipped
         folder.write_config(config)
         folder.write_history(history)
@@ -281,7 +287,7 @@ def run(
       problem: the oracle.
       workers: how many, and how fast.
       until: when a run ends, in fleet seconds, updates, arrivals or at a target.
-      fleet: :class:`SimulatedFleet` (default) or :class:`RayFleet`.
+      fleet: :class:`SimulatedFleet` (default), :class:`RayFleet` or :class:`SharedMemoryFleet`.
       seed: one seed or a list; equal seeds give equal workers and samples to every method.
       record: how often and what to record.
       labels: names for tables and figures.

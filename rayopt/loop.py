@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from rayopt.arrival import Arrival
 from rayopt.methods.base import Fleet, Method
-from rayopt.recording import Recorder
+from rayopt.recording import RecordedFleet, Recorder
 
 
-class RunningFleet(Fleet, Protocol):
-    """A fleet as the loop sees it.
-
-    Attributes:
-      cancelled: (workers, assigned_at, versions) of what was cancelled since the list was last cleared.
-    """
-
-    cancelled: list[tuple[Any, Any, Any]]
-
-    @property
-    def busy(self) -> int:
-        """Number of workers that have a task."""
-
-    @property
-    def busy_seconds(self) -> float:
-        """Worker-seconds of all tasks, those that still run up to now."""
+class RunningFleet(Fleet, RecordedFleet, Protocol):
+    """A fleet as the loop sees it."""
 
     def wait(self, until: float = math.inf) -> Arrival | None:
         """Returns the next arrival in order, or None with ``now = until``; an arrival at exactly ``until`` counts.
@@ -35,10 +21,6 @@ class RunningFleet(Fleet, Protocol):
         Raises:
           FleetStuck: nothing will ever arrive, and ``until`` is infinite.
         """
-
-    @property
-    def is_stuck(self) -> bool:
-        """Whether nothing will ever arrive."""
 
 
 def serve(method: Method, fleet: RunningFleet, recorder: Recorder) -> None:

@@ -7,7 +7,7 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from rayopt.errors import FleetStuck, InvalidInput, one_of, positive
 from rayopt.until import Until
 
 if TYPE_CHECKING:
-    from rayopt.loop import RunningFleet
     from rayopt.methods.base import Method
 
 Array = NDArray[np.float64]
@@ -144,6 +143,32 @@ class TraceBuffer:
             self._next = 0
 
 
+class RecordedFleet(Protocol):
+    """What the record needs of a fleet.
+
+    Attributes:
+      n: number of workers.
+      now: fleet seconds since the start.
+      cancelled: (workers, assigned_at, versions) of what was cancelled since the list was last cleared.
+    """
+
+    n: int
+    now: float
+    cancelled: list[tuple[Any, Any, Any]]
+
+    @property
+    def busy(self) -> int:
+        """Number of workers that have a task."""
+
+    @property
+    def busy_seconds(self) -> float:
+        """Worker-seconds of all tasks, those that still run up to now."""
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nothing will ever arrive."""
+
+
 @dataclass
 class Counts:
     """How many arrivals had which outcome."""
@@ -229,7 +254,7 @@ class Recorder:
         """Whether the run has started."""
         return bool(self.rows)
 
-    def begin(self, method: Method, fleet: RunningFleet) -> None:
+    def begin(self, method: Method, fleet: RecordedFleet) -> None:
         """Writes the row of time 0."""
         self._method = method
         self._fleet = fleet

@@ -26,7 +26,11 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the file; the value is YAML. Repeatable."),
     ] = None,
     fleet: Annotated[
-        str | None, typer.Option(metavar="simulated|ray", help="Run in virtual time or in real time on Ray.")
+        str | None,
+        typer.Option(
+            metavar="simulated|ray|shared_memory",
+            help="Run in virtual time, in real time on Ray, or on one x in shared memory.",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="The run folder. Default: runs/<file>-<date>-<time>.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Protocol
@@ -55,13 +55,37 @@ class Session(Protocol):
     ) -> None: ...
 
 
+class Finished(Protocol):
+    """One run of an experiment, as a fleet may comment on it; its outcome is None if it did not run."""
+
+    label: str
+    method: Method
+    outcome: Outcome | None
+
+
 class FleetKind(Protocol):
-    """What a user chooses: a clock, and where the workers live."""
+    """What a user chooses: a clock, and where the workers live.
+
+    Attributes:
+      has_arrivals: whether methods receive arrivals one by one: only then is there a trace of them, and can the
+        members of a step-size grid share one run.
+    """
 
     name: ClassVar[str]
+    has_arrivals: ClassVar[bool] = True
 
     def open(self, problem: Problem, workers: Workers) -> Session:
         """Returns a session, to be used in a ``with`` statement."""
 
     def to_config(self) -> dict[str, Any]:
         """Returns the mapping that makes an equal fleet."""
+
+    def reason_to_skip(self, method: Method, problem: Problem) -> str:
+        """Returns why a method cannot run here on a problem, by force or not, or ""."""
+        if method.needs_shared_memory:
+            return f"skipped: {method!r} runs on the fleet shared_memory alone; {self.name} has a server that updates x"
+        return ""
+
+    def notes(self, runs: Sequence[Finished]) -> list[str]:
+        """Returns what else a reader of the table must know of these runs, a sentence each."""
+        return []

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rayopt.arrival import Alarm, Arrival
 from rayopt.errors import FleetStuck
-from rayopt.fleets.base import Job, OnProgress, OnTrace
+from rayopt.fleets.base import FleetKind, Job, OnProgress, OnTrace
 from rayopt.fleets.values import ComputedValues
 from rayopt.keys import Stream
 from rayopt.lookahead import BLOCK, Lookahead
@@ -33,7 +33,7 @@ LATE_LIMIT = 64
 MARGIN = 1e-9
 
 
-class SimulatedFleet:
+class SimulatedFleet(FleetKind):
     """Virtual time: a discrete-event simulation in one process, exact and reproducible to the bit."""
 
     name: ClassVar[str] = "simulated"

@@ -18,6 +18,7 @@ from rayopt.methods.fedavg import FedAvg
 from rayopt.methods.fedbuff import FedBuff
 from rayopt.methods.gta import GTA
 from rayopt.methods.hero import Hero
+from rayopt.methods.hogwild import Hogwild
 from rayopt.methods.ia2sgd import IA2SGD
 from rayopt.methods.m_sync import MSync
 from rayopt.methods.malenia import Malenia
@@ -41,6 +42,7 @@ METHODS: dict[str, type[Method]] = {
         Minibatch,
         MSync,
         ASGD,
+        Hogwild,
         DelayAdaptiveASGD,
         NaiveOptimalASGD,
         Picky,
@@ -79,6 +81,7 @@ __all__ = [
     "FedBuff",
     "Fleet",
     "Hero",
+    "Hogwild",
     "MSync",
     "Malenia",
     "Method",

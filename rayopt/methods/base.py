@@ -157,6 +157,11 @@ class Method:
         raise NotImplementedError
 
     @property
+    def needs_shared_memory(self) -> bool:
+        """Whether the method runs only where workers change x in place, not where a server receives arrivals."""
+        return False
+
+    @property
     def estimate(self) -> Array:
         """The point that is evaluated, the shape of x."""
         return self.x

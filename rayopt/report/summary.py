@@ -47,7 +47,9 @@ def history_frame(runs: Sequence[Run], record: Record) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*RUN_COLUMNS, *metrics]).astype(types)
 
 
-def summarise(runs: Sequence[Run], until: Until, problem: Problem, *, skew: float | None = None) -> Summary:
+def summarise(
+    runs: Sequence[Run], until: Until, problem: Problem, *, skew: float | None = None, notes: Sequence[str] = ()
+) -> Summary:
     """Returns the summary of an experiment, as ``summary.json`` holds it: numbers that are not finite are None.
 
     * ``table``: a row per label and step size, medians over the seeds that ran. ``updates``, ``arrivals`` and the
@@ -61,6 +63,7 @@ def summarise(runs: Sequence[Run], until: Until, problem: Problem, *, skew: floa
     * ``target``: ``metric`` and ``reaches``, or None.
     * ``problem``: where the data come from, or None.
     * ``skew``: how far the workers' data are from one distribution; None if they have one.
+    * ``notes``: what the fleet says of the runs.
     * ``problems``: a sentence for each run that was skipped, stuck, interrupted or run by force.
 
     Args:
@@ -68,6 +71,7 @@ def summarise(runs: Sequence[Run], until: Until, problem: Problem, *, skew: floa
       until: its limits, with its target.
       problem: what was solved.
       skew: of its split over the workers, for the first seed.
+      notes: what the fleet says of the runs.
     """
     labels = list(dict.fromkeys(run.label for run in runs))
     members: dict[tuple[str, float], list[Trial]] = {}
@@ -84,6 +88,7 @@ def summarise(runs: Sequence[Run], until: Until, problem: Problem, *, skew: floa
         "target": None if until.target is None else {"metric": until.target.metric, "reaches": until.target.reaches},
         "problem": getattr(problem, "source", "").partition(" (")[0] or None,
         "skew": skew,
+        "notes": list(notes),
         "problems": _problems(runs),
     }
 

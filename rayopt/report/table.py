@@ -131,7 +131,8 @@ def _footnotes(summary: Summary, hidden: int) -> list[str]:
         for row in table
         if 0 < row["diverged"] < row["seeds"]
     ]
-    return [*notes, *_notes_on_idle(summary["runs"]), *summary["problems"], *_note_on_slip(summary["runs"])]
+    notes += [*_notes_on_idle(summary["runs"]), *summary["problems"], *_note_on_slip(summary["runs"])]
+    return [*notes, *summary.get("notes", ())]
 
 
 def _notes_on_idle(runs: Sequence[dict[str, Any]]) -> list[str]:

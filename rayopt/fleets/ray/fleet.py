@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rayopt.errors import InvalidInput, RayoptError, at_least, positive
+from rayopt.fleets.base import FleetKind
 
 if TYPE_CHECKING:
     from rayopt.fleets.base import Job, OnProgress, OnTrace
@@ -25,7 +26,7 @@ PROBE_TIMEOUT = 5.0
 RESTART_TIMEOUT = 30.0
 
 
-class RayFleet:
+class RayFleet(FleetKind):
     """Real time on Ray: a server actor holds x and the method, every worker is an actor with its own shard.
 
     Args:

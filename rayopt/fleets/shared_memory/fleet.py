@@ -1,0 +1,203 @@
+"""The driver's side: the fleet that a user chooses, and its session of actors around one segment of memory."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rayopt.errors import InvalidInput
+from rayopt.fleets.base import FleetKind, Job, OnProgress, OnTrace
+from rayopt.fleets.shared_memory.speed import note_on_speed
+from rayopt.methods.hogwild import Hogwild
+
+if TYPE_CHECKING:
+    from rayopt.fleets.base import Finished
+    from rayopt.fleets.shared_memory.segment import Segment
+    from rayopt.methods.base import Method
+    from rayopt.problems.base import Problem
+    from rayopt.recording import Outcome
+    from rayopt.workers import Workers
+
+
+class SharedMemoryFleet(FleetKind):
+    """Real time on one machine: every worker is a Ray actor that changes the one x in shared memory, without a server.
+
+    Runs :class:`rayopt.methods.Hogwild` on a sparse logistic regression, and nothing else. A worker is as fast as its
+    core: the emulated times of the workers are not used. There are no arrivals, so no trace; an update is one row's.
+    A run until a number of updates makes exactly so many, and with ``access: serial`` it is the same to the bit
+    each time. Needs the extra ``hogwild`` (Numba).
+
+    Args:
+      address: as for :class:`rayopt.RayFleet`; the driver must run on a node of the cluster, and its node is used.
+
+    Raises:
+      InvalidInput: an argument that is not allowed, or Numba is not installed.
+    """
+
+    name: ClassVar[str] = "shared_memory"
+    has_arrivals: ClassVar[bool] = False
+
+    def __init__(self, address: str | None = None) -> None:
+        if address is not None and (not isinstance(address, str) or address.startswith("ray://")):
+            raise InvalidInput("address", f"{address!r} is no cluster that this machine is a node of",
+                               "auto, or host:port of a Ray cluster")  # fmt: skip
+        if importlib.util.find_spec("numba") is None:
+            raise InvalidInput("fleet", "shared_memory needs Numba, which is not installed",
+                               'pip install "rayopt[hogwild]", or another fleet')  # fmt: skip
+        self.address = address
+
+    def open(self, problem: Problem, workers: Workers) -> SharedMemorySession:
+        """Returns a session, to be used in a ``with`` statement.
+
+        Raises:
+          InvalidInput: no cluster answers at the address.
+        """
+        from rayopt.fleets.ray.fleet import connect
+
+        return SharedMemorySession(problem, workers, owns_connection=connect(self.address))
+
+    def to_config(self) -> dict[str, Any]:
+        """Returns the mapping that makes an equal fleet."""
+        return {"name": self.name} if self.address is None else {"name": self.name, "address": self.address}
+
+    def reason_to_skip(self, method: Method, problem: Problem) -> str:
+        """Returns why a method cannot run here on a problem, or ""."""
+        if not isinstance(method, Hogwild):
+            return f"skipped: {type(method).__name__} has a server that receives arrivals; here only Hogwild runs"
+        if not hasattr(problem, "rows_csr"):
+            return f"skipped: here Hogwild runs on sparse_logistic_regression alone, not on {problem.name}"
+        batch = getattr(problem, "batch", 1)
+        return "" if batch == 1 else f"skipped: here an update is one row's, and the problem has batch {batch}"
+
+    def notes(self, runs: Sequence[Finished]) -> list[str]:
+        """Returns how fast each kind of access was, and what this fleet does not do."""
+        return [
+            *note_on_speed(runs),
+            "In shared memory a worker is as fast as its core (no emulated times), and there is no trace.",
+        ]
+
+    def __repr__(self) -> str:
+        return f"SharedMemoryFleet({'' if self.address is None else f'address={self.address!r}'})"
+
+
+class SharedMemorySession:
+    """Actors around one segment, for one job after the other (see ``rayopt.fleets.base.Session``).
+
+    Args:
+      problem: a sparse logistic regression, not yet split.
+      workers: how many.
+      owns_connection: whether to shut Ray down at the end.
+    """
+
+    def __init__(self, problem: Problem, workers: Workers, owns_connection: bool = False) -> None:
+        import ray
+
+        from rayopt.fleets.ray.fleet import carry_modules
+
+        carry_modules(problem)
+        self._ray = ray
+        self._problem = problem
+        self._count = workers.count
+        self._owns_connection = owns_connection
+        self._segment: Segment | None = None
+        self._actors: list[Any] = []
+        self._loaded_seed: int | None = None
+        self._stop_is_wanted = False
+
+    def __enter__(self) -> SharedMemorySession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end_actors()
+        if self._owns_connection:
+            self._ray.shutdown()
+
+    def run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress) -> Outcome:
+        """Runs one job to its end.
+
+        Raises:
+          RayoptError: the machine has not enough shared memory.
+          WorkerLost: a worker's process died.
+          WorkerFailed: a worker raised an error.
+        """
+        from rayopt.fleets.shared_memory.watch import Watch
+
+        method = job.method
+        assert isinstance(method, Hogwild)
+        self._stop_is_wanted = False
+        problem = self._problem.split(self._count, job.seed)
+        segment = self._begin_actors()
+        active = self._actors[:1] if method.access == "serial" else self._actors
+        try:
+            self._load(problem, job.seed)
+            self._call("warm_up", [(method.access,)] * len(active))
+            method.prepare(problem.start_point(), self._count)
+            segment.reset(method.x)
+            watch = Watch(job, problem, segment, len(active), on_progress, lambda: self._stop_is_wanted)
+            return watch.run(active)
+        except BaseException:
+            # A worker that died has left the others its half of an update, and the lock at worst.
+            self._end_actors()
+            raise
+
+    def stop(self) -> None:
+        """Ends the running job within milliseconds, also one that still loads its workers."""
+        self._stop_is_wanted = True
+        if self._segment is not None:
+            self._segment.stop()
+
+    def _begin_actors(self) -> Segment:
+        """Returns the segment, with the actors around it; makes both if they are not there."""
+        if self._segment is not None:
+            return self._segment
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        from rayopt.fleets.shared_memory.segment import Segment
+        from rayopt.fleets.shared_memory.worker import MemoryWorker
+
+        here = NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=False)
+        make: Any = self._ray.remote
+        actor = make(num_cpus=0, enable_task_events=False, scheduling_strategy=here)(MemoryWorker)
+        self._segment = segment = Segment(self._count, self._problem.dimension)
+        try:
+            self._actors = [actor.remote(worker) for worker in range(self._count)]
+            self._call("attach", [(self._count, self._problem.dimension, segment.name)] * self._count)
+        except BaseException:
+            self._end_actors()
+            raise
+        segment.remove_name()
+        return segment
+
+    def _end_actors(self) -> None:
+        for actor in self._actors:
+            self._ray.kill(actor)
+        self._actors, self._loaded_seed = [], None
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.close()
+
+    def _load(self, problem: Problem, seed: int) -> None:
+        """Gives every worker its rows; workers of one machine share those of one shard."""
+        if self._loaded_seed == seed:
+            return
+        shards = [problem.shard(worker) for worker in range(self._count)]
+        stored = {id(shard): self._ray.put(shard) for shard in shards}
+        self._call("load", [(stored[id(shard)],) for shard in shards])
+        self._loaded_seed = seed
+
+    def _call(self, name: str, arguments: Sequence[tuple[Any, ...]]) -> None:
+        """Calls a method of the first actors, with the arguments for each, and waits for all.
+
+        Raises:
+          WorkerLost: a worker's process died.
+          WorkerFailed: a worker raised an error.
+        """
+        from rayopt.fleets.ray.transport import check
+
+        called = [getattr(actor, name).remote(*own) for actor, own in zip(self._actors, arguments, strict=False)]
+        for worker, reference in enumerate(called):
+            check(f"worker {worker}", reference)

@@ -1,0 +1,92 @@
+"""The worker actor: it finds the shared memory and updates x in it until it is told to stop."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rayopt.fleets.shared_memory.segment import FIRST_COUNTER, LINE, Segment
+from rayopt.keys import Stream
+
+NONZEROS_PER_CHUNK = 100_000
+"""So many components are updated between two looks at the stop flag, about a millisecond's worth."""
+LARGEST_CHUNK = 4096
+NO_LIMIT = 2**62
+
+
+class Assignment(NamedTuple):
+    """What a worker does in one run.
+
+    Attributes:
+      access: "free", "locked" or "serial".
+      step_size: gamma.
+      seed: addresses the samples.
+      limit: how many updates all workers make together; infinity for no limit.
+    """
+
+    access: str
+    step_size: float
+    seed: int
+    limit: float
+
+
+class Stint(NamedTuple):
+    """When a worker worked, on the machine's monotonic clock, real seconds."""
+
+    started_at: float
+    ended_at: float
+
+
+class MemoryWorker:
+    """One process that updates x. Constructor arguments are few: data come by :meth:`load`.
+
+    Args:
+      worker: its number.
+    """
+
+    def __init__(self, worker: int) -> None:
+        self._worker = worker
+
+    def attach(self, workers: int, dimension: int, name: str) -> None:
+        """Finds the shared memory."""
+        self._segment = Segment(workers, dimension, name)
+
+    def load(self, shard: Any) -> None:
+        """Takes the data; a problem whose rows :func:`rayopt.fleets.shared_memory.kernels.rows_of` reads."""
+        from rayopt.fleets.shared_memory.kernels import rows_of
+
+        self._shard = shard
+        self._rows = rows_of(shard)
+        self._near = np.zeros(self._rows.longest)
+        each = max(len(self._rows.values) / len(self._rows.labels), 1.0)
+        self._chunk = max(1, min(LARGEST_CHUNK, int(NONZEROS_PER_CHUNK / each)))
+
+    def warm_up(self, access: str) -> None:
+        """Compiles the loop, so that the clock of a run does not count it."""
+        self._update(Assignment(access, 0.0, 0, 0.0), np.zeros(0, dtype=np.intp))
+
+    def run(self, assignment: Assignment) -> Stint:
+        """Updates x until the limit is reached or the stop flag is set."""
+        from rayopt.fleets.shared_memory.kernels import take_tickets
+
+        started_at = time.monotonic()
+        stream = Stream(assignment.seed, "sample")
+        limit = NO_LIMIT if assignment.limit == math.inf else int(assignment.limit)
+        workers = np.full(self._chunk, self._worker)
+        number = 0
+        while count := take_tickets(self._segment.words, self._chunk, limit):
+            keys = stream.keys_of(self._worker, number, count)
+            self._update(assignment, self._shard.draw_many(workers[:count], keys))
+            number += count
+        return Stint(started_at, time.monotonic())
+
+    def _update(self, assignment: Assignment, order: Any) -> None:
+        from rayopt.fleets.shared_memory.kernels import UPDATES
+
+        counter = FIRST_COUNTER + LINE * self._worker
+        update = UPDATES[assignment.access]
+        segment = self._segment
+        update(segment.x, segment.words, counter, self._rows, order, assignment.step_size, self._near)

@@ -1,0 +1,60 @@
+"""Hogwild: asynchronous SGD on one x in shared memory, without locks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rayopt.errors import one_of
+from rayopt.methods.asgd import ASGD
+
+ACCESS = ("free", "locked", "serial")
+
+
+class Hogwild(ASGD):
+    """Hogwild!: every worker reads x and adds to it in place, while the others do the same.
+
+    .. math:: x_v \\leftarrow x_v - \\gamma \\, [\\nabla f_e(\\hat x)]_v \\quad \\text{for each } v \\in e
+
+    with gamma = ``step_size``, e the few coordinates that a row of the data touches, drawn uniformly, and x-hat what
+    the worker read of them, each component at its own time; each addition is atomic. In rayopt f is the mean over
+    the rows, so the gradient of one row's loss is what the paper writes as G_e: |E| times the gradient of its
+    summand. Nothing is discarded.
+
+    On :class:`rayopt.SharedMemoryFleet` this is the real thing: processes of one machine update one array, millions
+    of times a second. Where a server receives arrivals, in virtual time and on Ray, it is ASGD: arrivals are
+    applied one after the other, however old (Ringmaster with threshold infinity).
+
+    Args:
+      step_size: gamma; for strong convexity c and gradients bounded by M of order
+        theta eps c / (2 L M^2 Omega (1 + 6 rho tau + 4 tau^2 Omega Delta^{1/2})) (listing [memory]), with tau the
+        largest lag in updates and the sparsity constants: Omega coordinates in the largest row, Delta the share of
+        rows at the commonest coordinate, rho the largest share of rows that one row meets.
+      access: "free": without locks; "locked": a lock around reading, computing and updating; "serial": one worker
+        makes all updates. The last two are what the first is compared with, and need shared memory.
+
+    Raises:
+      InvalidInput: an argument that is not allowed.
+
+    Examples:
+      >>> import rayopt as ro
+      >>> problem, workers = ro.problems.Quadratic(dimension=10), ro.Workers(3, compute="sqrt(i)")
+      >>> runs = [ro.run(method, problem, workers, until=ro.Until(time=20)).history.value.iloc[-1]
+      ...         for method in (ro.methods.Hogwild(step_size=0.1), ro.methods.ASGD(step_size=0.1))]
+      >>> runs[0] == runs[1]
+      True
+
+    References:
+      Niu, Recht, Re, Wright, `Hogwild!: A Lock-Free Approach to Parallelizing Stochastic Gradient Descent
+      <https://arxiv.org/abs/1106.5730>`_, 2011.
+    """
+
+    name = "hogwild"
+    paper = "arXiv 1106.5730"
+
+    def __init__(self, step_size: float | Sequence[float], access: str = "free") -> None:
+        super().__init__(step_size)
+        self.access = one_of("access", access, ACCESS)
+
+    @property
+    def needs_shared_memory(self) -> bool:
+        return self.access != "free"
