@@ -20,6 +20,7 @@ TABLE = [
     methods.MSync(0.3, batch_size=3),
     methods.MSync(0.3, batch_size=3, wait_for="fastest"),
     methods.ASGD(0.02),
+    methods.Hogwild(0.02),
     methods.DelayAdaptiveASGD(0.02),
     methods.DelayAdaptiveASGD(0.02, rule="koloskova"),
     methods.NaiveOptimalASGD(0.02, noise_ratio=10),
@@ -170,6 +171,12 @@ def test_ringmaster_with_infinite_threshold_is_asgd(iterates):
     assert ringmaster == stops == iterates(methods.ASGD(0.02), problem, times, 200)
 
 
+def test_hogwild_is_asgd_where_a_server_receives_arrivals(simulate):
+    problem, times = Quadratic(20, noise=0.1), ro.latency.half_normal("i", "sqrt(i)")
+    hogwild = iterates(simulate, methods.Hogwild(0.02), problem, times, 200)
+    assert hogwild == iterates(simulate, methods.ASGD(0.02), problem, times, 200)
+
+
 @pytest.mark.parametrize("interrupt", [False, True])
 def test_ringmaster_with_threshold_one_is_hero_when_times_are_fixed(iterates, interrupt):
     problem = Quadratic(20, noise=0.1)
@@ -272,6 +279,7 @@ def test_ringmaster_ignores_exactly_from_the_threshold_on(prepared):
         (lambda: methods.ASGD("fast"), "step_size"),
         (lambda: methods.ASGD([]), "step_size"),
         (lambda: methods.ASGD([0.1, -0.1]), "step_size"),
+        (lambda: methods.Hogwild(0.1, access="fre"), "access"),
         (lambda: methods.Ringmaster(0.1, 0), "threshold"),
         (lambda: methods.Ringmaster(0.1, 1.5), "threshold"),
         (lambda: methods.Rennala(0.1, 0), "batch_size"),

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rayopt.errors import InvalidInput
 from rayopt.fleets.base import FleetKind, Job, OnProgress, OnTrace
-from rayopt.fleets.shared_memory.speed import note_on_speed
+from rayopt.fleets.shared_memory.rates import note_on_rates
 from rayopt.methods.hogwild import Hogwild
+from rayopt.problems import SparseLogisticRegression
 
 if TYPE_CHECKING:
     from rayopt.fleets.base import Finished
@@ -66,15 +67,16 @@ class SharedMemoryFleet(FleetKind):
         """Returns why a method cannot run here on a problem, or ""."""
         if not isinstance(method, Hogwild):
             return f"skipped: {type(method).__name__} has a server that receives arrivals; here only Hogwild runs"
-        if not hasattr(problem, "rows_csr"):
+        if not isinstance(problem, SparseLogisticRegression):
             return f"skipped: here Hogwild runs on sparse_logistic_regression alone, not on {problem.name}"
-        batch = getattr(problem, "batch", 1)
-        return "" if batch == 1 else f"skipped: here an update is one row's, and the problem has batch {batch}"
+        if problem.batch != 1:
+            return f"skipped: here an update is one row's, and the problem has batch {problem.batch}"
+        return ""
 
     def notes(self, runs: Sequence[Finished]) -> list[str]:
         """Returns how fast each kind of access was, and what this fleet does not do."""
         return [
-            *note_on_speed(runs),
+            *note_on_rates(runs),
             "In shared memory a worker is as fast as its core (no emulated times), and there is no trace.",
         ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rayopt.fleets.shared_memory.atomics import add, look, publish, read, swap, take
 from rayopt.fleets.shared_memory.segment import LOCK, STOP, TICKET
+from rayopt.problems import SparseLogisticRegression
 
 Array = NDArray[np.float64]
 Update = Callable[..., None]
@@ -42,7 +43,7 @@ class Rows(NamedTuple):
         return int(np.diff(self.starts).max())
 
 
-def rows_of(problem: Any) -> Rows:
+def rows_of(problem: SparseLogisticRegression) -> Rows:
     """Returns the rows of a sparse logistic regression, its arrays as they are."""
     X = problem.X
     penalties = problem.coordinate_l2 if problem.l2 else np.zeros(0)

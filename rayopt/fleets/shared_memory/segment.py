@@ -20,6 +20,8 @@ LINE = 8
 """Words of 8 bytes in a cache line: what is written by one and read by others has a line of its own."""
 STOP, LOCK, TICKET, FIRST_COUNTER = 0, LINE, 2 * LINE, 3 * LINE
 """Places among the control words: the stop flag, the lock, the next update that nobody has taken, the counters."""
+START, READY = STOP + 1, 1
+"""The start flag, and behind each counter whether its worker waits for it."""
 
 PLACE = Path("/dev/shm")
 
@@ -34,7 +36,7 @@ class Segment:
     Args:
       workers: n.
       dimension: number of coordinates of x.
-      name: of a segment that exists; None makes a new one, all zeros.
+      name: of a segment that another process made; None makes a new one, all zeros.
 
     Attributes:
       name: under which others find it.
@@ -63,6 +65,24 @@ class Segment:
         """Sets x, and everything else to 0; no worker may be running."""
         self.words[:] = 0
         self.x[:] = start_point
+
+    def wait_at_start(self, worker: int) -> None:
+        """Says that a worker waits for the start."""
+        self.words[FIRST_COUNTER + LINE * worker + READY] = 1
+
+    @property
+    def ready(self) -> int:
+        """How many workers wait for the start, or have started."""
+        return int(self.words[FIRST_COUNTER + READY :: LINE].sum())
+
+    def start(self) -> None:
+        """Lets the workers begin."""
+        self.words[START] = 1
+
+    @property
+    def may_start(self) -> bool:
+        """Whether the workers may begin, or must end at once."""
+        return bool(self.words[START] or self.words[STOP])
 
     def stop(self) -> None:
         """Tells all workers to end within milliseconds; may be called from a signal handler."""

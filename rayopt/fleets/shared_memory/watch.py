@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rayopt.fleets.base import Job, OnProgress
 from rayopt.fleets.ray.transport import WorkerLost, check
 from rayopt.fleets.shared_memory.segment import Segment
-from rayopt.fleets.shared_memory.worker import Assignment, Stint
+from rayopt.fleets.shared_memory.worker import START_EVERY, Assignment, Stint
 from rayopt.problems.base import Problem
 from rayopt.recording import Outcome, Recorder
 
@@ -68,22 +68,27 @@ class Watch:
         limit = min(until.updates, until.arrivals)
         (step_size,) = method.members()
         assignment = Assignment(method.parameters["access"], step_size, self._job.seed, limit)
-        if self._stop_is_wanted():
-            self._segment.stop()
-        self._started_at = time.monotonic()
         self._running = {actor.run.remote(assignment): f"worker {worker}" for worker, actor in enumerate(actors)}
         self._stints: list[Stint] = []
         try:
+            self._start()
             while not recorder.finished:
                 self._step()
         finally:
             self._finish()
         ended_at = max(stint.ended_at for stint in self._stints) - self._started_at
-        self._look(max(self._fleet.now, min(ended_at, until.time)))
+        self._look(max(recorder.rows[-1]["time"], min(ended_at, until.time)))
         recorder.end()
         self._snapshots.evaluate(recorder)
         self._fleet.busy_seconds = sum(stint.ended_at - stint.started_at for stint in self._stints)
         return recorder.outcome(ended_at)
+
+    def _start(self) -> None:
+        """Lets the workers begin when all are there; a call that came first would have x to itself for a while."""
+        while self._segment.ready < len(self._running) and not self._stop_is_wanted():
+            self._collect(START_EVERY)
+        self._started_at = time.monotonic()
+        self._segment.start()
 
     def _step(self) -> None:
         """Waits for the next thing to do, at most a tenth of a second, and does it."""

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rayopt.fleets.shared_memory.segment import FIRST_COUNTER, LINE, Segment
 from rayopt.keys import Stream
+from rayopt.problems import SparseLogisticRegression
 
 NONZEROS_PER_CHUNK = 100_000
 """So many components are updated between two looks at the stop flag, about a millisecond's worth."""
 LARGEST_CHUNK = 4096
 NO_LIMIT = 2**62
+START_EVERY = 1e-4
+"""Real seconds between two looks at the start flag."""
 
 
 class Assignment(NamedTuple):
@@ -54,8 +58,8 @@ class MemoryWorker:
         """Finds the shared memory."""
         self._segment = Segment(workers, dimension, name)
 
-    def load(self, shard: Any) -> None:
-        """Takes the data; a problem whose rows :func:`rayopt.fleets.shared_memory.kernels.rows_of` reads."""
+    def load(self, shard: SparseLogisticRegression) -> None:
+        """Takes the data."""
         from rayopt.fleets.shared_memory.kernels import rows_of
 
         self._shard = shard
@@ -69,9 +73,12 @@ class MemoryWorker:
         self._update(Assignment(access, 0.0, 0, 0.0), np.zeros(0, dtype=np.intp))
 
     def run(self, assignment: Assignment) -> Stint:
-        """Updates x until the limit is reached or the stop flag is set."""
+        """Waits for the others, then updates x until the limit is reached or the stop flag is set."""
         from rayopt.fleets.shared_memory.kernels import take_tickets
 
+        self._segment.wait_at_start(self._worker)
+        while not self._segment.may_start:
+            time.sleep(START_EVERY)
         started_at = time.monotonic()
         stream = Stream(assignment.seed, "sample")
         limit = NO_LIMIT if assignment.limit == math.inf else int(assignment.limit)
@@ -83,7 +90,7 @@ class MemoryWorker:
             number += count
         return Stint(started_at, time.monotonic())
 
-    def _update(self, assignment: Assignment, order: Any) -> None:
+    def _update(self, assignment: Assignment, order: NDArray[np.integer]) -> None:
         from rayopt.fleets.shared_memory.kernels import UPDATES
 
         counter = FIRST_COUNTER + LINE * self._worker

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rayopt.fleets.base import Finished
 
 
-def note_on_speed(runs: Sequence[Finished]) -> list[str]:
+def note_on_rates(runs: Sequence[Finished]) -> list[str]:
     """Returns a sentence with the updates per second of each label, and their ratio to a serial run if there is one.
 
     Medians over the runs of a label, its seeds and step sizes.
