@@ -1,4 +1,4 @@
-"""Prints every benchmark beside its floor: ``python -m benchmarks [virtual|real|tuning]``."""
+"""Prints every benchmark beside its floor: ``python -m benchmarks [virtual|real|tuning|hogwild]``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import real_time, tuning, virtual_time
+from benchmarks import hogwild, real_time, tuning, virtual_time
 
-PARTS = {"virtual": virtual_time.rows, "real": real_time.rows, "tuning": tuning.rows}
+PARTS = {
+    "virtual": virtual_time.rows,
+    "real": real_time.rows,
+    "tuning": tuning.rows,
+    "hogwild": hogwild.rows,
+}
 
 
 def main(chosen: list[str]) -> int:

@@ -35,10 +35,10 @@ class Row:
     floor: str = ""
 
 
-def interleaved(first: Callable[[], float], second: Callable[[], float]) -> tuple[float, float]:
-    """Returns the medians of two measurements taken in turns, so that both see the same noise."""
-    pairs = [(first(), second()) for _ in range(REPEATS)]
-    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
+def interleaved(*measurements: Callable[[], float]) -> tuple[float, ...]:
+    """Returns the medians of measurements taken in turns, so that all see the same noise."""
+    rounds = [[measure() for measure in measurements] for _ in range(REPEATS)]
+    return tuple(statistics.median(found) for found in zip(*rounds, strict=True))
 
 
 def seconds(work: Callable[[], Any]) -> float:

@@ -39,7 +39,8 @@ def test_workload_file_is_one(tmp_path):
     "workload", sorted((Path(__file__).parents[1] / "workloads").glob("*.yaml")), ids=lambda p: p.name
 )
 def test_workloads_load_and_their_config_loads_again(workload, tmp_path):
-    experiment = load_workload(workload, ["problem.data=digits"]).build()
+    on_mnist = "data: mnist" in workload.read_text()
+    experiment = load_workload(workload, ["problem.data=digits"] if on_mnist else []).build()
     again = tmp_path / "config.yaml"
     again.write_text(yaml.safe_dump(experiment.to_config()))
     assert load_workload(again).build().to_config() == experiment.to_config()

@@ -40,7 +40,7 @@ class Hogwild(ASGD):
       >>> problem, workers = ro.problems.Quadratic(dimension=10), ro.Workers(3, compute="sqrt(i)")
       >>> runs = [ro.run(method, problem, workers, until=ro.Until(time=20)).history.value.iloc[-1]
       ...         for method in (ro.methods.Hogwild(step_size=0.1), ro.methods.ASGD(step_size=0.1))]
-      >>> runs[0] == runs[1]
+      >>> bool(runs[0] == runs[1])
       True
 
     References:

@@ -11,24 +11,26 @@ if TYPE_CHECKING:
 
 
 def note_on_rates(runs: Sequence[Finished]) -> list[str]:
-    """Returns a sentence with the updates per second of each label, and their ratio to a serial run if there is one.
+    """Returns a sentence with the updates per second of each label, beside those of a serial run if there is one.
 
-    Medians over the runs of a label, its seeds and step sizes.
+    It also tells how many cores the workers had on average, which explains a speed-up that is missing. Medians over
+    the runs of a label, its seeds and step sizes.
     """
+    ran = [(run, run.outcome) for run in runs if run.outcome is not None and run.outcome.time > 0]
     rates: dict[str, list[float]] = {}
+    cores: dict[str, list[float]] = {}
     serial: list[float] = []
-    for run in runs:
-        if run.outcome is not None and run.outcome.time > 0:
-            rate = run.outcome.updates / run.outcome.time
-            rates.setdefault(run.label, []).append(rate)
-            if getattr(run.method, "access", "") == "serial":
-                serial.append(rate)
+    for run, outcome in ran:
+        rate = outcome.updates / outcome.time
+        rates.setdefault(run.label, []).append(rate)
+        cores.setdefault(run.label, []).append(outcome.busy_seconds / outcome.time)
+        if getattr(run.method, "access", "") == "serial":
+            serial.append(rate)
     if not rates:
         return []
-    base = statistics.median(serial) if serial else 0.0
-    told = [f"{label} {_rate(statistics.median(found), base)}" for label, found in rates.items()]
+    told = []
+    for label, found in rates.items():
+        rate = statistics.median(found)
+        beside = f"{rate / statistics.median(serial):.2f} x serial, " if serial else ""
+        told.append(f"{label} {rate:,.0f} ({beside}{statistics.median(cores[label]):.2f} cores)")
     return [f"Updates per second: {'; '.join(told)}."]
-
-
-def _rate(rate: float, serial: float) -> str:
-    return f"{rate:,.0f}" + (f" ({rate / serial:.2f} x serial)" if serial else "")

@@ -80,7 +80,7 @@ class Watch:
         self._look(max(recorder.rows[-1]["time"], min(ended_at, until.time)))
         recorder.end()
         self._snapshots.evaluate(recorder)
-        self._fleet.busy_seconds = sum(stint.ended_at - stint.started_at for stint in self._stints)
+        self._fleet.busy_seconds = sum(stint.core_seconds for stint in self._stints)
         return recorder.outcome(ended_at)
 
     def _start(self) -> None:

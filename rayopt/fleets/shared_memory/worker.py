@@ -38,10 +38,15 @@ class Assignment(NamedTuple):
 
 
 class Stint(NamedTuple):
-    """When a worker worked, on the machine's monotonic clock, real seconds."""
+    """How long a worker worked.
 
-    started_at: float
+    Attributes:
+      ended_at: on the machine's monotonic clock, real seconds.
+      core_seconds: how long it had a core: less than the time that passed where others use the machine too.
+    """
+
     ended_at: float
+    core_seconds: float
 
 
 class MemoryWorker:
@@ -79,7 +84,7 @@ class MemoryWorker:
         self._segment.wait_at_start(self._worker)
         while not self._segment.may_start:
             time.sleep(START_EVERY)
-        started_at = time.monotonic()
+        started_at = time.thread_time()
         stream = Stream(assignment.seed, "sample")
         limit = NO_LIMIT if assignment.limit == math.inf else int(assignment.limit)
         workers = np.full(self._chunk, self._worker)
@@ -88,7 +93,7 @@ class MemoryWorker:
             keys = stream.keys_of(self._worker, number, count)
             self._update(assignment, self._shard.draw_many(workers[:count], keys))
             number += count
-        return Stint(started_at, time.monotonic())
+        return Stint(time.monotonic(), time.thread_time() - started_at)
 
     def _update(self, assignment: Assignment, order: NDArray[np.integer]) -> None:
         from rayopt.fleets.shared_memory.kernels import UPDATES

@@ -64,7 +64,7 @@ def test_a_stop_before_the_start_is_not_lost(segment):
     segment.stop()
     stint = found.run(Assignment("free", 0.5, 0, math.inf))
     assert segment.counts().tolist() == [0, 0]
-    assert stint.ended_at >= stint.started_at
+    assert 0 <= stint.core_seconds < 1
 
 
 def test_long_rows_make_short_chunks(segment):

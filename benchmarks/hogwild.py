@@ -1,0 +1,79 @@
+"""Hogwild in shared memory: two workers on one x, beside two that share nothing and beside one alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import ray
+
+import rayopt as ro
+from benchmarks.measure import Row, interleaved
+from rayopt.fleets.base import Job
+from rayopt.fleets.ray.fleet import connect
+from rayopt.fleets.shared_memory.fleet import SharedMemorySession
+from rayopt.fleets.shared_memory.kernels import rows_of, serial_updates
+from rayopt.fleets.shared_memory.segment import FIRST_COUNTER, LINE
+from rayopt.keys import Stream
+from rayopt.problems import SparseLogisticRegression
+from rayopt.recording import Record
+
+STEP_SIZE = 1.0
+WORKERS = 2
+
+
+def rows() -> Iterator[Row]:
+    """Yields the rows of shared memory."""
+    connect(None)
+    try:
+        yield shared(SparseLogisticRegression.synthetic(rows=100_000, features=20_000, nonzeros_per_row=20))
+    finally:
+        ray.shutdown()
+
+
+def shared(problem: SparseLogisticRegression, seconds: float = 1.0) -> Row:
+    """Two workers without locks; the floor is two threads of the same loop with an x each."""
+    until = ro.Until(time=seconds)
+    record = Record(metrics=(), trace=False).resolve(problem.metric_names, until)
+    with SharedMemorySession(problem, ro.Workers(WORKERS, 1.0)) as session:
+
+        def rate(access: str) -> float:
+            job = Job(ro.methods.Hogwild(STEP_SIZE, access), 0, until, record)
+            outcome = session.run(job, lambda rows: None, lambda progress: None)
+            return outcome.updates / outcome.wall_seconds
+
+        for access in ("free", "serial"):
+            rate(access)
+        apart(problem, 1)
+        measured, serial, floor = interleaved(
+            lambda: rate("free"), lambda: rate("serial"), lambda: apart(problem, 1_000_000)
+        )
+    share = measured / floor
+    return Row(
+        "Hogwild, 2 processes on one x, d = 20,000, 20 nonzeros per row",
+        f"{share:.0%} ({measured:,.0f} updates/s, {measured / serial:.2f} x serial)",
+        "at least 60% of the floor",
+        share >= 0.6,
+        f"2 loops that share nothing {floor:,.0f}, {floor / serial:.2f} x serial",
+    )
+
+
+def apart(problem: SparseLogisticRegression, updates: int) -> float:
+    """Returns the updates per second of the compiled loop in threads that share nothing but the data."""
+    data = rows_of(problem)
+    words = np.zeros(FIRST_COUNTER + LINE * WORKERS, dtype=np.int64)
+    stream = Stream(0, "sample")
+    threads = []
+    for worker in range(WORKERS):
+        order = problem.draw_many(np.full(updates, worker), stream.keys_of(worker, 0, updates))
+        x, near = np.zeros(problem.dimension), np.zeros(data.longest)
+        arguments = (x, words, FIRST_COUNTER + LINE * worker, data, order, STEP_SIZE, near)
+        threads.append(threading.Thread(target=serial_updates, args=arguments))
+    started_at = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return WORKERS * updates / (time.perf_counter() - started_at)
