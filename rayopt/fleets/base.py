@@ -63,7 +63,7 @@ class Finished(Protocol):
     outcome: Outcome | None
 
 
-class FleetKind(Protocol):
+class FleetKind:
     """What a user chooses: a clock, and where the workers live.
 
     Attributes:
@@ -76,9 +76,11 @@ class FleetKind(Protocol):
 
     def open(self, problem: Problem, workers: Workers) -> Session:
         """Returns a session, to be used in a ``with`` statement."""
+        raise NotImplementedError
 
     def to_config(self) -> dict[str, Any]:
         """Returns the mapping that makes an equal fleet."""
+        raise NotImplementedError
 
     def reason_to_skip(self, method: Method, problem: Problem) -> str:
         """Returns why a method cannot run here on a problem, by force or not, or ""."""
