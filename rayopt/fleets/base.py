@@ -85,7 +85,7 @@ class FleetKind:
     def reason_to_skip(self, method: Method, problem: Problem) -> str:
         """Returns why a method cannot run here on a problem, by force or not, or ""."""
         if method.needs_shared_memory:
-            return f"skipped: {method!r} runs on the fleet shared_memory alone; {self.name} has a server that updates x"
+            return f"{method!r} runs on the fleet shared_memory alone; {self.name} has a server that updates x"
         return ""
 
     def notes(self, runs: Sequence[Finished]) -> list[str]:

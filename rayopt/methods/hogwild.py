@@ -22,13 +22,21 @@ class Hogwild(ASGD):
 
     On :class:`rayopt.SharedMemoryFleet` this is the real thing: processes of one machine update one array, millions
     of times a second. Where a server receives arrivals, in virtual time and on Ray, it is ASGD: arrivals are
-    applied one after the other, however old (Ringmaster with threshold infinity).
+    applied one after the other, however old (Ringmaster with threshold infinity). Homogeneous data only.
+
+    Server knows:
+      There is no server. For the step size: L, the strong convexity c, a bound M of the gradients, eps, the largest
+      lag tau between a read and its write, in updates, and the sparsity of the data: Omega, the coordinates of the
+      largest row; Delta_H, the share of rows that touch the commonest coordinate; rho, the largest share of rows that
+      one row meets (``sparsity()`` of the problem gives the three).
+
+    Guarantee:
+      2 L M^2 Omega (1 + 6 tau rho + 6 tau^2 Omega Delta_H^{1/2}) log(L D_0 / eps) / (c^2 theta eps) updates until
+      E f - min f <= eps, D_0 of order ||x^0 - x^*||^2, theta in (0, 1) [memory]: a constant factor more than
+      serially while tau rho and tau^2 Omega Delta_H^{1/2} are small, and n processors make n times as many a second.
 
     Args:
-      step_size: gamma; for strong convexity c and gradients bounded by M of order
-        theta eps c / (2 L M^2 Omega (1 + 6 rho tau + 4 tau^2 Omega Delta^{1/2})) (listing [memory]), with tau the
-        largest lag in updates and the sparsity constants: Omega coordinates in the largest row, Delta the share of
-        rows at the commonest coordinate, rho the largest share of rows that one row meets.
+      step_size: gamma; in theory theta eps c / (2 L M^2 Omega (1 + 6 rho tau + 4 tau^2 Omega Delta_H^{1/2})) [memory].
       access: "free": without locks; "locked": a lock around reading, computing and updating; "serial": one worker
         makes all updates. The last two are what the first is compared with, and need shared memory.
 

@@ -66,11 +66,11 @@ class SharedMemoryFleet(FleetKind):
     def reason_to_skip(self, method: Method, problem: Problem) -> str:
         """Returns why a method cannot run here on a problem, or ""."""
         if not isinstance(method, Hogwild):
-            return f"skipped: {type(method).__name__} has a server that receives arrivals; here only Hogwild runs"
+            return f"{type(method).__name__} has a server that receives arrivals; here only Hogwild runs"
         if not isinstance(problem, SparseLogisticRegression):
-            return f"skipped: here Hogwild runs on sparse_logistic_regression alone, not on {problem.name}"
+            return f"here Hogwild runs on sparse_logistic_regression alone, not on {problem.name}"
         if problem.batch != 1:
-            return f"skipped: here an update is one row's, and the problem has batch {problem.batch}"
+            return f"here an update is one row's, and the problem has batch {problem.batch}"
         return ""
 
     def notes(self, runs: Sequence[Finished]) -> list[str]:
