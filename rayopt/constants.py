@@ -24,26 +24,28 @@ HOW_TO_GET = {
 """Where a constant comes from, besides being told."""
 
 
-def setting_of(problem: Problem, workers: Workers, eps: float, known: Mapping[str, Any] | None = None) -> Setting:
+def setting_of(
+    problem: Problem, workers: Workers, eps: float, known: Mapping[str, Any] | None = None, seed: int = 0
+) -> Setting:
     """Returns what theory is told of a problem and its workers.
 
     Times are the expected ones. What is expensive to find (the smoothness of a data set) is found only
-    when a formula asks for it. Where an order of the workers, or of the data, is drawn, it is that of seed 0. A
-    trial of a random time lasts up to its median.
+    when a formula asks for it. A trial of a random time lasts up to its median.
 
     Args:
       problem: its constants are read; None is unknown.
       workers: their times.
       eps: the accuracy, of E||grad f||^2 or of E f - f*.
       known: constants that are told instead, by the fields of :class:`~rayopt.theory.Setting`.
+      seed: of what is drawn once for a run, the split of the data and the order of permuted times.
 
     Raises:
       InvalidInput: ``eps`` or a constant is out of its range.
     """
     told = dict(known or {})
-    times = workers.times(seed=0)
+    times = workers.times(seed)
     with in_words_of_rayopt():
-        lookup = Lookup(problem.split(workers.count, 0), times, told)
+        lookup = Lookup(problem.split(workers.count, seed), times, told)
         return Setting(**{"times": times.expected, "eps": eps, **told, "lookup": lookup})
 
 

@@ -168,6 +168,7 @@ class Experiment:
           NothingRan: all runs were skipped or interrupted before they began.
           Exception: what a method or a problem raised, after everything else has run and is written.
         """
+        from rayopt.report.optimality import lower_bound
         from rayopt.report.summary import history_frame, summarise
 
         display = display or Silence()
@@ -203,8 +204,10 @@ class Experiment:
         history = history_frame(runs, self.record)
         split = self.problem.split(self.workers.count, self.seeds[0])
         skew = None if split.homogeneous else split.skew
-        summary = summarise(runs, self.until, self.problem, skew=skew, notes=self.fleet.notes(runs))
-        summary["problems"] += self.skipped
+        bound = lower_bound(self.problem, self.workers, self.until.target, self.seeds[0])
+        summary = summarise(
+            runs, self.until, self.problem, skew=skew, bound=bound, notes=self.fleet.notes(runs), skipped=self.skipped
+        )
         folder.write_config(config)
         folder.write_history(history)
         folder.write_summary(summary)

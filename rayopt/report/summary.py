@@ -13,6 +13,7 @@ import pandas as pd
 from rayopt.experiment import Run
 from rayopt.problems.base import Problem
 from rayopt.recording import OUTCOMES, Outcome, Record, Row
+from rayopt.report.optimality import Bound
 from rayopt.until import Target, Until, larger_is_better
 
 Summary = dict[str, Any]
@@ -48,20 +49,29 @@ def history_frame(runs: Sequence[Run], record: Record) -> pd.DataFrame:
 
 
 def summarise(
-    runs: Sequence[Run], until: Until, problem: Problem, *, skew: float | None = None, notes: Sequence[str] = ()
+    runs: Sequence[Run],
+    until: Until,
+    problem: Problem,
+    *,
+    skew: float | None = None,
+    bound: Bound | None = None,
+    notes: Sequence[str] = (),
+    skipped: Sequence[str] = (),
 ) -> Summary:
     """Returns the summary of an experiment, as ``summary.json`` holds it: numbers that are not finite are None.
 
     * ``table``: a row per label and step size, medians over the seeds that ran. ``updates``, ``arrivals`` and the
       outcomes count the whole run, which the members of a grid share; ``worker_seconds`` are seconds of
       computation of all workers, ``time`` is the fleet time at the end; ``time_to_target`` is the first history
-      time that meets the target (None if the median seed never does); each metric is the last that was
+      time that meets the target (None if the median seed never does), ``lower_bound`` are the seconds to the
+      target that no method beats, ``times_lower_bound`` is the one over the other; each metric is the last that was
       evaluated; ``diverged`` counts the seeds whose x became non-finite, ``diverged_at`` is the first such
       history time; ``best`` marks one step size of each label: the soonest at the target, or else the one
       with the smallest final value, never one that diverged.
     * ``runs``: how each run ended, its counts, wall seconds and slip (real seconds).
     * ``target``: ``metric`` and ``reaches``, or None.
     * ``problem``: where the data come from, or None.
+    * ``lower_bound``: its formula and seconds, or what is ``missing``; None if the target has none.
     * ``skew``: how far the workers' data are from one distribution; None if they have one.
     * ``notes``: what the fleet says of the runs.
     * ``problems``: a sentence for each run that was skipped, stuck, interrupted or run by force.
@@ -71,7 +81,9 @@ def summarise(
       until: its limits, with its target.
       problem: what was solved.
       skew: of its split over the workers, for the first seed.
+      bound: the lower bound of the time to the target.
       notes: what the fleet says of the runs.
+      skipped: why other methods could not be made, a sentence each.
     """
     labels = list(dict.fromkeys(run.label for run in runs))
     members: dict[tuple[str, float], list[Trial]] = {}
@@ -79,7 +91,7 @@ def summarise(
         for trial in trials(run):
             members.setdefault((run.label, trial.step_size), []).append(trial)
     ordered = sorted(members, key=lambda member: (labels.index(member[0]), member[1]))
-    table = [_table_row(members[member], until.target) for member in ordered]
+    table = [_table_row(members[member], until.target, bound) for member in ordered]
     for label in labels:
         _mark_best([row for row in table if row["label"] == label])
     return {
@@ -87,9 +99,10 @@ def summarise(
         "runs": [_run_entry(run) for run in runs],
         "target": None if until.target is None else {"metric": until.target.metric, "reaches": until.target.reaches},
         "problem": getattr(problem, "source", "").partition(" (")[0] or None,
+        "lower_bound": None if bound is None else bound.to_json(),
         "skew": skew,
         "notes": list(notes),
-        "problems": _problems(runs),
+        "problems": [*_problems(runs), *skipped],
     }
 
 
@@ -136,10 +149,12 @@ def trials(run: Run) -> list[Trial]:
     ]
 
 
-def _table_row(trials: Sequence[Trial], target: Target | None) -> TableRow:
+def _table_row(trials: Sequence[Trial], target: Target | None, bound: Bound | None) -> TableRow:
     run = trials[0].run
     outcomes = [trial.outcome for trial in trials]
     divergences = [trial.diverged_at for trial in trials if trial.diverged_at is not None]
+    seconds = None if target is None else _median(trial.time_to(target) for trial in trials)
+    least = None if bound is None else bound.seconds
     metrics = dict.fromkeys(name for trial in trials for row in trial.rows for name in row if name not in RUN_COLUMNS)
     return {
         "method": run.method.name,
@@ -151,7 +166,9 @@ def _table_row(trials: Sequence[Trial], target: Target | None) -> TableRow:
         "arrivals": _median(outcome.counts.arrivals for outcome in outcomes),
         **{name: _median(getattr(outcome.counts, name) for outcome in outcomes) for name in OUTCOMES},
         "worker_seconds": _median(outcome.busy_seconds for outcome in outcomes),
-        "time_to_target": None if target is None else _median(trial.time_to(target) for trial in trials),
+        "time_to_target": seconds,
+        "lower_bound": least,
+        "times_lower_bound": None if seconds is None or least is None else seconds / least,
         **{name: _median((trial.last(name) for trial in trials), worst=_worst(name)) for name in metrics},
         "diverged": len(divergences),
         "diverged_at": min(divergences, default=None),

@@ -61,6 +61,9 @@ def _columns(summary: Summary) -> list[Column]:
     def time_to_target(row: TableRow) -> str:
         return "never" if row["time_to_target"] is None else _number(row["time_to_target"])
 
+    def multiple_of_bound(row: TableRow) -> str:
+        return "-" if row["times_lower_bound"] is None else _number(row["times_lower_bound"])
+
     def count(name: str) -> Column:
         return Column(name, lambda row: _count(row[name]), lambda row: name != "failed" or row[name] > 0)
 
@@ -77,6 +80,7 @@ def _columns(summary: Summary) -> list[Column]:
         Column("step\nsize", lambda row: _number(row["step_size"])),
         *map(count, ("updates", *OUTCOMES)),
         Column("time to\ntarget", time_to_target, lambda row: target is not None),
+        Column("multiple\nof bound", multiple_of_bound, lambda row: row.get("lower_bound") is not None),
         metric("value", "final\nloss"),
         metric("gap", "f - f*") if has_gap and not aims_at_gradient else metric("grad_norm_sq", "||grad||²"),
         metric("accuracy", "accuracy"),
@@ -120,6 +124,7 @@ def _footnotes(summary: Summary, hidden: int) -> list[str]:
     if target is not None:
         bound = "at least" if target["metric"] == "accuracy" else "at most"
         notes.append(f"Time to target: fleet seconds until {target['metric']} is {bound} {target['reaches']:g}.")
+        notes += _note_on_bound(summary.get("lower_bound"))
     if any(len(rows) > 1 for rows in grids.values()):
         notes.append("* the best step size of its method.")
     if hidden:
@@ -133,6 +138,18 @@ def _footnotes(summary: Summary, hidden: int) -> list[str]:
     ]
     notes += [*_notes_on_idle(summary["runs"]), *summary["problems"], *_note_on_slip(summary["runs"])]
     return [*notes, *summary.get("notes", ())]
+
+
+def _note_on_bound(bound: dict[str, Any] | None) -> list[str]:
+    if bound is None:
+        return []
+    if bound["seconds"] is None:
+        return [f"No lower bound of the time to target: {bound['missing']}."]
+    seconds, formula = _number(bound["seconds"]), bound["formula"]
+    return [
+        f"Multiple of bound: time to target over the lower bound {seconds} s: {formula}, with constant 1 and the "
+        "workers' expected times. It is of the worst f with these constants: another may be solved in less."
+    ]
 
 
 def _notes_on_idle(runs: Sequence[dict[str, Any]]) -> list[str]:
