@@ -2,7 +2,8 @@
 
 Worker i finishes floor(V_i(t1) - V_i(t0)) gradients between t0 and t1, where V_i is the integral of its
 power v_i >= 0. Times are no longer formulas but recursions: t_k is when the k-th round ends. A recursion
-is given V as a function of t that returns all V_i(t), shape (n,), non-decreasing.
+is given V as a function of t that returns all V_i(t), shape (n,), non-decreasing; a latency of rayopt whose durations
+come from powers has it as ``work_done``.
 """
 
 from __future__ import annotations

@@ -64,6 +64,17 @@ def test_rescaled_asgd_by_hand(setting):
     assert parameters.rescaled_asgd(setting)["step_size"] == pytest.approx(min(bounds) / 4)
 
 
+@pytest.mark.parametrize("method", ["ringleader", "ia2sgd", "rescaled_asgd", "vecna"])
+def test_a_step_that_depends_on_the_slowest_needs_one(method):
+    times = [1.0, math.inf]
+    known = Setting(
+        times, 1.0, smoothness=1.0, noise_variance=4.0, largest_smoothness=1.0, heterogeneity=1.0,
+        heterogeneity_growth=1.0, initial_gap=1.0, **with_fixed_times(times),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="times: "):
+        getattr(parameters, method)(known)
+
+
 def test_a_worker_that_never_answers_has_no_trial_and_a_finite_limit():
     times = [1.0, math.inf]
     known = Setting(times, 1.0, smoothness=1.0, noise_variance=4.0, **with_fixed_times(times))

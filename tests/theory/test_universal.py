@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayopt import Until, methods
+from rayopt.keys import Stream
+from rayopt.latency import latency
 from rayopt.problems import Free
 from rayopt.theory.universal import (
     PiecewiseConstant,
@@ -89,6 +91,25 @@ def test_simulated_runs_keep_to_the_recursions(simulate):
     ringmaster = simulate(methods.Ringmaster(0.1, 4), Free(2), THREE, Until(time=200)).update_times()
     rounds = homogeneous_rounds(fixed_powers(THREE), 4, len(ringmaster) // 4, fraction=0.25)
     assert all(ringmaster[4 * k - 1] <= rounds[k] for k in range(1, len(rounds)))
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        {"name": "outages", "times": "i", "period": 10, "length": 3, "phase": "2 * i"},
+        {"name": "power", "starts": [0, 6, 8], "powers": [1, 0, 0.5], "period": 10, "times": "sqrt(i)"},
+        {"name": "day_and_night", "times": "sqrt(i)", "period": 20, "low": 0.2, "phase": "3 * i"},
+    ],
+    ids=lambda compute: compute["name"],
+)
+def test_simulated_runs_with_changing_powers_keep_to_the_recursions(simulate, compute):
+    powers = latency(compute).bind(4, Stream(0, "compute")).work_done
+    rennala = simulate(methods.Rennala(0.1, 5, interrupt=True), Free(2), compute, Until(time=60), n=4).update_times()
+    assert len(rennala) > 5
+    assert rennala == pytest.approx(homogeneous_rounds(powers, 5, len(rennala))[1:])
+    malenia = simulate(methods.Malenia(0.1, 6, interrupt=True), Free(2), compute, Until(time=60), n=4).update_times()
+    assert len(malenia) > 3
+    assert malenia == pytest.approx(heterogeneous_rounds(powers, 6 / 4, len(malenia))[1:])
 
 
 def test_lower_bound():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from rayopt.theory.checks import positive
 from rayopt.theory.cycles import ringleader_counts
 from rayopt.theory.parameters.homogeneous import batch_of_variance, collected_step
 from rayopt.theory.setting import Setting
@@ -39,7 +40,7 @@ def ia2sgd(setting: Setting) -> dict[str, Any]:
     """
     ratio, smoothness = setting.noise_ratio, setting.get("largest_smoothness")
     noise = 1 / (10 * ratio) if ratio else math.inf
-    balance = setting.harmonic_mean / setting.slowest
+    balance = setting.harmonic_mean / positive("times", setting.slowest)
     return {"step_size": balance * min(1 / (8 * setting.workers), noise) / smoothness}
 
 
@@ -56,7 +57,7 @@ def rescaled_asgd(setting: Setting) -> dict[str, Any]:
     variance, spread = setting.get("noise_variance"), setting.get("heterogeneity")
     growth, smoothness = setting.get("heterogeneity_growth"), setting.get("smoothness")
     largest, n = setting.get("largest_smoothness"), setting.workers
-    imbalance = setting.slowest / setting.harmonic_mean
+    imbalance = positive("times", setting.slowest) / setting.harmonic_mean
     bounds = [setting.mean_time / (n * smoothness * setting.slowest)]
     if variance:
         bounds.append(setting.eps / (smoothness * variance))
