@@ -171,10 +171,10 @@ def test_ringmaster_with_infinite_threshold_is_asgd(iterates):
     assert ringmaster == stops == iterates(methods.ASGD(0.02), problem, times, 200)
 
 
-def test_hogwild_is_asgd_where_a_server_receives_arrivals(simulate):
+def test_hogwild_is_asgd_where_a_server_receives_arrivals(iterates):
     problem, times = Quadratic(20, noise=0.1), ro.latency.half_normal("i", "sqrt(i)")
-    hogwild = iterates(simulate, methods.Hogwild(0.02), problem, times, 200)
-    assert hogwild == iterates(simulate, methods.ASGD(0.02), problem, times, 200)
+    hogwild = iterates(methods.Hogwild(0.02), problem, times, 200)
+    assert hogwild == iterates(methods.ASGD(0.02), problem, times, 200)
 
 
 @pytest.mark.parametrize("interrupt", [False, True])
