@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import io
 import subprocess
 import sys
@@ -83,6 +84,15 @@ def test_the_nearest_limit_moves_the_bar(until, completed, state):
     assert state in bar.fields["state"]
     assert "3 arrivals/s" in bar.fields["state"]
     assert "loss 0.5" in bar.fields["state"]
+    display.closed()
+
+
+def test_a_loss_that_is_not_known_yet_is_not_shown():
+    display, run = ProgressBars(console(terminal=True)), Run(methods.ASGD(0.1), "ASGD", 0)
+    display.opened([run], Until(time=40))
+    display.started(run)
+    display.progressed(run, Progress(10.0, 7, 9, math.nan, wall_seconds=3.0))
+    assert display._bars.tasks[-1].fields["state"].endswith("3 arrivals/s")
     display.closed()
 
 

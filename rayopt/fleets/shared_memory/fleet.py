@@ -127,6 +127,7 @@ class SharedMemorySession:
           WorkerFailed: a worker raised an error.
         """
         from rayopt.fleets.shared_memory.watch import Watch
+        from rayopt.fleets.shared_memory.worker import Assignment
 
         method = job.method
         assert isinstance(method, Hogwild)
@@ -140,7 +141,9 @@ class SharedMemorySession:
             method.prepare(problem.start_point(), self._count)
             segment.reset(method.x)
             watch = Watch(job, problem, segment, len(active), on_progress, lambda: self._stop_is_wanted)
-            return watch.run(active)
+            (step_size,) = method.members()
+            limit = min(job.until.updates, job.until.arrivals)
+            return watch.run(active, Assignment(method.access, step_size, job.seed, limit))
         except BaseException:
             # A worker that died has left the others its half of an update, and the lock at worst.
             self._end_actors()

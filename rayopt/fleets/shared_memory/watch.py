@@ -56,18 +56,19 @@ class Watch:
         self._recorder = Recorder(record, job.until, self._snapshots, lambda rows: None)
         self._fleet = Clock(workers)
 
-    def run(self, actors: Sequence[Any]) -> Outcome:
+    def run(self, actors: Sequence[Any], assignment: Assignment) -> Outcome:
         """Runs the job to its end.
+
+        Args:
+          actors: the workers that update x.
+          assignment: the same for each.
 
         Raises:
           WorkerLost: a worker's process died, or did not end.
           WorkerFailed: a worker raised an error.
         """
-        method, until, recorder = self._job.method, self._job.until, self._recorder
-        recorder.begin(method, self._fleet)
-        limit = min(until.updates, until.arrivals)
-        (step_size,) = method.members()
-        assignment = Assignment(method.parameters["access"], step_size, self._job.seed, limit)
+        until, recorder = self._job.until, self._recorder
+        recorder.begin(self._job.method, self._fleet)
         self._running = {actor.run.remote(assignment): f"worker {worker}" for worker, actor in enumerate(actors)}
         self._stints: list[Stint] = []
         try:
@@ -105,17 +106,20 @@ class Watch:
             recorder.row()
         else:
             self._collect(min(recorder.due - self._clock(), LOOK_EVERY))
-            self._look(min(self._clock(), recorder.due))
+            self._count(min(self._clock(), recorder.due))
         self._on_progress(recorder.progress())
 
     def _clock(self) -> float:
         return time.monotonic() - self._started_at
 
     def _look(self, now: float) -> None:
-        """Takes what the method and the clock show from the memory: each component of x as it is at that instant."""
-        method, counts = self._job.method, self._recorder.counts
-        method.x = self._segment.x.copy()
-        method.updates = counts.arrivals = counts.used = int(self._segment.counts().sum())
+        """Takes a copy of x, each component as it is at that instant, and counts the updates."""
+        self._job.method.x = self._segment.x.copy()
+        self._count(now)
+
+    def _count(self, now: float) -> None:
+        counts = self._recorder.counts
+        self._job.method.updates = counts.arrivals = counts.used = int(self._segment.counts().sum())
         self._fleet.now = now
 
     def _collect(self, timeout: float) -> None:
