@@ -86,7 +86,7 @@ def exists(name):
 
 @pytest.mark.parametrize("access", ACCESSES)
 def test_no_update_is_lost(counting, access):
-    method, updates = methods.Hogwild(1.0, access), 2_000_000
+    method, updates = methods.Hogwild(1.0, access), 500_000
     outcome = counting.run(method, ro.Until(updates=updates), seed=3)
     counts = counting.session._segment.counts()
     assert outcome.updates == outcome.counts.arrivals == counts.sum() == updates
