@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing.synchronize import Event
+from multiprocessing.connection import Connection, wait
 
 from threadpoolctl import threadpool_limits
 
@@ -20,7 +20,6 @@ from rayopt.fleets.base import Session
 from rayopt.tuning.jobs import INTERRUPTED, Found, TuningJob, measure
 
 SECONDS_TO_STOP = 5.0
-SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def run_jobs(
@@ -70,15 +69,15 @@ def _spread(
 ) -> Iterator[tuple[TuningJob, Found | Exception]]:
     # A forked process would inherit the threads' locks of BLAS and of the progress display.
     context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    pool = ProcessPoolExecutor(processes, context, _Process.open, (experiment, stop))
+    ending, line = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(processes, context, _Process.open, (experiment, ending))
     try:
-        with stop_on_interrupt(_AllProcesses(stop)):
+        with stop_on_interrupt(_AllProcesses(line)):
             futures = {pool.submit(_Process.measure, job.run): job for job in jobs}
             for future in as_completed(futures):
                 error = future.exception()
                 if isinstance(error, BrokenProcessPool):
-                    if stop.is_set():
+                    if line.closed:
                         return
                     raise RayoptError("a process of the tuning died (was memory short? try fewer processes)") from None
                 if isinstance(error, Exception):
@@ -86,19 +85,24 @@ def _spread(
                 elif (found := future.result())["problem"] != INTERRUPTED:
                     yield futures[future], found
     finally:
-        stop.set()
+        line.close()
         pool.shutdown(cancel_futures=True)
+        ending.close()
 
 
 @dataclass(frozen=True)
 class _AllProcesses:
-    """What Ctrl-C stops when jobs are spread over processes."""
+    """What Ctrl-C stops when jobs are spread over processes.
 
-    event: Event
+    The processes see the end of a pipe whose other end is here, also if this process is gone. An event would
+    wait for ever for the answer of a process that died.
+    """
+
+    line: Connection
 
     def stop(self) -> None:
         """Ends all running jobs at their next arrival."""
-        self.event.set()
+        self.line.close()
 
 
 class _Process:
@@ -106,25 +110,22 @@ class _Process:
 
     experiment: Experiment
     session: Session
-    stop: Event
+    ending: Connection
 
     @classmethod
-    def open(cls, experiment: Experiment, stop: Event) -> None:
+    def open(cls, experiment: Experiment, ending: Connection) -> None:
         """Prepares a new process; the data of the problem travel here once."""
-        # A terminal sends Ctrl-C to every process of the group; the event is what counts.
+        # A terminal sends Ctrl-C to every process of the group; the pipe is what counts.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threadpool_limits(1)
-        cls.experiment, cls.stop = experiment, stop
+        cls.experiment, cls.ending = experiment, ending
         cls.session = experiment.fleet.open(experiment.problem, experiment.workers)
         threading.Thread(target=cls.watch, daemon=True).start()
 
     @classmethod
     def watch(cls) -> None:
-        """Stops the running job on Ctrl-C, and ends the process if that takes long or if its parent is gone."""
-        parent = multiprocessing.parent_process()
-        while not cls.stop.wait(SECONDS_BETWEEN_LOOKS):
-            if parent is not None and not parent.is_alive():
-                os._exit(1)
+        """Stops the running job when the pipe ends, and ends the process if that takes long."""
+        wait([cls.ending])
         cls.session.stop()
         threading.Event().wait(SECONDS_TO_STOP)
         os._exit(1)
@@ -132,6 +133,6 @@ class _Process:
     @classmethod
     def measure(cls, run: Run) -> Found:
         """Runs one job."""
-        if cls.stop.is_set():
+        if wait([cls.ending], timeout=0):
             return {"problem": INTERRUPTED}
         return measure(cls.experiment, cls.session, run)

@@ -76,6 +76,7 @@ def test_interrupt_keeps_the_jobs_that_finished(tune, tmp_path):
     deadline = time.monotonic() + 60
     while not list((tmp_path / "out").glob("jobs/*.json")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
+    assert process.poll() is None, process.communicate()
     # As a terminal does: to every process of the group.
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
