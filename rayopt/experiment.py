@@ -173,7 +173,7 @@ class Experiment:
 
         display = display or Silence()
         folder = None if out is None else RunFolder(out)
-        self._warn_of_memory()
+        self.warn_of_memory()
         runs = self.runs()
         for text in dict.fromkeys(f"{run.label}: {run.warning}" for run in runs if run.warning):
             warnings.warn(text, UserWarning, stacklevel=2)
@@ -252,7 +252,8 @@ class Experiment:
 
         return describe(self)
 
-    def _warn_of_memory(self) -> None:
+    def warn_of_memory(self) -> None:
+        """Warns of a grid whose points in flight may not fit into the memory that is free."""
         updates = self.until.updates
         points = self.workers.count if updates == math.inf else min(self.workers.count, int(updates))
         needed = points * max(len(method.members()) for method in self.methods) * self.problem.dimension * 8

@@ -146,6 +146,7 @@ class Tuning:
             out = temporary.name
         folder = TuningFolder(out)
         folder.begin(self.to_config())
+        self.experiment.warn_of_memory()
         jobs = jobs_of(self.experiment, self._combinations)
         found = self._run_jobs([job for job in jobs if not job.run.problem], folder, count, jobs_display or Silence())
         metrics = self.experiment.record.metrics or ()

@@ -59,6 +59,15 @@ class Broken(ro.methods.ASGD):
         self.delay_of_error = delay_of_error
 
 
+class Idle(ro.methods.ASGD):
+    """Gives nobody anything to do."""
+
+    name = "idle"
+
+    def start(self, fleet):
+        pass
+
+
 class Deadly(ro.methods.ASGD):
     """Takes its process with it, as the system does with one that uses too much memory."""
 
@@ -227,14 +236,14 @@ class TestProcesses:
 
 class TestFailures:
     def test_an_error_of_ours_is_a_result_and_the_others_run(self, tuning, tmp_path):
-        grids = Grid.of(ro.methods.Minibatch([0.1])), Grid.of(ro.methods.ASGD([0.1, 0.2]))
-        changes = {"workers": ro.Workers(2, compute=[1.0, np.inf]), "until": ro.Until(updates=5)}
+        grids = Grid.of(Idle([0.1])), Grid.of(ro.methods.ASGD([0.1, 0.2]))
+        changes = {"until": ro.Until(updates=5)}
         counter = Counter()
         tuning(*grids, **changes).run(tmp_path / "out", processes=1)
         result = tuning(*grids, **changes).run(tmp_path / "out", processes=1, jobs_display=counter)
         assert counter.done == 0
         assert list(result.best) == ["ASGD"]
-        assert any(note.startswith("Minibatch, seed 0: the fleet is stuck at time 1") for note in result.notes)
+        assert any(note.startswith("Idle, seed 0: the fleet is stuck at time 0") for note in result.notes)
 
     @pytest.mark.parametrize("processes", [1, 2])
     def test_any_other_error_is_raised_when_all_others_are_kept(self, tuning, tmp_path, processes):
