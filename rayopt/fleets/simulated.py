@@ -29,6 +29,8 @@ IDLE = -1.0
 LAST = float(np.finfo(np.float64).max)
 FIRST_SLICE = 64
 LATE_LIMIT = 64
+# Up to so many workers, a loop in Python is quicker than array operations.
+SMALL = 16
 # A drawn duration may be below the least by its last bits.
 MARGIN = 1e-9
 
@@ -216,9 +218,10 @@ class SimulatedWorkers:
     def cancel(self, workers: int | NDArray[np.integer]) -> None:
         """Stops the workers; they are idle until the next ``assign``."""
         stopped = self._note_stopped(np.atleast_1d(np.asarray(workers)))
-        self._assigned_at[stopped] = IDLE
-        self._ends[stopped] = math.inf
-        self._undrawn[stopped] = False
+        if stopped.size:
+            self._assigned_at[stopped] = IDLE
+            self._ends[stopped] = math.inf
+            self._undrawn[stopped] = False
 
     def probability_within(self, seconds: Array) -> Array | None:
         """Returns the probability that a gradient of each worker takes at most ``seconds``, both of shape (n,)."""
@@ -272,12 +275,16 @@ class SimulatedWorkers:
         return None
 
     def _assign_many(self, workers: NDArray[np.integer], task: Gradient | Sequence[Gradient]) -> None:
-        if isinstance(task, Gradient) and task.draws == 1 and task.time_limit == math.inf:
-            self._assign_cohort(workers, task)
-        else:
-            tasks = [task] * len(workers) if isinstance(task, Gradient) else task
-            for worker, own in zip(workers.tolist(), tasks, strict=True):
-                self.assign(worker, own)
+        if isinstance(task, Gradient):
+            if len(workers) > SMALL and task.draws == 1 and task.time_limit == math.inf:
+                self._assign_cohort(workers, task)
+                return
+            task = [task] * len(workers)
+        self.cancel(workers)
+        if len(workers) == self.n:
+            self._close_slice()
+        for worker, own in zip(workers.tolist(), task, strict=True):
+            self.assign(worker, own)
 
     def _seconds(self, task: Gradient, worker: int, number: int) -> float:
         """Returns how long a task of any kind keeps its worker busy, and notes if the worker will give up."""
@@ -319,10 +326,7 @@ class SimulatedWorkers:
         """Lets tasks just given, with these ends or lower bounds of them, into the near future."""
         early = workers[ends <= self._horizon]
         if len(workers) == self.n or len(early) > LATE_LIMIT:
-            # Most of the slice is cancelled or out of date: cut a small one anew.
-            self._slice.clear()
-            self._late.clear()
-            self._horizon, self._slice_size = -math.inf, FIRST_SLICE
+            self._close_slice()
         elif early.size:
             self._draw(early)
             for event in zip(self._ends[early].tolist(), early.tolist(), strict=True):
@@ -336,6 +340,12 @@ class SimulatedWorkers:
             starts = self._assigned_at[undrawn]
             self._ends[undrawn] = starts + self._times.durations(undrawn, self._given[undrawn] - 1, starts, 1)
             self._undrawn[undrawn] = False
+
+    def _close_slice(self) -> None:
+        """Forgets the near future: most of it is cancelled or out of date. The next slice is a small one."""
+        self._slice.clear()
+        self._late.clear()
+        self._horizon, self._slice_size = -math.inf, FIRST_SLICE
 
     def _open_slice(self) -> bool:
         """Cuts the next events out of the ends and sorts them; returns False if there are none."""
