@@ -15,7 +15,7 @@ from rayopt.fleets.simulated import FIRST_SLICE, SimulatedWorkers
 from rayopt.keys import Stream
 from rayopt.latency.base import BoundRandom
 from rayopt.problems import Free, LogisticRegression, Quadratic
-from rayopt.tasks import Gradient
+from rayopt.tasks import Gradient, Trial
 
 X = np.zeros(2)
 
@@ -122,17 +122,31 @@ class Steps(ro.latency.base.Latency):
 
 RANDOM_COMMANDS = st.lists(
     st.tuples(
-        st.sampled_from(["assign", "one", "few", "everyone", "cancel", "wake", "wait", "wait"]), st.integers(0, 10**6)
+        st.sampled_from(["assign", "one", "few", "trials", "everyone", "cancel", "wake", "wait", "wait"]),
+        st.integers(0, 10**6),
     ),
     max_size=60,
 )
 
 
-@given(n=st.sampled_from([1, 10, FIRST_SLICE, FIRST_SLICE + 1, 300]), commands=RANDOM_COMMANDS)
+COMPUTE = [
+    Steps(),
+    ro.latency.half_normal("1 + sqrt(i)", "sqrt(i)"),
+    {"name": "infinite_bernoulli", "base": "1 + floor(i / 20)", "probability": 0.7},
+    {"name": "outages", "times": "sqrt(i)", "period": 4, "length": 1.5, "phase": "0.3 * i"},
+    {"name": "groups", "parts": [1.0, {"name": "exponential", "mean": 2.0}, {"name": "fixed", "times": "i"}]},
+]
+
+
+@given(
+    n=st.sampled_from([1, 10, FIRST_SLICE, FIRST_SLICE + 1, 300]), compute=st.sampled_from(COMPUTE),
+    upload=st.sampled_from([0.0, ro.latency.exponential(0.5)]), commands=RANDOM_COMMANDS,
+)  # fmt: skip
 @settings(max_examples=200, deadline=None)
-def test_durations_that_are_put_off_change_nothing(n, commands):
+def test_durations_that_are_put_off_change_nothing(n, compute, upload, commands):
     """A fleet that draws late does what one does that draws every duration when its task is given."""
-    fleets = [fleet_of((n, Steps()), seed=5) for _ in range(2)]
+    workers = ro.Workers(n, compute, upload=upload)
+    fleets = [SimulatedWorkers(Free(2), workers.times(5), 5) for _ in range(2)]
     fleets[1]._bounds = fleets[1]._least = None
     until = 0.0
     for version, (command, number) in enumerate(commands):
@@ -148,6 +162,8 @@ def test_durations_that_are_put_off_change_nothing(n, commands):
                 fleet.wake(number % 3)
             elif command == "one":
                 fleet.assign(number % n, Gradient(X, version, count=1 + number % 2))
+            elif command == "trials":
+                fleet.assign(chosen, Trial(X, version, time_limit=1.5))
             elif command != "wait":
                 fleet.assign(chosen, Gradient(X, version, count=1 if command != "few" else 1 + number % 2))
             events = []
@@ -155,7 +171,8 @@ def test_durations_that_are_put_off_change_nothing(n, commands):
                 arrival = fleet.wait(until)
                 if arrival is None:
                     break
-                events.append((arrival.time, arrival.worker, arrival.number, arrival.assigned_at, arrival.version))
+                events.append((arrival.time, arrival.worker, arrival.number, arrival.assigned_at, arrival.version,
+                               arrival.ok))  # fmt: skip
             cancelled = [[column.tolist() for column in columns] for columns in fleet.cancelled]
             fleet.cancelled.clear()
             found.append((events, cancelled, fleet.now, fleet.busy, fleet.busy_seconds, fleet.is_stuck))
