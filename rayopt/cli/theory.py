@@ -38,8 +38,9 @@ def theory(
 ) -> None:
     """Predict the time of every method, and what no method can beat.
 
-    Seconds in the fixed computation model, with constant 1 in front of each formula: how methods compare, not
-    what a clock will show. Below the table stand the parameters that the theorems recommend.
+    Seconds in the fixed computation model, with constant 1 in front of each
+    formula: how methods compare, not what a clock will show. Below the table
+    stand the parameters that the theorems recommend.
 
     \b
     rayopt theory --times 'sqrt(i)' -n 1000 --noise-ratio 100
