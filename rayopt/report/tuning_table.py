@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -40,7 +41,7 @@ def render(result: TuningResult) -> RenderableType:
         values = ["" if key not in choice.values else _cell(choice.values[key]) for key in parameters]
         drawn.add_row(label, *values, *cells)
     notes = [
-        f"Tuned: median over {seeds_text(tuning.seeds)}; confirmed: median over {seeds_text(tuning.confirm)}.",
+        f"Tuned: {_over(tuning.seeds)}; confirmed: {_over(tuning.confirm)}.",
         *_target_note(result),
         *result.notes,
     ]
@@ -55,6 +56,10 @@ def _target_note(result: TuningResult) -> list[str]:
     return [
         f"Time to target: fleet seconds until {target.metric} is {target.bound} {target.reaches:g}; runs end there."
     ]
+
+
+def _over(seeds: Sequence[int]) -> str:
+    return f"median over {seeds_text(seeds)}" if len(seeds) > 1 else seeds_text(seeds)
 
 
 def _cell(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from rayopt.errors import one_of
 from rayopt.report.edges import notes_on_edges
 from rayopt.result import Result
 from rayopt.tuning.selection import Choice, edges
+from rayopt.until import larger_is_better
 
 if TYPE_CHECKING:
     from rayopt.tuning.tuning import Tuning
@@ -57,6 +59,12 @@ class TuningResult:
         assert self.tuning.metric is not None
         return self.tuning.metric
 
+    @cached_property
+    def at_start(self) -> float:
+        """The metric at x^0."""
+        problem = self.tuning.problem
+        return float(problem.metrics(problem.start_point(), [self.metric])[self.metric])
+
     def confirmed_row(self, label: str) -> dict[str, Any] | None:
         """Returns the row of the confirmed summary of one method."""
         rows = [] if self.confirmed is None else self.confirmed.summary["table"]
@@ -82,6 +90,11 @@ class TuningResult:
                     f"{', '.join(missed)}: no combination has {target.metric} at {target.reaches:g} on the median "
                     f"tuning seed; chosen by {self.metric} at the end."
                 )
+        grows = larger_is_better(self.metric)
+        futile = [label for label, choice in self.best.items()
+                  if (choice.tuned < self.at_start if grows else choice.tuned > self.at_start)]  # fmt: skip
+        if futile:
+            notes.append(f"{', '.join(futile)}: what was chosen ends worse than it started, {self.at_start:.4g}.")
         present = set(self.table.label)
         lost = [label for label in tuning.labels if label in present and label not in self.best]
         if lost:
@@ -102,10 +115,8 @@ class TuningResult:
 
         present = list(dict.fromkeys(self.medians.label))
         chosen = one_of("label", present[0] if label is None and len(present) == 1 else label, present)
-        problem = self.tuning.problem
-        at_start = float(problem.metrics(problem.start_point(), [self.metric])[self.metric])
-        return draw(self.medians[self.medians.label == chosen], self.metric, self.best.get(chosen),
-                    self.tuning.until.target, at_start)  # fmt: skip
+        own = self.medians[self.medians.label == chosen]
+        return draw(own, self.metric, self.best.get(chosen), self.tuning.until.target, self.at_start)
 
     def __repr__(self) -> str:
         return f"TuningResult({', '.join(self.tuning.labels)}: {len(self.table)} rows, {self.folder})"

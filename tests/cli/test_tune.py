@@ -41,7 +41,7 @@ def test_writes_the_folder_and_shows_what_was_chosen(tune, tmp_path):
         "tuning.yaml", "jobs", "tuning.parquet", "tuned.yaml", "confirmed", "ringmaster.png", "plain.png",
     }  # fmt: skip
     assert "8 jobs, 2 methods with 15 combinations, 2 tuning seeds, 4 workers; results go to" in found.stdout
-    assert "Tuned: median over seeds 0, 1; confirmed: median over seed 5." in found.stdout
+    assert "Tuned: median over seeds 0, 1; confirmed: seed 5." in found.stdout
     assert "Tuning folder: tuning/small\nFigure: tuning/small/ringmaster.png" in found.stdout
     table = pd.read_parquet(folder / "tuning.parquet")
     assert len(table) == (4 * 3 + 3) * 2

@@ -301,6 +301,11 @@ class TestNotes:
             label: choice.values for label, choice in without.best.items()
         }
 
+    def test_what_ends_worse_than_it_started(self, tuning):
+        result = tuning(Grid.of(ro.methods.ASGD([30.0, 40.0])), until=ro.Until(time=3)).run(processes=1)
+        assert result.best["ASGD"].tuned > result.at_start
+        assert f"ASGD: what was chosen ends worse than it started, {result.at_start:.4g}." in result.notes
+
     def test_everything_diverged(self, tuning):
         result = tuning(Grid.of(ro.methods.ASGD([1e3, 1e4])), until=ro.Until(time=200)).run(processes=1)
         assert (result.best, result.confirmed) == ({}, None)
