@@ -14,7 +14,9 @@ from rayopt import Experiment, Target, Until, Workers, methods
 from rayopt.experiment import Run
 from rayopt.problems import Quadratic
 from rayopt.recording import Progress
-from rayopt.report.progress import ProgressBars
+from rayopt.report.progress import JobBar, ProgressBars
+from rayopt.tuning.grid import Combination
+from rayopt.tuning.jobs import TuningJob
 
 
 def console(terminal: bool) -> Console:
@@ -133,3 +135,33 @@ def test_importing_rayopt_imports_no_report():
     program = "import sys, rayopt; print(sorted({'pandas', 'matplotlib', 'rich'} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+class TestJobBar:
+    """Of a pipe: a line for each job, and how many had finished before."""
+
+    def shown(self, done: int, *ended: dict | Exception) -> list[str]:
+        plain = console(terminal=False)
+        bar = JobBar(plain)
+        run = Run(methods.ASGD(0.1), "ASGD threshold=4", 7)
+        job = TuningJob(run, "ASGD", Combination({"threshold": 4}, run.method), {})
+        bar.opened(5, done)
+        for found in ended:
+            bar.ended(job, found)
+        bar.closed()
+        return written(plain).splitlines()
+
+    def test_jobs_that_ended(self):
+        assert self.shown(0, {"problem": "", "rows": [], "wall_seconds": 1.25}) == [
+            "ASGD threshold=4, seed 7: took 1.2 s"
+        ]
+
+    def test_jobs_that_had_finished(self):
+        assert self.shown(3) == ["3 of 5 jobs had finished before"]
+
+    def test_jobs_that_failed(self):
+        stuck = {"problem": "the fleet is stuck", "rows": [], "wall_seconds": None}
+        assert self.shown(0, stuck, ZeroDivisionError("one over nothing")) == [
+            "ASGD threshold=4, seed 7: the fleet is stuck",
+            "ASGD threshold=4, seed 7: ZeroDivisionError('one over nothing')",
+        ]
