@@ -17,8 +17,8 @@ MOST = 0.35
 
 def rows() -> Iterator[Row]:
     """Yields the rows of tuning."""
-    yield grid(interrupt=False, time=600)
-    yield grid(interrupt=True, time=200)
+    yield grid(interrupt=False, time=1200)
+    yield grid(interrupt=True, time=300)
 
 
 def grid(interrupt: bool, time: float) -> Row:
