@@ -13,9 +13,10 @@ import rayopt as ro
 from rayopt.arrival import Alarm, GradientSum
 from rayopt.fleets.simulated import FIRST_SLICE, SimulatedWorkers
 from rayopt.keys import Stream
+from rayopt.latency import latency
 from rayopt.latency.base import BoundRandom
 from rayopt.problems import Free, LogisticRegression, Quadratic
-from rayopt.tasks import Gradient, Trial
+from rayopt.tasks import Gradient, Series, Trial
 
 X = np.zeros(2)
 
@@ -120,15 +121,6 @@ class Steps(ro.latency.base.Latency):
         return {"name": self.name}
 
 
-RANDOM_COMMANDS = st.lists(
-    st.tuples(
-        st.sampled_from(["assign", "one", "few", "trials", "everyone", "cancel", "wake", "wait", "wait"]),
-        st.integers(0, 10**6),
-    ),
-    max_size=60,
-)
-
-
 COMPUTE = [
     Steps(),
     ro.latency.half_normal("1 + sqrt(i)", "sqrt(i)"),
@@ -138,45 +130,52 @@ COMPUTE = [
 ]
 
 
-@given(
-    n=st.sampled_from([1, 10, FIRST_SLICE, FIRST_SLICE + 1, 300]), compute=st.sampled_from(COMPUTE),
-    upload=st.sampled_from([0.0, ro.latency.exponential(0.5)]), commands=RANDOM_COMMANDS,
-)  # fmt: skip
-@settings(max_examples=200, deadline=None)
-def test_durations_that_are_put_off_change_nothing(n, compute, upload, commands):
+def command(rng, fleet, version):
+    """Gives one random command; returns what arrived, if it was to wait."""
+    kind = rng.choice(["some", "few", "one", "everyone", "series", "trials", "cancel", "wake", "wait", "wait", "wait"])
+    n, events = fleet.n, []
+    some = np.flatnonzero(rng.random(n) < 0.3)
+    task = Gradient(X, version, count=int(rng.integers(1, 3)))
+    if kind == "cancel":
+        fleet.cancel(some)
+    elif kind == "wake":
+        fleet.wake(float(rng.integers(0, 3)))
+    elif kind == "one":
+        fleet.assign(int(rng.integers(n)), task)
+    elif kind == "series":
+        fleet.assign(some, Series(X, version, 2))
+    elif kind == "trials":
+        fleet.assign(some, Trial(X, version, time_limit=1.5))
+    elif kind != "wait":
+        fleet.assign({"some": some, "few": some[:5], "everyone": np.arange(n)}[kind], task)
+    else:
+        until = fleet.now + 0.5 * int(rng.integers(4))
+        for _ in range(rng.integers(40)):
+            if (arrival := fleet.wait(until)) is None:
+                break
+            events.append((arrival.time, arrival.worker, arrival.number, arrival.version, arrival.ok))
+    return events
+
+
+@pytest.mark.parametrize("upload", [0.0, ro.latency.exponential(0.5)], ids=["", "with links"])
+@pytest.mark.parametrize("compute", COMPUTE, ids=lambda compute: latency(compute).name)
+@pytest.mark.parametrize("n", [10, FIRST_SLICE, FIRST_SLICE + 1, 300])
+def test_durations_that_are_put_off_change_nothing(n, compute, upload):
     """A fleet that draws late does what one does that draws every duration when its task is given."""
-    workers = ro.Workers(n, compute, upload=upload)
-    fleets = [SimulatedWorkers(Free(2), workers.times(5), 5) for _ in range(2)]
-    fleets[1]._bounds = fleets[1]._least = None
-    until = 0.0
-    for version, (command, number) in enumerate(commands):
-        chosen = np.flatnonzero(np.random.default_rng(number).random(n) < (0.05 if command == "few" else 0.5))
-        if command == "everyone":
-            chosen = np.arange(n)
-        until += command == "wait"
-        found = []
+    times = ro.Workers(n, compute, upload=upload).times(5)
+    late, eager = fleets = [SimulatedWorkers(Free(2), times, 5) for _ in range(2)]
+    eager._bounds = eager._least = None
+    for version in range(300):
+        states = []
         for fleet in fleets:
-            if command == "cancel":
-                fleet.cancel(chosen)
-            elif command == "wake":
-                fleet.wake(number % 3)
-            elif command == "one":
-                fleet.assign(number % n, Gradient(X, version, count=1 + number % 2))
-            elif command == "trials":
-                fleet.assign(chosen, Trial(X, version, time_limit=1.5))
-            elif command != "wait":
-                fleet.assign(chosen, Gradient(X, version, count=1 if command != "few" else 1 + number % 2))
-            events = []
-            for _ in range(number % 40 if command == "wait" else 0):
-                arrival = fleet.wait(until)
-                if arrival is None:
-                    break
-                events.append((arrival.time, arrival.worker, arrival.number, arrival.assigned_at, arrival.version,
-                               arrival.ok))  # fmt: skip
+            events = command(np.random.default_rng([n, version]), fleet, version)
             cancelled = [[column.tolist() for column in columns] for columns in fleet.cancelled]
             fleet.cancelled.clear()
-            found.append((events, cancelled, fleet.now, fleet.busy, fleet.busy_seconds, fleet.is_stuck))
-        assert found[0] == found[1]
+            # Only behind events: to know that a fleet is stuck can take all draws.
+            stuck = fleet.is_stuck if events else None
+            states.append((events, cancelled, fleet.now, fleet.busy, fleet.busy_seconds, stuck))
+        assert states[0] == states[1]
+    assert late.now > 30
 
 
 def test_a_task_that_is_stopped_before_its_least_end_is_never_drawn():
@@ -282,6 +281,20 @@ def test_infinite_times_never_arrive_and_do_not_hang():
     with pytest.raises(ro.FleetStuck) as stuck:
         fleet.wait()
     assert (stuck.value.time, stuck.value.busy, stuck.value.idle) == (10.0, 1, 1)
+
+
+def test_no_slice_holds_an_infinite_end():
+    fleet = fleet_of([1.0] * 10 + [math.inf] * 190)
+    fleet.assign(np.arange(200), Gradient(X, 0))
+    assert [fleet.wait().worker for _ in range(10)] == list(range(10))
+    with pytest.raises(ro.FleetStuck):
+        fleet.wait()
+
+
+def test_a_fleet_whose_durations_will_all_be_infinite_is_stuck_at_once():
+    fleet = fleet_of((200, {"name": "infinite_bernoulli", "base": 1.0, "probability": 1e-9}))
+    fleet.assign(np.arange(200), Gradient(X, 0))
+    assert fleet.is_stuck
 
 
 def test_busy_seconds_count_finished_cancelled_and_running_tasks():
