@@ -123,16 +123,16 @@ class Steps(ro.latency.base.Latency):
 
 COMPUTE = [
     Steps(),
-    ro.latency.half_normal("1 + sqrt(i)", "sqrt(i)"),
+    ro.latency.half_normal("0.1 + i / 100", 0.3),
     {"name": "infinite_bernoulli", "base": "1 + floor(i / 20)", "probability": 0.7},
-    {"name": "outages", "times": "sqrt(i)", "period": 4, "length": 1.5, "phase": "0.3 * i"},
+    {"name": "outages", "times": "0.1 + i / 100", "period": 1, "length": 0.3, "phase": "i / 7"},
     {"name": "groups", "parts": [1.0, {"name": "exponential", "mean": 2.0}, {"name": "fixed", "times": "i"}]},
 ]
 
 
 def command(rng, fleet, version):
     """Gives one random command; returns what arrived, if it was to wait."""
-    kind = rng.choice(["some", "few", "one", "everyone", "series", "trials", "cancel", "wake", "wait", "wait", "wait"])
+    kind = rng.choice(["some", "few", "each", "everyone", "series", "trials", "cancel", "wake", "wait", "wait", "wait"])
     n, events = fleet.n, []
     some = np.flatnonzero(rng.random(n) < 0.3)
     task = Gradient(X, version, count=int(rng.integers(1, 3)))
@@ -140,8 +140,9 @@ def command(rng, fleet, version):
         fleet.cancel(some)
     elif kind == "wake":
         fleet.wake(float(rng.integers(0, 3)))
-    elif kind == "one":
-        fleet.assign(int(rng.integers(n)), task)
+    elif kind == "each":
+        for worker in some[-20:].tolist():
+            fleet.assign(worker, task)
     elif kind == "series":
         fleet.assign(some, Series(X, version, 2))
     elif kind == "trials":
