@@ -1,4 +1,4 @@
-"""Prints every benchmark beside its floor: ``python -m benchmarks [virtual|real|tuning|hogwild]``."""
+"""Prints every benchmark beside its floor: ``python -m benchmarks [virtual|papers|real|tuning|hogwild]``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import hogwild, real_time, tuning, virtual_time
+from benchmarks import hogwild, paper_sizes, real_time, tuning, virtual_time
 
 PARTS = {
     "virtual": virtual_time.rows,
+    "papers": paper_sizes.rows,
     "real": real_time.rows,
     "tuning": tuning.rows,
     "hogwild": hogwild.rows,
