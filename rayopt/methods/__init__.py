@@ -5,7 +5,8 @@ convex f: until E f - min f <= eps) on n workers that need tau_1 <= ... <= tau_n
 smoothness of f, Delta = f(x^0) - inf f, sigma^2 the variance of a stochastic gradient. Where a statement was not read
 in the paper that is cited, or where it matters that it was, a tag says where it is from: [paper] that paper; [sib] a
 sibling paper of its authors, [poster] their poster or talk, [code] their code, [note] somebody's notes on it;
-[derived] a short calculation; [memory] not read again. A constant with the tag [note] or [memory] is uncertain.
+[derived] a short calculation; [memory] not read again; (?) uncertain, not to be quoted as the paper's. A constant with
+the tag [note] or [memory] is uncertain too.
 """
 
 from rayopt.methods.accelerated_rennala import AcceleratedRennala

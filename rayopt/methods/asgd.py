@@ -26,7 +26,7 @@ class ASGD(Method):
       Delta and a constant [paper]. Not optimal: slow workers raise H_n.
 
     Args:
-      step_size: gamma; with concurrency n of order min{1/(2 n L), eps/(4 L sigma^2)}.
+      step_size: gamma; with concurrency n of order min{1/(2 n L), eps/(4 L sigma^2)} [derived].
 
     Examples:
       >>> import rayopt as ro

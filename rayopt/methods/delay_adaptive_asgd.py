@@ -29,7 +29,7 @@ class DelayAdaptiveASGD(ASGD):
       delay (Koloskova et al., Theorem 8 [paper]).
 
     Args:
-      step_size: gamma.
+      step_size: gamma; of order min{1/(2 n L), eps/(4 L sigma^2)} [derived].
       rule: "mishchenko" or "koloskova".
 
     Examples:

@@ -26,7 +26,7 @@ class FedAvg(Method):
       How many rows each client has.
 
     Guarantee:
-      None in the paper. A round takes max_{i in S_k} H tau_i seconds.
+      None in the paper [memory]. A round takes max_{i in S_k} H tau_i seconds [derived].
 
     Args:
       step_size: gamma of the local steps.

@@ -28,7 +28,7 @@ class FedBuff(Method):
 
     Guarantee:
       A rate that depends on the largest delay and on bounded gradients, and assumes that arrivals are uniform
-      over the clients (paper [memory]; the assumption is criticised in arXiv 2206.08307).
+      over the clients [memory]; arXiv 2206.08307 criticises the assumption [paper].
 
     Args:
       step_size: gamma of the local steps.
@@ -36,7 +36,7 @@ class FedBuff(Method):
       buffer_size: K >= 1; 10 in the paper's experiments [memory].
       concurrency: M, from 1 to n; None for all n.
       server_step_size: eta_g > 0.
-      staleness_power: a >= 0: 0.5 is the paper's weight, 0 weighs all alike [code].
+      staleness_power: a >= 0: 0.5 is usual, 0 weighs all alike [code].
 
     Examples:
       >>> import rayopt as ro

@@ -22,10 +22,10 @@ class IA2SGD(Method):
     delays delta_i^k.
 
     Server knows:
-      L, the largest smoothness of an f_i, sigma^2 and eps, for the step size; not the times. A table of n gradients.
+      L_max, the largest smoothness of an f_i, sigma^2 and eps, for the step size; not the times. It keeps n gradients.
 
     Guarantee:
-      tau_n (L Delta / eps) (1 + sigma^2 / (n eps)) seconds up to a constant, tau_n the largest of the times
+      tau_n (L_max Delta / eps) (1 + sigma^2 / (n eps)) seconds up to a constant, tau_n the largest of the times
       [poster]: as slow as Minibatch SGD in the worst case, for lack of control over the delays.
 
     Args:

@@ -24,7 +24,7 @@ class MSync(Method):
 
     Server knows:
       m, which in theory is argmin_m tau_m (1 + sigma^2 / (m eps)) and takes the times and sigma^2 / eps; who is
-      fastest, if it waits for the fastest; L for the step size.
+      fastest, if it waits for the fastest; L, sigma^2 and eps for the step size.
 
     Guarantee:
       tau_m (L Delta / eps + sigma^2 L Delta / (m eps^2)) seconds up to a constant [derived]; with the best m
@@ -46,7 +46,7 @@ class MSync(Method):
 
     References:
       Begunov, Tyurin, `Do We Need Asynchronous SGD? <https://arxiv.org/abs/2602.03802>`_, 2026
-      (abstract read; the log factor for fixed times is derived in rayopt's specification).
+      (abstract read: near-optimal up to logarithms; the factor for fixed times is [derived]).
     """
 
     name = "m_sync"

@@ -32,10 +32,10 @@ class Malenia(Method):
       heterogeneous data (Theorem A.2 [poster]).
 
     Args:
-      step_size: gamma; in theory min{1/L, eps S / (2 L sigma^2)}, L the constant of the average f.
+      step_size: gamma; in theory min{1/L, eps S / (2 L sigma^2)} [memory], L the constant of the average f [sib].
       batch_size: S >= 1; in theory max{ceil(sigma^2 / eps), n}. Values up to n all mean: one from everyone.
       interrupt: False: stale computations run to their end and are ignored (the paper); True: at an
-        update all workers are reset to x^{k+1} at once (the KAUST code).
+        update all workers are reset to x^{k+1} at once [code].
 
     Examples:
       >>> import rayopt as ro

@@ -40,7 +40,7 @@ class MindFlayer(Method):
       eta_i = 0, and stays finite where no expected time is. Homogeneous data only.
 
     Args:
-      step_size: gamma; in theory min{1, eps B / sigma^2} / (2L).
+      step_size: gamma; in theory min{1, eps B / sigma^2} / (2L) [poster].
       trials: B_i >= 0, a number for all workers or a list of n; 0 for a worker that is not used.
       time_limit: tau_i + t_i in fleet seconds: a number, a list of n, or a formula of the worker i.
       probability: p_i of success in (0, 1], a number or a list of n; None: as the fleet knows it from its latency.

@@ -15,14 +15,14 @@ class NonsmoothRennala(Rennala):
     .. math:: x^{k+1} = x^k - \\frac{\\gamma}{S} \\sum_{j=1}^{S} \\nabla f(x^k; \\xi_j^k), \\qquad
               \\hat x^K = \\frac1K \\sum_{k=0}^{K-1} x^k
 
-    with gamma = ``step_size`` and S = ``batch_size``. What is evaluated is \\hat x^K, x^0 before the first update.
-    f is convex and M-Lipschitz, its gradients may be subgradients. Homogeneous data only.
+    with gamma = ``step_size`` and S = ``batch_size``. What is evaluated is the average x-hat^K, x^0 before the first
+    update. f is convex and M-Lipschitz, its gradients may be subgradients. Homogeneous data only.
 
     Server knows:
       sigma^2, M and eps; not the times.
 
     Guarantee:
-      E f(\\hat x^K) - min f <= eps for K >= 2 M^2 R_0^2 / eps^2, R_0 = ||x^0 - x*|| (Theorem B.8 [sib]);
+      E f(x-hat^K) - min f <= eps for K >= 2 M^2 R_0^2 / eps^2, R_0 = ||x^0 - x*|| (Theorem B.8 [sib]);
       8 min_m H_m (M^2 R_0^2 / eps^2 + sigma^2 R_0^2 / (m eps^2)) seconds (Theorem B.9 [poster], the constant
       [derived]), H_m the harmonic mean of the m least times. It matches the lower bound for nonsmooth convex
       functions (Theorem B.4 [poster]).

@@ -23,7 +23,7 @@ class OFTA(TaskAllocation):
 
     Guarantee:
       Its time for K iterations is at most (1 + 4 eta ln B) times that of the best fixed allocation, eta the
-      largest ratio of a time's sub-exponential norm to its mean [poster]. Homogeneous data only.
+      largest ratio of a time's sub-exponential norm to its mean [derived]. Homogeneous data only.
 
     Args:
       step_size: gamma.

@@ -29,13 +29,13 @@ class Picky(ASGD):
     The rule looks at x: the step sizes of a grid run one by one.
 
     Server knows:
-      L and the target, for r and the step size, and the point of every gradient; not the times.
+      L, sigma^2 and eps', for r and the step size, and the point of every gradient; not the times.
 
     Guarantee:
       sigma^2 / eps'^4 + d_avg / eps'^2 iterations t up to L, Delta and a constant, d_avg the average delay, until
-      ||grad f|| <= eps' (eps' bounds the norm, not its square) [paper: abstract]; 500 L Delta
-      (sigma^2 / eps'^4 + (d_avg + 1) / eps'^2) of them with probability 1/2 [memory]. When times are fixed, the
-      seconds of ASGD, H_n (L Delta / eps + sigma^2 L Delta / (n eps^2)) with eps = eps'^2, up to a constant [poster].
+      ||grad f|| <= eps' (eps' bounds the norm, not its square) [paper]; 500 L Delta (sigma^2 / eps'^4 +
+      (d_avg + 1) / eps'^2) of them, with probability at least 1/2 [memory]. When times are fixed, the seconds of
+      ASGD, H_n (L Delta / eps + sigma^2 L Delta / (n eps^2)) with eps = eps'^2, up to a constant [poster].
 
     Args:
       step_size: gamma; in theory min{1, eps'^2 / sigma^2} / (4L) [memory].

@@ -30,7 +30,7 @@ class Rennala(Method):
       mean of the m least times. It matches the lower bound (Theorem 6.4 [poster]).
 
     Args:
-      step_size: gamma; in theory min{1/L, eps S / (2 L sigma^2)}.
+      step_size: gamma; in theory min{1/L, eps S / (2 L sigma^2)} [code].
       batch_size: S >= 1; in theory max{ceil(sigma^2 / eps), 1}.
       interrupt: False: stale computations run to their end and are ignored (the paper's Method 4/5);
         True: at an update all workers are reset to x^{k+1} at once (never slower when times are fixed).

@@ -28,7 +28,8 @@ class Ringmaster(Method):
 
     Guarantee:
       min_m H_m (L Delta / eps + sigma^2 L Delta / (m eps^2)) seconds up to a constant (Theorem 4.2 [poster]; the
-      constant is 96 [derived]), H_m the harmonic mean of the m least times. It matches the lower bound.
+      constant is 96, up to a ceiling [derived]), H_m the harmonic mean of the m least times. It matches the lower
+      bound (arXiv 2305.12387, Theorem 6.4 [poster]).
 
     Args:
       step_size: gamma; in theory min{1/(2 R L), eps / (4 L sigma^2)}.

@@ -16,7 +16,7 @@ class Constant:
 
     Attributes:
       value: the number.
-      source: where it is from: a theorem, with how it was read: [paper], [seed] (talk or poster of the
+      source: where it is from: a theorem, with how it was read: [paper], [poster] (talk or poster of the
         authors), [sib] (a sibling paper), [derived] (a short calculation), [memory].
     """
 
@@ -28,7 +28,7 @@ CONSTANTS = {
     "Hero": Constant(8, "K of arXiv 2405.16218, Theorem 21 [sib], times tau_1"),
     "Minibatch": Constant(8, "K of arXiv 2405.16218, Theorem 21 [sib], times tau_n"),
     "MSync": Constant(8, "K of arXiv 2405.16218, Theorem 21 [sib], times tau_m"),
-    "Rennala": Constant(96, "arXiv 2305.12387, Theorem 7.5 [seed]"),
+    "Rennala": Constant(96, "arXiv 2305.12387, Theorem 7.5 [poster]"),
     "Malenia": Constant(96, "arXiv 2305.12387, Theorem A.4; the number [memory][derived]"),
     "NonsmoothRennala": Constant(8, "arXiv 2305.12387, Theorem B.9; the number [derived]"),
     "AcceleratedRennala": Constant(32, "arXiv 2305.12387, Theorem B.11; the number [derived]"),

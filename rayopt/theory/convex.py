@@ -50,7 +50,7 @@ def deterministic_term(setting: Setting) -> float:
 
 
 def minibatch(setting: Setting, constant: float = 1.0) -> float:
-    r"""Returns the seconds of (accelerated) Minibatch SGD [seed].
+    r"""Returns the seconds of (accelerated) Minibatch SGD [poster].
 
     .. math:: \tau_n \Big(\min\Big\{\frac{\sqrt L R_0}{\sqrt\varepsilon}, \frac{M^2 R_0^2}{\varepsilon^2}\Big\}
               + \frac{\sigma^2 R_0^2}{n \varepsilon^2}\Big)
@@ -60,7 +60,7 @@ def minibatch(setting: Setting, constant: float = 1.0) -> float:
 
 
 def asgd(setting: Setting, constant: float = 1.0) -> float:
-    r"""Returns the seconds of asynchronous SGD (Mishchenko et al., arXiv 2206.07638 [seed]).
+    r"""Returns the seconds of asynchronous SGD (Mishchenko et al., arXiv 2206.07638 [poster]).
 
     .. math:: H_n \Big(\frac{L R_0^2}{\varepsilon} + \frac{\sigma^2 R_0^2}{n \varepsilon^2}\Big)
     """
@@ -79,12 +79,12 @@ def optimal(setting: Setting) -> Best:
 
 
 def lower_bound(setting: Setting, constant: float = 1.0) -> float:
-    """Returns what no method can beat, of order :func:`optimal` (arXiv 2305.12387, Theorem B.4 [seed])."""
+    """Returns what no method can beat, of order :func:`optimal` (arXiv 2305.12387, Theorem B.4 [poster])."""
     return constant * optimal(setting).seconds
 
 
 def graph_oracle_lower_bound(setting: Setting, constant: float = 1.0) -> float:
-    r"""Returns the older lower bound of the graph oracle (Woodworth et al. 2018; arXiv 2305.12387, Section M [seed]).
+    r"""Returns the older lower bound of the graph oracle (Woodworth et al. 2018; arXiv 2305.12387, Section M [poster]).
 
     .. math:: \tau_1 \min\Big\{\frac{\sqrt L R_0}{\sqrt\varepsilon}, \frac{M^2 R_0^2}{\varepsilon^2}\Big\}
               + H_n \frac{\sigma^2 R_0^2}{n \varepsilon^2}

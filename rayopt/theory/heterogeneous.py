@@ -17,7 +17,7 @@ from rayopt.theory.setting import Setting
 
 
 def minibatch(setting: Setting, constant: float = 1.0) -> float:
-    r"""Returns the seconds of Minibatch SGD [seed].
+    r"""Returns the seconds of Minibatch SGD [poster].
 
     .. math:: \tau_n \frac{L \Delta}{\varepsilon} \Big(1 + \frac{\sigma^2}{n \varepsilon}\Big)
 
@@ -47,7 +47,7 @@ def optimal(setting: Setting) -> float:
 
 
 def lower_bound(setting: Setting, constant: float = 1.0) -> float:
-    """Returns what no zero-respecting method can beat, of order :func:`optimal` (arXiv 2305.12387, Theorem A.2 [seed]).
+    """Returns what no zero-respecting method beats, of order :func:`optimal` (arXiv 2305.12387, Theorem A.2 [poster]).
 
     The theorem's constant is universal and not stated as a number.
     """

@@ -39,7 +39,7 @@ def hero(setting: Setting, constant: float = 1.0) -> float:
 
 
 def minibatch(setting: Setting, constant: float = 1.0) -> float:
-    r"""Returns the seconds of Minibatch SGD, tau_n (a + b / n) [seed].
+    r"""Returns the seconds of Minibatch SGD, tau_n (a + b / n) [poster].
 
     .. math:: \tau_n \Big(\frac{L \Delta}{\varepsilon} + \frac{\sigma^2 L \Delta}{n \varepsilon^2}\Big)
     """
@@ -58,7 +58,7 @@ def m_sync(setting: Setting, constant: float = 1.0) -> float:
 
 
 def asgd(setting: Setting, constant: float = 1.0) -> float:
-    r"""Returns the seconds of asynchronous SGD, H_n (a + b / n) [seed].
+    r"""Returns the seconds of asynchronous SGD, H_n (a + b / n) [poster].
 
     .. math:: H_n \Big(\frac{L \Delta}{\varepsilon} + \frac{\sigma^2 L \Delta}{n \varepsilon^2}\Big)
 
@@ -77,7 +77,7 @@ def optimal(setting: Setting) -> Best:
 
 
 def lower_bound(setting: Setting, constant: float = 1.0) -> float:
-    """Returns what no zero-respecting method can beat, of order :func:`optimal` (arXiv 2305.12387, Theorem 6.4 [seed]).
+    """Returns what no zero-respecting method beats, of order :func:`optimal` (arXiv 2305.12387, Theorem 6.4 [poster]).
 
     The theorem's constant is universal and not stated as a number.
     """
@@ -85,7 +85,7 @@ def lower_bound(setting: Setting, constant: float = 1.0) -> float:
 
 
 def rennala(setting: Setting, constant: float = 1.0) -> float:
-    """Returns the seconds of Rennala SGD, :func:`optimal` (arXiv 2305.12387, Theorem 7.5 with constant 96 [seed])."""
+    """Returns the seconds of Rennala SGD, :func:`optimal` (arXiv 2305.12387, Theorem 7.5 with constant 96 [poster])."""
     return constant * optimal(setting).seconds
 
 
@@ -95,7 +95,7 @@ def naive_optimal_asgd(setting: Setting, constant: float = 1.0) -> float:
 
 
 def ringmaster(setting: Setting, constant: float = 1.0) -> float:
-    """Returns the seconds of Ringmaster ASGD, of order :func:`optimal` (arXiv 2501.16168, Theorem 4.2 [seed]).
+    """Returns the seconds of Ringmaster ASGD, of order :func:`optimal` (arXiv 2501.16168, Theorem 4.2 [poster]).
 
     The constant 96 follows from its lemma on R consecutive updates, up to a ceiling [derived].
     """

@@ -28,7 +28,7 @@ def rennala(setting: Setting) -> int:
 
 
 def ringmaster(setting: Setting, threshold: int) -> int:
-    r"""Returns K of Ringmaster (arXiv 2501.16168, Theorem 4.1; its order [seed], its constants [memory]).
+    r"""Returns K of Ringmaster (arXiv 2501.16168, Theorem 4.1; its order [poster], its constants [memory]).
 
     .. math:: K \ge \frac{8 R L \Delta}{\varepsilon} + \frac{16 \sigma^2 L \Delta}{\varepsilon^2}
 

@@ -12,7 +12,7 @@ from rayopt.theory.setting import Setting
 
 
 def malenia(setting: Setting) -> dict[str, Any]:
-    """Returns S = max{ceil(sigma^2 / eps), n} [seed] and gamma = min{1/L, eps S/(2 L sigma^2)} [memory] of Malenia."""
+    """Returns S = max{ceil(sigma^2 / eps), n} [poster], gamma = min{1/L, eps S/(2 L sigma^2)} [memory] of Malenia."""
     batch = max(batch_of_variance(setting), setting.workers)
     return {"step_size": collected_step(setting, batch), "batch_size": batch}
 

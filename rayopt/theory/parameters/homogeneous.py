@@ -11,7 +11,7 @@ from rayopt.theory.setting import Setting
 
 
 def batch_of_variance(setting: Setting) -> int:
-    r"""Returns max{ceil(sigma^2 / eps), 1}: Rennala's S and Ringmaster's R [seed].
+    r"""Returns max{ceil(sigma^2 / eps), 1}: Rennala's S and Ringmaster's R [poster].
 
     A mean of so many stochastic gradients has a variance of at most eps.
     """
@@ -32,7 +32,7 @@ def minibatch_step(setting: Setting, batch_size: float) -> float:
 
 
 def stale_step(setting: Setting, delays: float) -> float:
-    r"""Returns the step size of ASGD whose delays are below R (arXiv 2501.16168 [seed]).
+    r"""Returns the step size of ASGD whose delays are below R (arXiv 2501.16168 [poster]).
 
     .. math:: \gamma = \min\Big\{\frac1{2 R L}, \frac{\varepsilon}{4 L \sigma^2}\Big\}
 
@@ -101,12 +101,12 @@ def picky(setting: Setting) -> dict[str, Any]:
 
 
 def rennala(setting: Setting) -> dict[str, Any]:
-    """Returns S = max{ceil(sigma^2 / eps), 1} of Rennala [seed] and gamma = min{1/L, eps S / (2 L sigma^2)} [code]."""
+    """Returns S = max{ceil(sigma^2 / eps), 1} [poster], gamma = min{1/L, eps S / (2 L sigma^2)} [code] of Rennala."""
     batch = batch_of_variance(setting)
     return {"step_size": collected_step(setting, batch), "batch_size": batch}
 
 
 def ringmaster(setting: Setting) -> dict[str, Any]:
-    """Returns R = max{1, ceil(sigma^2 / eps)} and gamma = min{1/(2 R L), eps/(4 L sigma^2)} of Ringmaster [seed]."""
+    """Returns R = max{1, ceil(sigma^2 / eps)} and gamma = min{1/(2 R L), eps/(4 L sigma^2)} of Ringmaster [poster]."""
     threshold = batch_of_variance(setting)
     return {"step_size": stale_step(setting, threshold), "threshold": threshold}
