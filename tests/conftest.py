@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# Small products: more threads of BLAS only wait for each other. It must be known before NumPy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -45,6 +45,7 @@ ONE_AFTER_THE_OTHER = {
     methods.ASGD: "every arrival is an update, and the worker is given the point after it",
     methods.DelayAdaptiveASGD: "as ASGD, and the delay decides on the step",
     methods.NaiveOptimalASGD: "as ASGD",
+    methods.Hogwild: "as ASGD",
     methods.Picky: "as ASGD, and the distance decides what is discarded",
     methods.RescaledASGD: "as ASGD",
     methods.Ringmaster: "as ASGD, and the delay decides what is ignored",
