@@ -151,7 +151,8 @@ def _write_values(axes: Axes, values: Array, image: AxesImage) -> None:
         if np.isfinite(value):
             red, green, blue, _ = image.to_rgba(np.array([value]))[0]
             is_dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
-            axes.text(position, row, f"{value:.3g}", ha="center", va="center", fontsize=8,
+            shown = f"{value:.0f}" if 100 <= abs(value) < 1e5 else f"{value:.3g}"
+            axes.text(position, row, shown, ha="center", va="center", fontsize=8,
                       color="white" if is_dark else "black")  # fmt: skip
 
 

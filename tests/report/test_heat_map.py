@@ -75,6 +75,11 @@ def test_a_target_is_shown_as_the_time_to_it():
     assert axes.images[0].colorbar.ax.get_ylabel() == "seconds until gap is 0.5"
 
 
+def test_seconds_are_written_out():
+    axes = drawn(medians({"b=1": [1179.6, 1e7, 30.25], "b=2": [1.0, 1.0, 1.0]}), "gap", None, at_start=math.inf)
+    assert [text.get_text() for text in axes.texts][:3] == ["1180", "1e+07", "30.2"]
+
+
 def test_a_target_that_nothing_meets_leaves_the_metric():
     axes = drawn(medians(CELLS), "gap", None, target=ro.Target("gap", 1e-9), at_start=math.inf)
     assert axes.images[0].get_array()[0, 0] == 1.0
