@@ -105,6 +105,13 @@ def test_scalar_and_vector_give_the_same_bits():
     assert subkeys(keys, 4).tolist() == [[subkey(int(key), j) for j in range(4)] for key in keys]
 
 
+def test_keys_of_workers_that_come_later_are_the_same():
+    stream = Stream(3, "sample")
+    for workers in ([2], [0, 40, 7], [5000, 1]):
+        keys = stream.keys(np.array(workers), np.full(len(workers), 6))
+        assert keys.tolist() == [stream.key(worker, 6) for worker in workers]
+
+
 def test_extreme_keys_stay_inside():
     for key in (0, MASK):
         assert 0.0 < uniform(key) < 1.0

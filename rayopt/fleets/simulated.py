@@ -144,9 +144,10 @@ class SimulatedWorkers:
         self._times = times
         self._next_durations = Lookahead(n, self._draw_durations, 1 if times.depends_on_start else BLOCK)
         self._fixed = None if times.fixed is None else times.fixed.data
-        # A few workers all fit into one slice: there is nothing to put off.
-        self._bounds = times.least * (1 - MARGIN) if n > FIRST_SLICE else None
-        self._least = None if self._bounds is None else self._bounds.data
+        self._bounds: Array | None = None
+        self._bounds_view: Any = None
+        if _bounds_tell(times):
+            self.put_off(times.least)
         self._ended_seconds = 0.0
         self._giving_up: set[int] = set()
         # Scalars are read and written through views, cohorts through the arrays below them.
@@ -168,6 +169,11 @@ class SimulatedWorkers:
         self._slice_size = FIRST_SLICE
         self._alarms: list[tuple[float, int, float]] = []
         self._next_alarm = math.inf
+
+    def put_off(self, least: Array) -> None:
+        """Lets durations of which these are the least ones, shape (n,), be drawn only when tasks may end."""
+        self._bounds = least * (1 - MARGIN)
+        self._bounds_view = self._bounds.data
 
     @property
     def busy_seconds(self) -> float:
@@ -203,7 +209,7 @@ class SimulatedWorkers:
             time: float = now + self._seconds(own, worker, number)
         elif self._fixed is not None:
             time = now + self._fixed[worker]
-        elif self._least is not None and (time := now + self._least[worker]) > self._horizon:
+        elif self._bounds is not None and (time := now + self._bounds_view[worker]) > self._horizon:
             self._undrawn_view[worker] = True
         else:
             time = now + self._next_durations.get(worker, number)
@@ -392,3 +398,11 @@ class SimulatedWorkers:
             return [self._times.duration(worker, first, self.now, 1)]
         workers, numbers = np.full(size, worker), np.arange(first, first + size)
         return self._times.durations(workers, numbers, self.now, 1).tolist()
+
+
+def _bounds_tell(times: TaskTimes) -> bool:
+    """Whether most workers cannot have ended when the first ones have, so that their draws can wait."""
+    if times.n <= FIRST_SLICE:
+        return False
+    first = np.partition(times.expected, FIRST_SLICE)[FIRST_SLICE]
+    return int(np.count_nonzero(times.least <= first)) <= times.n // 4
