@@ -69,7 +69,7 @@ def draw(history: pd.DataFrame, summary: dict[str, Any], metric: str = "value") 
         bands.append(quartiles)
     _mark_target(axes, summary["target"], metric)
     if metric != "accuracy" and bands:
-        _choose_scale(axes, np.concatenate(bands, axis=1))
+        choose_scale(axes, np.concatenate(bands, axis=1))
     axes.set_xlim(left=0)
     axes.set_xlabel("fleet time (seconds)")
     axes.set_ylabel(AXIS_TITLES.get(metric, metric.replace("_", " ")))
@@ -119,7 +119,7 @@ def over_seeds(rows: pd.DataFrame, metric: str) -> tuple[Array, Array]:
     return times, np.percentile(curves, [25, 50, 75], axis=0)
 
 
-def _choose_scale(axes: Axes, values: Array) -> None:
+def choose_scale(axes: Axes, values: Array) -> None:
     """Makes the y axis logarithmic if the values are positive and span more than an order of magnitude."""
     smallest, largest = values.min(), values.max()
     if smallest <= 0 or largest <= 10 * smallest:

@@ -1,0 +1,1 @@
+"""The page of the methods: its text from their docstrings, its figures from short runs."""

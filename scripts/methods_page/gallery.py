@@ -1,0 +1,153 @@
+"""What the figure of each method shows, and in which order the methods stand on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import rayopt as ro
+from methods_page.curves import Scene
+from methods_page.timeline import TIMES, Timeline
+from rayopt import methods
+from rayopt.methods import Method
+
+STEPS = [2.0**-power for power in range(12)]
+
+
+@dataclass(frozen=True)
+class Case:
+    """The figure of one method.
+
+    Attributes:
+      timeline: on three workers.
+      scene: where it is compared.
+      compared: the method with the arguments that it has there; its step size is chosen.
+      beside: two others.
+    """
+
+    timeline: Timeline
+    scene: Scene
+    compared: Method
+    beside: Sequence[Method]
+
+
+MANY = Scene(
+    "the quadratic with d = 100 and noise 0.01 on 300 workers that need sqrt(i) + |N(0, i)| seconds",
+    lambda: ro.problems.Quadratic(dimension=100, noise=0.01),
+    ro.Workers(300, ro.latency.half_normal(base="sqrt(i)", scale="sqrt(i)")), 300, STEPS,
+)  # fmt: skip
+LIPSCHITZ = Scene(
+    "logistic regression on 400 images of handwritten digits, on 300 workers that need sqrt(i) seconds",
+    lambda: ro.problems.LogisticRegression.digits(rows=400),
+    ro.Workers(300, "sqrt(i)"), 200, STEPS[:9], metric="value",
+)  # fmt: skip
+
+
+def own_data() -> ro.problems.LogisticRegression:
+    """Returns a small problem whose minimum is not that of the fast workers."""
+    partition = {"name": "dirichlet", "alpha": 0.1}
+    return ro.problems.LogisticRegression.digits(rows=400, batch=2, l2=0.1, partition=partition)
+
+
+OWN_DATA = Scene(
+    "logistic regression on 400 images of handwritten digits, divided by Dirichlet(0.1) over 10 workers that need "
+    "i^2 / 10 seconds",
+    own_data, ro.Workers(10, "i**2 / 10"), 600, STEPS[1:10], metric="grad_norm_sq",
+)  # fmt: skip
+OWN_DATA_RANDOM = Scene(
+    "logistic regression on 400 images of handwritten digits, divided by Dirichlet(0.1) over 10 workers that need "
+    "i + exp(4 N(0, 1)) seconds",
+    own_data, ro.Workers(10, ro.latency.lognormal(median=1, shape=4, base="i")), 600, STEPS[:7], metric="grad_norm_sq",
+)  # fmt: skip
+OWN_DATA_FAR_AWAY = Scene(
+    "logistic regression on 400 images of handwritten digits, divided by Dirichlet(0.1) over 10 workers that need "
+    "0.1 i seconds for a gradient and 5 for a message, either way",
+    own_data, ro.Workers(10, "0.1 * i", upload=5.0, download=5.0), 400, STEPS[:8], metric="grad_norm_sq",
+)  # fmt: skip
+RANDOM = Scene(
+    "the quadratic with d = 50 and noise 0.02 in each coordinate, on 8 workers that need sqrt(i) + exp(4 N(0, 1)) "
+    "seconds",
+    lambda: ro.problems.Quadratic(dimension=50, noise=0.02, noise_kind="iid"),
+    ro.Workers(8, ro.latency.lognormal(median=1, shape=4, base="sqrt(i)")), 1000, STEPS[:8],
+)  # fmt: skip
+FEW_TASKS = Scene(
+    "the quadratic with d = 50 and noise 0.05 in each coordinate, on 17 workers that need i + Exp(i) seconds",
+    lambda: ro.problems.Quadratic(dimension=50, noise=0.05, noise_kind="iid"),
+    ro.Workers(17, ro.latency.exponential(base="i", mean="i")), 12_000, STEPS[:6], counts_worker_seconds=True,
+)  # fmt: skip
+
+HERO, MINIBATCH, ASGD = methods.Hero(0.5), methods.Minibatch(0.5), methods.ASGD(0.1)
+GTA, UTA = methods.GTA(0.5, batch_size=12), methods.UTA(0.5, batch_size=12)
+USUAL = (MINIBATCH, ASGD)
+LIMITS = [seconds + 0.5 for seconds in TIMES]
+
+
+def case(
+    shown: Method, scene: Scene, compared: Method | None = None, beside: Sequence[Method] = USUAL, fails: float = 0.0
+) -> Case:
+    """Returns a case; ``compared`` is by default what is shown."""
+    return Case(Timeline(shown, fails), scene, compared or shown, beside)
+
+
+CASES: dict[str, dict[str, Case]] = {
+    "Baselines": {
+        "hero": case(HERO, MANY),
+        "minibatch": case(MINIBATCH, MANY, beside=(HERO, ASGD)),
+        "m_sync": case(methods.MSync(0.5, batch_size=2), MANY, methods.MSync(0.5, batch_size=10)),
+        "asgd": case(ASGD, MANY, beside=(MINIBATCH, HERO)),
+        "delay_adaptive_asgd": case(methods.DelayAdaptiveASGD(0.1), MANY),
+        "picky": case(methods.Picky(0.3, distance_limit=0.8), MANY, methods.Picky(0.5, distance_limit=0.3)),
+        "hogwild": case(methods.Hogwild(0.1), MANY, beside=(MINIBATCH, HERO)),
+    },
+    "Optimal on homogeneous data": {
+        "naive_optimal_asgd": case(
+            methods.NaiveOptimalASGD(0.1, workers_used=2), MANY, methods.NaiveOptimalASGD(0.1, workers_used=10)
+        ),
+        "rennala": case(methods.Rennala(0.5, batch_size=4), MANY, methods.Rennala(0.5, batch_size=6, interrupt=True)),
+        "ringmaster": case(methods.Ringmaster(0.5, threshold=2), MANY, methods.Ringmaster(0.5, threshold=6)),
+    },
+    "For convex functions": {
+        "accelerated_rennala": case(
+            methods.AcceleratedRennala(0.2, batch_size=4, interrupt=True), MANY,
+            methods.AcceleratedRennala(0.2, batch_size=6, interrupt=True),
+        ),
+        "nonsmooth_rennala": case(
+            methods.NonsmoothRennala(0.5, batch_size=4), LIPSCHITZ, methods.NonsmoothRennala(0.5, batch_size=8)
+        ),
+    },
+    "For heterogeneous data": {
+        "malenia": case(methods.Malenia(0.5, batch_size=4), OWN_DATA, methods.Malenia(0.5, batch_size=10)),
+        "ringleader": case(methods.Ringleader(0.1), OWN_DATA),
+        "ia2sgd": case(methods.IA2SGD(0.1), OWN_DATA),
+        "rescaled_asgd": case(methods.RescaledASGD(0.1), OWN_DATA),
+    },
+    "For random times": {
+        "mindflayer": case(
+            methods.MindFlayer(0.5, trials=[3, 2, 1], time_limit=LIMITS), RANDOM,
+            methods.MindFlayer(0.5, trials=[4, 3, 2, 2, 2, 2, 2, 2], time_limit="1 + sqrt(i)"), fails=0.3,
+        ),
+        "vecna": case(
+            methods.Vecna(0.5, trials=[3, 2, 1], time_limit=LIMITS), OWN_DATA_RANDOM,
+            methods.Vecna(0.5, trials=[4, 3, 2, 2, 1, 1, 1, 1, 1, 1], time_limit="1 + i"), fails=0.3,
+        ),
+    },
+    "Allocation of tasks": {
+        "gta": case(methods.GTA(0.5, batch_size=4), FEW_TASKS, GTA, (MINIBATCH, UTA)),
+        "uta": case(methods.UTA(0.5, batch_size=4), FEW_TASKS, UTA, (MINIBATCH, GTA)),
+        "ofta": case(methods.OFTA(0.5, batch_size=4), FEW_TASKS, methods.OFTA(0.5, batch_size=12), (UTA, GTA)),
+        "ata": case(
+            methods.ATA(0.5, batch_size=4, alpha=0.2), FEW_TASKS, methods.ATA(0.5, batch_size=12, alpha=2.0), (UTA, GTA)
+        ),
+        "ata_empirical": case(
+            methods.ATAEmpirical(0.5, batch_size=4, eta=0.1), FEW_TASKS,
+            methods.ATAEmpirical(0.5, batch_size=12, eta=0.5), (UTA, GTA),
+        ),
+    },
+    "Federated": {
+        "fedavg": case(methods.FedAvg(0.1, local_steps=2), OWN_DATA_FAR_AWAY, methods.FedAvg(0.1, local_steps=5)),
+        "fedbuff": case(
+            methods.FedBuff(0.1, local_steps=2, buffer_size=2), OWN_DATA_FAR_AWAY,
+            methods.FedBuff(0.1, local_steps=5, buffer_size=3),
+        ),
+    },
+}  # fmt: skip
