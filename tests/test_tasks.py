@@ -9,7 +9,7 @@ import pytest
 
 import rayopt as ro
 from rayopt.arrival import GradientSum
-from rayopt.fleets.simulated import SimulatedWorkers
+from rayopt.fleets.clock import SimulatedWorkers
 from rayopt.problems import LogisticRegression, Quadratic
 from rayopt.tasks import Gradient, LocalSGD, Series, Trial
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import rayopt as ro
 from rayopt import latency as lt
 from rayopt.errors import InvalidInput
-from rayopt.fleets.simulated import SimulatedWorkers
+from rayopt.fleets.clock import SimulatedWorkers
 from rayopt.keys import Stream
 from rayopt.problems import Free
 from rayopt.tasks import Gradient, Series, Trial
