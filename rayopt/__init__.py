@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rayopt.fleets.shared_memory import SharedMemoryFleet
     from rayopt.tuning.tune import tune
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "DataError",
