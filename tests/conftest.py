@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import os
+import secrets
+import tempfile
 
 # Small products: more threads of BLAS only wait for each other. It must be known before NumPy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Every cluster of the tests, also one of `ray start`, asks for a token, and none is written into the home folder.
+os.environ.setdefault("RAY_AUTH_MODE", "token")
+if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+    _folder = tempfile.TemporaryDirectory(prefix="rayopt-token-")
+    os.environ["RAY_AUTH_TOKEN_PATH"] = os.path.join(_folder.name, "token")
+    with open(os.environ["RAY_AUTH_TOKEN_PATH"], "w") as _file:
+        _file.write(secrets.token_hex(32))
 
 from collections.abc import Callable
 from pathlib import Path

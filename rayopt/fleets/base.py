@@ -82,6 +82,10 @@ class FleetKind:
         """Returns the mapping that makes an equal fleet."""
         raise NotImplementedError
 
+    def emulated(self, workers: Workers) -> Workers:
+        """Returns the workers with the latencies that they have here; those that the fleet does not set stay."""
+        return workers
+
     def reason_to_skip(self, method: Method, problem: Problem) -> str:
         """Returns why a method cannot run here on a problem, by force or not, or ""."""
         if method.needs_shared_memory:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import socket
 import sys
@@ -14,9 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rayopt.errors import InvalidInput, RayoptError, at_least, positive
 from rayopt.fleets.base import FleetKind
+from rayopt.fleets.ray.placement import read_label, read_placement
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from rayopt.fleets.base import Job, OnProgress, OnTrace
+    from rayopt.fleets.ray.nodes import Seat
     from rayopt.problems.base import Problem
     from rayopt.recording import Outcome
     from rayopt.workers import Workers
@@ -35,6 +38,14 @@ class RayFleet(FleetKind):
       time_scale: real seconds per fleet second; 0.01 runs a fleet of seconds in hundredths.
       address: "auto" or "host:port" of a cluster that runs; by default the one that RAY_ADDRESS or
         ``ray start`` made, else a new local one, which ends with the experiment.
+      placement: where the worker actors run: "spread" evenly over the nodes, "pack" on few nodes, or
+        ``{labels: {fast: {share: 1, compute: 0.01}, slow: {share: 3, compute: 0.1}}}``: of every four workers in
+        turn, one on nodes with the label ``speed=fast`` and three on nodes with ``speed=slow`` (``KEY=VALUE`` names
+        another label); the latencies, if given, replace those of the workers.
+      server_node: where the server runs: "head", "driver", a node's address or a label; by default anywhere.
+      num_cpus: CPUs that each worker actor reserves. 0, the default, reserves none: workers whose times are emulated
+        mostly wait, and many share a core. Give 1 where gradients are slow and are to run side by side.
+      num_gpus: GPUs that each worker actor reserves, a part of one or whole ones.
 
     Raises:
       InvalidInput: an argument that is not allowed.
@@ -42,26 +53,45 @@ class RayFleet(FleetKind):
 
     name: ClassVar[str] = "ray"
 
-    def __init__(self, workers_per_actor: int = 1, time_scale: float = 1.0, address: str | None = None) -> None:
+    def __init__(
+        self,
+        workers_per_actor: int = 1,
+        time_scale: float = 1.0,
+        address: str | None = None,
+        placement: str | Mapping[str, Any] = "spread",
+        server_node: str | None = None,
+        num_cpus: float = 0,
+        num_gpus: float = 0,
+    ) -> None:
         self.workers_per_actor = at_least("workers_per_actor", workers_per_actor, 1)
         self.time_scale = positive("time_scale", time_scale)
         if address is not None and not isinstance(address, str):
             raise InvalidInput("address", f"{address!r} is not an address", "auto, or host:port of a Ray cluster")
         self.address = address
+        self.placement = read_placement(placement, num_cpus, num_gpus)
+        if server_node is not None and server_node not in ("head", "driver"):
+            read_label("server_node", server_node)
+        self.server_node = server_node
+
+    def emulated(self, workers: Workers) -> Workers:
+        """Returns the workers with the latencies that stand for the nodes they run on."""
+        return self.placement.emulated(workers)
 
     def open(self, problem: Problem, workers: Workers) -> RaySession:
         """Returns a session, to be used in a ``with`` statement.
 
         Raises:
-          InvalidInput: no cluster answers at the address.
+          InvalidInput: no cluster answers at the address, or its nodes cannot hold the workers.
         """
-        return RaySession(self, problem, workers, owns_connection=connect(self.address))
+        return RaySession(self, problem, self.emulated(workers), owns_connection=connect(self.address))
 
     def to_config(self) -> dict[str, Any]:
         """Returns the mapping that makes an equal fleet."""
         config: dict[str, Any] = {"name": self.name, "workers_per_actor": self.workers_per_actor}
         config["time_scale"] = self.time_scale
-        return config if self.address is None else {**config, "address": self.address}
+        given = {"address": self.address, "server_node": self.server_node}
+        config |= {key: value for key, value in given.items() if value is not None}
+        return config | self.placement.to_config()
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in self.to_config().items() if key != "name")
@@ -95,19 +125,23 @@ class RaySession:
         # Retries would run a task twice in silence; task events cost a tenth of the throughput.
         common = {"num_cpus": 0, "enable_task_events": False, "scheduling_strategy": "SPREAD"}
         make: Any = ray.remote
+        n, per_actor = workers.count, fleet.workers_per_actor
+        held = fleet.placement.actors(n, per_actor)
+        # Before any actor is made: the cluster may have no room for all of them.
+        at_server = {**common, "scheduling_strategy": self._place(held)}
         self._evaluator = make(**common, max_restarts=-1, max_task_retries=-1)(Evaluator).remote()
-        self._server = make(**common, concurrency_groups={"status": 1, "inbox": 1})(Server).remote(
+        self._server = make(**at_server, concurrency_groups={"status": 1, "inbox": 1})(Server).remote(
             self._evaluator, fleet.time_scale
         )
         # The driver holds the workers' handles: workers that the server made would end with it.
-        n, per_actor = workers.count, fleet.workers_per_actor
         restarting = {**common, "max_restarts": -1, "max_task_retries": 0}
         if per_actor == 1:
             actor = make(**restarting, concurrency_groups={"control": 1})(Worker)
         else:
             actor = make(**restarting, concurrency_groups={"watch": 1})(PackedWorkers)
-        self.actors = [actor.remote() for _ in range(math.ceil(n / per_actor))]
-        self._actor_of = [self.actors[worker // per_actor] for worker in range(n)]
+        self.actors = [actor.options(**options).remote() for options in self._seats.options]
+        of = {worker: made for made, (_, own) in zip(self.actors, held, strict=True) for worker in own}
+        self._actor_of = [of[worker] for worker in range(n)]
 
     def __enter__(self) -> RaySession:
         return self
@@ -118,6 +152,7 @@ class RaySession:
         for actor in [*self.actors, self._server, self._evaluator]:
             self._ray.kill(actor)
         self.actors = []
+        self._seats.close()
         if self._owns_connection:
             self._ray.shutdown()
 
@@ -155,6 +190,24 @@ class RaySession:
             if isinstance(error.cause, RayoptError):
                 raise error.cause from None
             raise
+
+    def _place(self, seats: Sequence[Seat]) -> Any:
+        """Reserves the seats of the worker actors; returns the scheduling strategy of the server."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        from rayopt.fleets.ray.nodes import Seats, alive_nodes, check_room, find_node
+
+        nodes, asked = alive_nodes(), self._fleet.server_node
+        try:
+            own = self._ray.get_runtime_context().get_node_id()
+            server = None if asked is None else find_node(asked, nodes, own)
+            check_room(self._fleet.placement, seats, nodes)
+            self._seats = Seats(self._fleet.placement, seats, nodes)
+        except InvalidInput:
+            if self._owns_connection:
+                self._ray.shutdown()
+            raise
+        return "SPREAD" if server is None else NodeAffinitySchedulingStrategy(server.id, soft=False)
 
     def stop(self) -> None:
         """Ends the running job, also one that still loads its workers."""

@@ -1,0 +1,129 @@
+"""A cluster of three nodes on this machine: where actors run, and how data reach them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+import ray
+from ray import cloudpickle
+from ray.cluster_utils import Cluster
+
+import rayopt as ro
+from rayopt.fleets.ray.fleet import RaySession
+from rayopt.problems import LogisticRegression, Quadratic
+
+# Actors cannot import this file.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+pytestmark = pytest.mark.timeout(280)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    # A folder of its own: Ray keeps there where the last cluster of this machine listens. Short: it has sockets.
+    folder = tempfile.mkdtemp(prefix="ro")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)
+        found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        found.add_node(num_cpus=2, labels={"speed": "fast"})
+        found.add_node(num_cpus=1, labels={"speed": "slow"})
+        ray.init(found.address, log_to_driver=False)
+        yield found
+        ray.shutdown()
+        found.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def node_named(label):
+    return next(node["NodeID"] for node in ray.nodes() if node["Labels"].get("speed", "head") == label)
+
+
+def where(session):
+    """The nodes of the worker actors, in order."""
+    states = [actor.__ray_call__.remote(node_of) for actor in session.actors]
+    return ray.get(states)
+
+
+def node_of(actor):
+    return ray.get_runtime_context().get_node_id()
+
+
+def train(session, problem, updates=12, metrics=()):
+    from rayopt.fleets.base import Job
+    from rayopt.recording import Record
+
+    until = ro.Until(updates=updates)
+    record = Record(metrics=metrics).resolve(problem.metric_names, until)
+    return session.run(Job(ro.methods.Minibatch(0.3), 0, until, record), lambda rows: None, lambda progress: None)
+
+
+def test_workers_are_spread_evenly(cluster):
+    problem = Quadratic(5)
+    with RaySession(ro.RayFleet(), problem, ro.Workers(7, 0.002)) as session:
+        assert sorted(Counter(where(session)).values()) == [2, 2, 3]
+        assert train(session, problem).updates == 12
+
+
+def test_data_reach_nodes_through_the_object_store(cluster):
+    problem = LogisticRegression.digits(partition="split", batch=8)
+    workers = ro.Workers(3, 0.002)
+    with RaySession(ro.RayFleet(), problem, workers) as session:
+        assert len(set(where(session))) == 3
+        outcome = train(session, problem, updates=3, metrics=("value",))
+    virtual = ro.run(ro.methods.Minibatch(0.3), problem, workers, until=ro.Until(updates=3), record=ro.Record(every=1))
+    np.testing.assert_allclose(outcome.rows[-1]["value"], virtual.history.value.iloc[-1], rtol=1e-12)
+
+
+def test_labels_choose_nodes_and_latencies_and_the_server_is_pinned(cluster):
+    labels = {"fast": {"share": 2, "compute": 0.002}, "slow": {"share": 1, "compute": 0.02}}
+    problem = Quadratic(5)
+    fleet = ro.RayFleet(placement={"labels": labels}, server_node="slow", workers_per_actor=2)
+    with RaySession(fleet, problem, fleet.emulated(ro.Workers(6, 1.0))) as session:
+        assert where(session) == [node_named("fast")] * 2 + [node_named("slow")]
+        assert ray.get(session._server.node.remote()) == node_named("slow")
+        assert train(session, problem).updates == 12
+    result = ro.run(
+        ro.methods.ASGD(0.01), problem, ro.Workers(3, 1.0), until=ro.Until(time=0.5),
+        fleet=ro.RayFleet(placement={"labels": labels}, server_node="driver"),
+    )  # fmt: skip
+    arrivals = Counter(result.trace.worker.tolist())
+    assert min(arrivals[0], arrivals[1]) > 2 * arrivals[2] > 0
+    assert result.config["workers"]["compute"]["name"] == "groups"
+
+
+def test_packed_workers_share_few_nodes(cluster):
+    problem = Quadratic(5)
+    with RaySession(ro.RayFleet(placement="pack"), problem, ro.Workers(4, 0.002)) as session:
+        assert len(set(where(session))) == 1
+
+
+def test_actors_reserve_what_they_are_given(cluster):
+    problem = Quadratic(5)
+    with RaySession(ro.RayFleet(num_cpus=1), problem, ro.Workers(4, 0.002)) as session:
+        assert sorted(Counter(where(session)).values()) == [1, 1, 2]
+        assert ray.available_resources().get("CPU", 0) == 0
+    with pytest.raises(ro.InvalidInput, match=r"5 worker actors with 1 CPU each, and the nodes hold 4"):
+        ro.RayFleet(num_cpus=1).open(problem, ro.Workers(5, 0.002))
+    with pytest.raises(ro.InvalidInput, match=r"speed=medium.*speed=(fast|slow) on 1, speed=(fast|slow) on 1"):
+        ro.RayFleet(placement={"labels": {"medium": {}}}).open(problem, ro.Workers(5, 0.002))
+
+
+def test_workers_of_a_node_that_is_removed_move(cluster):
+    added = cluster.add_node(num_cpus=1, labels={"speed": "spare"})
+    with RaySession(ro.RayFleet(), Quadratic(5), ro.Workers(4, 0.002)) as session:
+        gone = node_named("spare")
+        assert Counter(where(session))[gone] == 1
+        lost = session.actors[where(session).index(gone)]
+        cluster.remove_node(added)
+        for _ in range(60):
+            try:
+                found = ray.get(lost.__ray_call__.remote(node_of), timeout=30)
+                break
+            except (ray.exceptions.ActorUnavailableError, ray.exceptions.ActorDiedError):
+                time.sleep(0.5)
+        assert found != gone
