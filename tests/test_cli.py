@@ -128,6 +128,28 @@ class TestReport:
         assert found.stdout == run.stdout.partition("\n")[2]
         assert (tmp_path / "out" / "value.png").is_file()
 
+    def test_values_at_given_times_stand_below(self, rayopt, workload_file):
+        run = rayopt("run", workload_file(), "--out", "out")
+        found = rayopt("report", "out", "--at", "0,20", "--metric", "gap")
+        assert found.exit_code == 0, found.output
+        table, _, values = found.stdout.partition("gap, median [least, largest] of the seeds\n")
+        assert table == run.stdout.partition("\n")[2]
+        assert [line[:4].strip() for line in values.splitlines() if line[:4].strip()] == ["time", "────", "0", "20"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--at", "0,twenty"], "--at: '0,twenty' is not a list of numbers; allowed: fleet seconds such as 0,100"),
+            (["--at", "21"], "at: 21; allowed: fleet seconds from 0 to 20, the end of the runs"),
+            (["--metric", "gap"], "--metric: 'gap' without --at; allowed: --at 0,100,200 beside it"),
+        ],
+    )
+    def test_times_and_metrics_that_are_not_there(self, rayopt, workload_file, arguments, message):
+        rayopt("run", workload_file(), "--out", "out")
+        found = rayopt("report", "out", *arguments)
+        assert found.exit_code == 2
+        assert found.stderr.startswith(message)
+
     def test_what_is_not_a_run_folder(self, rayopt):
         found = rayopt("report", "nowhere")
         assert found.exit_code == 2

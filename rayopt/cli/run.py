@@ -83,15 +83,38 @@ def run(
 @main.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="A folder that `rayopt run` wrote.", metavar="RUN")],
+    at: Annotated[
+        str | None, typer.Option(metavar="0,100,200", help="Print the values at these fleet seconds too.")
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="The metric of --at. Default: the target's, or the squared gradient norm.", metavar="NAME"),
+    ] = None,
 ) -> None:
     """Show the table of a run again, and draw its figures again.
 
     \b
     rayopt report runs/today
+    rayopt report runs/today --at 100,200,500
+    rayopt report runs/today --at 100,200,500 --metric gap
     """
+    from rayopt.report.values_at import render_values
     from rayopt.result import load
 
-    _show(load(folder), open_console())
+    result, console = load(folder), open_console()
+    if metric is not None and at is None:
+        raise InvalidInput("--metric", f"{metric!r} without --at", "--at 0,100,200 beside it")
+    values = None if at is None else render_values(result.history, result.summary, _seconds(at), metric)
+    _show(result, console)
+    if values is not None:
+        console.print(values)
+
+
+def _seconds(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InvalidInput("--at", f"{text!r} is not a list of numbers", "fleet seconds such as 0,100,200") from None
 
 
 def _announce(experiment: Experiment, folder: Path, console: Console) -> None:
@@ -119,11 +142,11 @@ def _announce(experiment: Experiment, folder: Path, console: Console) -> None:
 
 def _show(result: Result, console: Console) -> None:
     """Prints the table of a result, draws its figures and says where they are."""
-    from rayopt.report.figure import save_figures
+    from rayopt.report.figures import save_all
     from rayopt.report.table import render
 
     console.print(render(result.summary))
-    figures = save_figures(result.history, result.summary, result.folder.path)
+    figures = save_all(result)
     console.out(f"Run folder: {result.folder.path}", highlight=False)
     for figure in figures:
         console.out(f"Figure: {figure}", highlight=False)

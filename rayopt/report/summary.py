@@ -223,6 +223,11 @@ def _problems(runs: Sequence[Run]) -> list[str]:
     return [f"{label} ({seeds_text(found)}): {text}" for (label, text), found in seeds.items()]
 
 
+def ends_with_updates(summary: Summary) -> bool:
+    """Whether every run that ran ended with a number of updates, so that methods differ in what these cost."""
+    return {run["ended_by"] for run in summary["runs"]} - {None} == {"updates"}
+
+
 def seeds_text(seeds: Collection[int]) -> str:
     """Returns "seed 0" or "seeds 0, 1"."""
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"

@@ -15,9 +15,10 @@ from rich.text import Text
 
 from rayopt.recording import OUTCOMES
 from rayopt.report.edges import Edge, notes_on_edges
-from rayopt.report.summary import RANKING, Summary, TableRow, seeds_text
+from rayopt.report.summary import RANKING, Summary, TableRow, ends_with_updates, seeds_text
 
 MANY_ROWS = 24
+METRIC_TITLES = {"value": "final\nloss", "gap": "f - f*", "grad_norm_sq": "||grad||²"}
 
 
 def render(summary: Summary) -> RenderableType:
@@ -71,8 +72,7 @@ def _columns(summary: Summary) -> list[Column]:
         return Column(title, lambda row: _metric_cell(row, name), lambda row: name in row)
 
     target = summary["target"]
-    aims_at_gradient = target is not None and target["metric"] == "grad_norm_sq"
-    has_gap = any("gap" in row for row in summary["table"])
+    costs = shows_costs(summary)
     grids = {label for label, rows in _by_label(summary["table"]).items() if len(rows) > 1}
     return [
         Column("", lambda row: "*" if row["best"] else "", lambda row: row["label"] in grids),
@@ -81,10 +81,30 @@ def _columns(summary: Summary) -> list[Column]:
         *map(count, ("updates", *OUTCOMES)),
         Column("time to\ntarget", time_to_target, lambda row: target is not None),
         Column("multiple\nof bound", multiple_of_bound, lambda row: row.get("lower_bound") is not None),
-        metric("value", "final\nloss"),
-        metric("gap", "f - f*") if has_gap and not aims_at_gradient else metric("grad_norm_sq", "||grad||²"),
+        Column("\nseconds", lambda row: _number(row["time"]), lambda row: costs),
+        Column("worker\nseconds", lambda row: _number(row["worker_seconds"]), lambda row: costs),
+        *(metric(name, METRIC_TITLES[name]) for name in _shown_metrics(summary)),
         metric("accuracy", "accuracy"),
     ]
+
+
+def shows_costs(summary: Summary) -> bool:
+    """Whether seconds and worker-seconds tell methods apart.
+
+    They do where runs end with a number of updates, or where the workers of one method stand idle so much that
+    they compute for less than half of the time of another's.
+    """
+    rates = [row["worker_seconds"] / row["time"] for row in summary["table"] if row["time"] and row["worker_seconds"]]
+    return ends_with_updates(summary) or (bool(rates) and 2 * min(rates) < max(rates))
+
+
+def _shown_metrics(summary: Summary) -> list[str]:
+    """Returns the recorded ones of three metrics, at most two: the target's stays."""
+    found = [name for name in RANKING if any(name in row for row in summary["table"])]
+    if len(found) == len(RANKING):
+        target = summary["target"]
+        found.remove("gap" if target is not None and target["metric"] == "grad_norm_sq" else "grad_norm_sq")
+    return found
 
 
 def _metric_cell(row: TableRow, metric: str) -> str:

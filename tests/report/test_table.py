@@ -236,3 +236,36 @@ def test_without_metrics_there_is_a_table_of_counts():
     summary = summarise([asgd(0, many)], Until(time=20), Quadratic(4))
     assert not summary["table"][0]["best"]
     assert "12.35M" in text_of(summary)
+
+
+def test_runs_that_end_with_updates_show_seconds_and_worker_seconds():
+    found = Experiment(
+        methods=[methods.Hero(0.1), methods.Minibatch(0.1)],
+        problem=Quadratic(4),
+        workers=Workers(2, compute=[1.0, 3.0]),
+        until=Until(updates=10),
+        config={},
+    ).run()
+    lines = text_of(found.summary).splitlines()
+    assert "seconds seconds" in lines[1]
+    assert next(line for line in lines if line.startswith("Minibatch")).split()[6:8] == ["30", "40"]
+
+
+def test_worker_seconds_are_shown_where_workers_stand_idle():
+    def columns(*found: methods.Method) -> str:
+        experiment = Experiment(found, Quadratic(4), Workers(9, compute=[1.0] * 8 + [2.0]), Until(time=20), config={})
+        return text_of(experiment.run().summary)
+
+    assert "worker" in columns(methods.Hero(0.1), methods.ASGD(0.1))
+    assert "worker" not in columns(methods.Rennala(0.1, batch_size=4), methods.ASGD(0.1))
+
+
+def test_without_the_loss_both_other_metrics_are_shown():
+    def columns(*metrics: str) -> str:
+        experiment = Experiment(
+            [methods.Hero(0.1)], Quadratic(4), Workers(2, 1.0), Until(time=4), record=Record(metrics=metrics), config={}
+        )
+        return text_of(experiment.run().summary)
+
+    assert all(title in columns("grad_norm_sq", "gap") for title in ("f - f*", "||grad||²"))
+    assert "||grad||²" not in columns("value", "grad_norm_sq", "gap")

@@ -1,0 +1,36 @@
+"""All figures of a result, in its folder."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from rayopt.report import figure
+from rayopt.report.costs import draw_costs
+from rayopt.report.delays import draw_delays
+from rayopt.report.summary import ends_with_updates
+from rayopt.result import Result
+from rayopt.run_folder import write_whole
+
+
+def save_all(result: Result) -> list[Path]:
+    """Writes every figure that a result has anything for, and returns the paths.
+
+    ``<metric>.png`` for each metric; ``costs.png`` where runs end with a number of updates; ``delays.png``
+    where time was real and the trace was kept: delays that were measured.
+    """
+    folder = result.folder.path
+    paths = figure.save_figures(result.history, result.summary, folder)
+    if ends_with_updates(result.summary):
+        paths.append(_save(draw_costs(result.summary), folder / "costs.png"))
+    if any(run.get("slip") for run in result.summary["runs"]) and len(result.trace):
+        delays = draw_delays(result.trace, result.config["workers"]["count"])
+        paths += [] if delays is None else [_save(delays, folder / "delays.png")]
+    return paths
+
+
+def _save(drawn: Figure, path: Path) -> Path:
+    write_whole(path, partial(drawn.savefig, format="png", dpi=figure.RESOLUTION))
+    return path
