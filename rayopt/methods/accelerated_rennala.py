@@ -13,9 +13,10 @@ from rayopt.theory import Setting, parameters
 class AcceleratedRennala(Rennala):
     """Accelerated Rennala SGD: collects S gradients as Rennala does, and steps with momentum.
 
-    .. math:: y^k = (1 - \\alpha_k) x^k + \\alpha_k u^k, \\quad
-              u^{k+1} = u^k - \\frac{\\gamma (k + 1)}{S} \\sum_{j=1}^{S} \\nabla f(y^k; \\xi_j^k), \\quad
-              x^{k+1} = (1 - \\alpha_k) x^k + \\alpha_k u^{k+1}, \\quad \\alpha_k = \\frac{2}{k + 2}
+    .. math:: y^k = (1 - \\alpha_k) x^k + \\alpha_k u^k, \\qquad
+              u^{k+1} = u^k - \\frac{\\gamma (k + 1)}{S} \\sum_{j=1}^{S} \\nabla f(y^k; \\xi_j^k)
+
+    .. math:: x^{k+1} = (1 - \\alpha_k) x^k + \\alpha_k u^{k+1}, \\qquad \\alpha_k = \\frac{2}{k + 2}
 
     with gamma = ``step_size``, S = ``batch_size`` and u^0 = x^0. The workers are sent y^k; what is evaluated is
     x^k. Smooth convex f, homogeneous data only.

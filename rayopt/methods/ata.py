@@ -32,8 +32,8 @@ class ATA(AdaptiveAllocation):
       alpha, a bound of the sub-exponential norms of the times. Not their means.
 
     Guarantee:
-      The total time of K iterations is at most (1 + 4 eta ln B) times that of the best fixed allocation plus
-      O(ln K), eta the largest ratio of a time's sub-exponential norm to its mean [poster]. Homogeneous data only.
+      The expected time of K iterations is at most (1 + 4 eta ln B) times that of the best fixed allocation
+      plus O(ln K), eta the largest ratio of a time's sub-exponential norm to its mean [poster]. Homogeneous data only.
 
     Args:
       step_size: gamma.

@@ -31,7 +31,7 @@ class ATAEmpirical(AdaptiveAllocation):
     Args:
       step_size: gamma.
       batch_size: B >= 1, the gradients of one iteration.
-      eta: above 0; 1 for exponential times, 2 in the authors' experiments [code].
+      eta: above 0; 1.53 for exponential times [derived], 2 in the authors' experiments [code].
       confidence: c > 0; 2 on the poster, 4 e = 10.873 in the authors' code, with which their figures are made.
 
     Examples:

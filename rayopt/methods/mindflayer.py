@@ -35,8 +35,8 @@ class MindFlayer(Method):
       tau_i and the law of eta_i (so p_i), sigma^2 / eps, L.
 
     Guarantee:
-      min_m (1/m sum_{j <= m} p_j / (tau_j + t_j))^{-1} (S/m + 1/m sum_{j <= m} p_j) Delta L / eps seconds up to a
-      constant (formula [poster], the constant 8 [memory]), S = max{sigma^2 / eps, 1}. It is Rennala's time where
+      min_m [(1/m) sum_{j <= m} p_j / (tau_j + t_j)]^{-1} [S/m + (1/m) sum_{j <= m} p_j] Delta L / eps seconds up to
+      a constant (formula [poster], the constant 8 [memory]), S = max{sigma^2 / eps, 1}. It is Rennala's time where
       eta_i = 0, and stays finite where no expected time is. Homogeneous data only.
 
     Args:

@@ -22,7 +22,7 @@ class OFTA(TaskAllocation):
       B and the mean times mu_i.
 
     Guarantee:
-      Its time for K iterations is at most (1 + 4 eta ln B) times that of the best fixed allocation, eta the
+      Its expected time for K iterations is at most (1 + 4 eta ln B) times that of the best fixed allocation, eta the
       largest ratio of a time's sub-exponential norm to its mean [derived]. Homogeneous data only.
 
     Args:

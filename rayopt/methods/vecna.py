@@ -23,8 +23,8 @@ class Vecna(MindFlayer):
 
     Guarantee:
       Form [memory], constants unknown (?): of order (Delta L / eps) (max_i (tau_i + t_i)
-      + 1/n sum_i (tau_i + t_i) / p_i sigma^2 / (n eps) + 1/n sum_i (tau_i + t_i) (1 - p_i) / p_i Delta L / (n eps))
-      seconds. With p_i = 1 it is Malenia's.
+      + [(1/n) sum_i (tau_i + t_i) / p_i] sigma^2 / (n eps)
+      + [(1/n) sum_i (tau_i + t_i) (1 - p_i) / p_i] Delta L / (n eps)) seconds. With p_i = 1 it is Malenia's.
 
     Args:
       step_size: gamma.

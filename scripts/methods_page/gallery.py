@@ -71,9 +71,9 @@ RANDOM = Scene(
     ro.Workers(8, ro.latency.lognormal(median=1, shape=4, base="sqrt(i)")), 1000, STEPS[:8],
 )  # fmt: skip
 FEW_TASKS = Scene(
-    "the quadratic with d = 50 and noise 0.05 in each coordinate, on 17 workers that need i + Exp(i) seconds",
+    "the quadratic with d = 50 and noise 0.05 in each coordinate, on 17 workers that need i + Exp(0.1 i) seconds",
     lambda: ro.problems.Quadratic(dimension=50, noise=0.05, noise_kind="iid"),
-    ro.Workers(17, ro.latency.exponential(base="i", mean="i")), 12_000, STEPS[:6], counts_worker_seconds=True,
+    ro.Workers(17, ro.latency.exponential(base="i", mean="0.1 * i")), 6000, STEPS[:6], counts_worker_seconds=True,
 )  # fmt: skip
 
 HERO, MINIBATCH, ASGD = methods.Hero(0.5), methods.Minibatch(0.5), methods.ASGD(0.1)
@@ -136,11 +136,11 @@ CASES: dict[str, dict[str, Case]] = {
         "uta": case(methods.UTA(0.5, batch_size=4), FEW_TASKS, UTA, (MINIBATCH, GTA)),
         "ofta": case(methods.OFTA(0.5, batch_size=4), FEW_TASKS, methods.OFTA(0.5, batch_size=12), (UTA, GTA)),
         "ata": case(
-            methods.ATA(0.5, batch_size=4, alpha=0.2), FEW_TASKS, methods.ATA(0.5, batch_size=12, alpha=2.0), (UTA, GTA)
+            methods.ATA(0.5, batch_size=4, alpha=0.2), FEW_TASKS, methods.ATA(0.5, batch_size=12, alpha=2.7), (UTA, GTA)
         ),
         "ata_empirical": case(
             methods.ATAEmpirical(0.5, batch_size=4, eta=0.1), FEW_TASKS,
-            methods.ATAEmpirical(0.5, batch_size=12, eta=0.5), (UTA, GTA),
+            methods.ATAEmpirical(0.5, batch_size=12, eta=0.15), (UTA, GTA),
         ),
     },
     "Federated": {

@@ -47,9 +47,8 @@ class Timeline:
 
         One that ends later has the outcome RUNNING and the end as its time.
         """
-        compute = ro.latency.fixed(TIMES)
-        if self.fails:
-            compute = ro.latency.infinite_bernoulli(base=TIMES, probability=1 - self.fails)
+        # Without failures these are the fixed times.
+        compute = ro.latency.infinite_bernoulli(base=TIMES, probability=1 - self.fails)
         # A trace has no row of a task that still runs: the run goes on for long enough to see them end.
         until = ro.Until(time=4 * HORIZON)
         problem = ro.problems.Quadratic(dimension=10, noise=0.0)
@@ -65,6 +64,7 @@ class Timeline:
     def draw(self, axes: Axes) -> None:
         """Draws a bar per task with the version of x that it works on, and a line where x changes."""
         bars = self.bars()
+        bar: Any
         for bar in bars.itertuples():
             length = bar.time - bar.assigned_at
             axes.barh(bar.worker, length, 0.66, bar.assigned_at, linewidth=0.8, **STYLES[bar.outcome])
