@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from methods_page import figures, page
 from rayopt.methods import METHODS
 
@@ -21,8 +23,10 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "methods.md").write_text(page.text(), encoding="utf-8")
     if not arguments.text_only:
-        for path in figures.write(arguments.out / page.FIGURES, arguments.figures):
-            print(path)
+        # The problems are small: a second thread would wait for the first.
+        with threadpool_limits(1):
+            for path in figures.write(arguments.out / page.FIGURES, arguments.figures):
+                print(path)
 
 
 if __name__ == "__main__":
