@@ -12,7 +12,7 @@ import ray
 import rayopt as ro
 from benchmarks.measure import Row, interleaved
 from rayopt.fleets.base import Job
-from rayopt.fleets.ray.fleet import connect
+from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.shared_memory.fleet import SharedMemorySession
 from rayopt.fleets.shared_memory.kernels import rows_of, serial_updates
 from rayopt.fleets.shared_memory.segment import FIRST_COUNTER, LINE

@@ -14,7 +14,8 @@ import rayopt as ro
 from benchmarks.measure import Row, interleaved, run_once
 from rayopt.arrival import Arrival
 from rayopt.fleets.base import Job
-from rayopt.fleets.ray.fleet import RaySession, connect
+from rayopt.fleets.ray.connection import connect
+from rayopt.fleets.ray.fleet import RaySession
 from rayopt.fleets.ray.messages import Order
 from rayopt.methods.base import Fleet
 from rayopt.problems import LogisticRegression

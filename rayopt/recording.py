@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rayopt.arrival import Arrival
 from rayopt.errors import FleetStuck, InvalidInput, one_of, positive
+from rayopt.faults import Faults, Workforce
 from rayopt.until import Until
 
 if TYPE_CHECKING:
@@ -198,6 +199,7 @@ class Outcome:
       busy_seconds: worker-seconds of computation.
       wall_seconds: real seconds.
       slip: real time only: end-to-end lateness of arrivals in real seconds, {"median", "p99", "largest"}.
+      faults: real time only: what went wrong with workers and was made good.
     """
 
     rows: list[Row]
@@ -210,6 +212,7 @@ class Outcome:
     busy_seconds: float
     wall_seconds: float
     slip: dict[str, float] = field(default_factory=dict)
+    faults: Faults = field(default_factory=Faults)
 
 
 @dataclass
@@ -221,6 +224,7 @@ class Progress:
     arrivals: int
     value: float
     wall_seconds: float = 0.0
+    workforce: Workforce | None = None
 
 
 @dataclass

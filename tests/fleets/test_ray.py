@@ -15,9 +15,10 @@ import rayopt as ro
 from rayopt import methods
 from rayopt.errors import FleetStuck
 from rayopt.fleets.base import Job
-from rayopt.fleets.ray.fleet import RaySession, connect, probe
+from rayopt.fleets.ray.connection import connect, probe
+from rayopt.fleets.ray.failures import WorkerFailed, WorkerLost
+from rayopt.fleets.ray.fleet import RaySession
 from rayopt.fleets.ray.slip import Slip
-from rayopt.fleets.ray.transport import WorkerFailed, WorkerLost
 from rayopt.problems import LogisticRegression, Quadratic
 from rayopt.recording import CANCELLED, OUTCOMES, TRACE, Record
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import socket
 import sys
 import sysconfig
 import time
@@ -13,20 +10,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rayopt.errors import InvalidInput, RayoptError, at_least, positive
 from rayopt.fleets.base import FleetKind
+from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.placement import read_label, read_placement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rayopt.fleets.base import Job, OnProgress, OnTrace
+    from rayopt.fleets.ray.messages import Load, Profile
     from rayopt.fleets.ray.nodes import Seat
+    from rayopt.fleets.ray.supervision import Care
+    from rayopt.methods.base import Method
     from rayopt.problems.base import Problem
     from rayopt.recording import Outcome
     from rayopt.workers import Workers
 
 REPORT_EVERY = 0.2
-PROBE_TIMEOUT = 5.0
 RESTART_TIMEOUT = 30.0
+GRACE = 60.0
 
 
 class RayFleet(FleetKind):
@@ -46,6 +47,8 @@ class RayFleet(FleetKind):
       num_cpus: CPUs that each worker actor reserves. 0, the default, reserves none: workers whose times are emulated
         mostly wait, and many share a core. Give 1 where gradients are slow and are to run side by side.
       num_gpus: GPUs that each worker actor reserves, a part of one or whole ones.
+      grace: real seconds that a worker's process may be away before a method that waits for every worker ends
+        with an error; other methods go on without it.
 
     Raises:
       InvalidInput: an argument that is not allowed.
@@ -62,6 +65,7 @@ class RayFleet(FleetKind):
         server_node: str | None = None,
         num_cpus: float = 0,
         num_gpus: float = 0,
+        grace: float = GRACE,
     ) -> None:
         self.workers_per_actor = at_least("workers_per_actor", workers_per_actor, 1)
         self.time_scale = positive("time_scale", time_scale)
@@ -72,6 +76,7 @@ class RayFleet(FleetKind):
         if server_node is not None and server_node not in ("head", "driver"):
             read_label("server_node", server_node)
         self.server_node = server_node
+        self.grace = positive("grace", grace)
 
     def emulated(self, workers: Workers) -> Workers:
         """Returns the workers with the latencies that stand for the nodes they run on."""
@@ -91,6 +96,8 @@ class RayFleet(FleetKind):
         config["time_scale"] = self.time_scale
         given = {"address": self.address, "server_node": self.server_node}
         config |= {key: value for key, value in given.items() if value is not None}
+        if self.grace != GRACE:
+            config["grace"] = self.grace
         return config | self.placement.to_config()
 
     def __repr__(self) -> str:
@@ -111,7 +118,8 @@ class RaySession:
     def __init__(self, fleet: RayFleet, problem: Problem, workers: Workers, owns_connection: bool = False) -> None:
         import ray
 
-        from rayopt.fleets.ray.server import Evaluator, Server
+        from rayopt.fleets.ray.evaluation import Evaluator
+        from rayopt.fleets.ray.server import Server
         from rayopt.fleets.ray.worker import PackedWorkers, Worker
 
         carry_modules(problem)
@@ -139,6 +147,7 @@ class RaySession:
             actor = make(**restarting, concurrency_groups={"control": 1})(Worker)
         else:
             actor = make(**restarting, concurrency_groups={"watch": 1})(PackedWorkers)
+        self._is_packed = per_actor > 1
         self.actors = [actor.options(**options).remote() for options in self._seats.options]
         of = {worker: made for made, (_, own) in zip(self.actors, held, strict=True) for worker in own}
         self._actor_of = [of[worker] for worker in range(n)]
@@ -161,8 +170,8 @@ class RaySession:
 
         Raises:
           FleetStuck: nothing will ever arrive and no limit ends the run.
-          WorkerLost: a worker's process died.
-          WorkerFailed: a worker's task raised an error.
+          WorkerLost: workers that the method needs are gone for longer than the grace time.
+          WorkerFailed: a worker brings nothing but errors.
         """
         self._stop_is_wanted = False
         carry_modules(job.method)
@@ -170,7 +179,7 @@ class RaySession:
             self._load(job.seed)
         running = self._server.run.remote(
             job, self._problem.start_point(), self._workers.times(job.seed), self._shard_sizes, self._actor_of,
-            self._shares_clock, self._fleet.workers_per_actor > 1,
+            self._shares_clock, self._care(job.method), self._whole,
         )  # fmt: skip
         done: list[Any] = []
         while not done:
@@ -185,8 +194,6 @@ class RaySession:
         try:
             return self._ray.get(running)
         except self._ray.exceptions.RayTaskError as error:
-            # A worker may have died and come back without its shard.
-            self._loaded_seed = None
             if isinstance(error.cause, RayoptError):
                 raise error.cause from None
             raise
@@ -223,39 +230,72 @@ class RaySession:
         times = self._workers.times(seed)
         self._shard_sizes = problem.shard_sizes
         node = ray.get(self._server.node.remote())
-        shards = [problem.shard(worker) for worker in range(n)]
-        profiles = {id(shard): Profile(shard, times, seed, self._fleet.time_scale) for shard in shards}
-        if self._fleet.workers_per_actor == 1:
-            stored = {key: ray.put(profile) for key, profile in profiles.items()}
-            load: list[Any] = [
-                (actor, (stored[id(shard)], node)) for actor, shard in zip(self._actor_of, shards, strict=True)
-            ]
-        else:
-            own: dict[Any, dict[int, Profile]] = {actor: {} for actor in self.actors}
-            for worker, shard in enumerate(shards):
-                own[self._actor_of[worker]][worker] = profiles[id(shard)]
-            load = [(actor, (own[actor], node, self._server)) for actor in self.actors]
-        answers = self._load_all(load)
+        # Kept as long as the session: processes that die fetch them again.
+        whole, *profiles = [
+            Profile(shard, times, seed, self._fleet.time_scale)
+            for shard in (problem, *(problem.shard(worker) for worker in range(n)))
+        ]
+        server = self._server if self._is_packed else None
+        self._whole, self._loads = make_loads(whole, profiles, self._actor_of, node, server)
+        answers = self._load_all()
         self._shares_clock = [answers[actor] for actor in self._actor_of]
-        ray.get(self._evaluator.load.remote(problem))
+        ray.get(self._evaluator.load.remote(self._whole))
         self._loaded_seed = seed
 
-    def _load_all(self, load: list[tuple[Any, tuple[Any, ...]]]) -> dict[Any, bool]:
+    def _care(self, method: Method) -> Care:
+        """Returns how a run of this method treats workers that fail."""
+        from rayopt.fleets.ray.supervision import Care
+
+        return Care(self._loads, self._fleet.grace, type(method).__name__ if method.waits_for_everyone else "")
+
+    def _load_all(self) -> dict[Any, bool]:
         """Calls ``load`` of every actor; waits for those that are restarting."""
-        answers = {}
+        answers: dict[Any, bool] = {}
         give_up = time.monotonic() + RESTART_TIMEOUT
-        while load:
-            calls = [(actor, arguments, actor.load.remote(*arguments)) for actor, arguments in load]
-            load = []
-            for actor, arguments, call in calls:
+        while len(answers) < len(self.actors):
+            calls = [(actor, actor.load.remote(load)) for actor, load in self._loads.items() if actor not in answers]
+            for actor, call in calls:
                 try:
                     answers[actor] = self._ray.get(call)
-                except self._ray.exceptions.ActorUnavailableError:
+                except self._ray.exceptions.RayActorError:
                     if time.monotonic() > give_up:
                         raise
-                    load.append((actor, arguments))
-            time.sleep(REPORT_EVERY if load else 0)
+            time.sleep(REPORT_EVERY if len(answers) < len(self.actors) else 0)
         return answers
+
+
+def make_loads(
+    whole: Profile, profiles: Sequence[Profile], actor_of: Sequence[Any], node: str, server: Any
+) -> tuple[Load, dict[Any, Load]]:
+    """Puts what the actors need into the object store; returns what the evaluator needs, and by actor what it does.
+
+    Args:
+      whole: the problem with all its data.
+      profiles: by worker; those of one shard are equal.
+      actor_of: by worker, the actor that holds it.
+      node: where the server is.
+      server: the actor to push replies to; None where replies are return values.
+    """
+    import ray
+
+    from rayopt.fleets.ray.messages import Load
+
+    workers_of: dict[Any, list[int]] = {}
+    for worker, actor in enumerate(actor_of):
+        workers_of.setdefault(actor, []).append(worker)
+    stored: dict[tuple[int, ...], Any] = {}
+    loads = {}
+    for actor, workers in workers_of.items():
+        own = {id(profiles[worker].shard): profiles[worker] for worker in workers}
+        if (shards := tuple(own)) not in stored:
+            # Equal arrays of one object are stored once: a homogeneous shard is the whole problem.
+            extra = [whole] if whole.shard.homogeneous else []
+            stored[shards] = ray.put([*own.values(), *extra])
+        places = [shards.index(id(profiles[worker].shard)) for worker in workers]
+        loads[actor] = Load(stored[shards], workers, places, node, server)
+    if whole.shard.homogeneous:
+        return Load(loads[actor_of[0]].profiles, [0], [len(shards)], node), loads
+    return Load(ray.put([whole]), [0], [0], node), loads
 
 
 def carry_modules(component: object) -> None:
@@ -273,63 +313,3 @@ def carry_modules(component: object) -> None:
         place = getattr(module, "__file__", None)
         if place and not part.__module__.startswith("rayopt.") and not place.startswith(installed):
             cloudpickle.register_pickle_by_value(module)
-
-
-def connect(address: str | None) -> bool:
-    """Connects to the cluster at the address, or starts a local one; returns False if there was a connection.
-
-    Raises:
-      InvalidInput: nothing answers at the address.
-    """
-    asked = address or os.environ.get("RAY_ADDRESS")
-    if asked and asked not in ("auto", "local"):
-        probe(asked)
-    import ray
-
-    if ray.is_initialized():
-        return False
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if not asked:
-        try:
-            # Batches of packed workers below this size skip the object store, on clusters that start here.
-            ray.init(include_dashboard=False, _system_config={"max_direct_call_object_size": 4_000_000}, **quiet)
-            return True
-        except ValueError:
-            pass  # `ray start` has made a cluster here: it has its own settings.
-    try:
-        ray.init(address, **quiet)
-    except ConnectionError as error:
-        raise InvalidInput(
-            "fleet.address", f"{address!r}: no Ray cluster answers ({str(error).splitlines()[0]})",
-            "auto where `ray start` has run, host:port of a cluster, or nothing for a local one",
-        ) from None  # fmt: skip
-    return True
-
-
-def probe(address: str) -> None:
-    """Checks that a Ray cluster listens at host:port; ``ray.init`` would hang for minutes if none does.
-
-    Raises:
-      InvalidInput: the address has another form, or nothing that speaks Ray's protocol listens there.
-    """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    allowed = "auto, or host:port where a Ray cluster listens"
-    if not host or not port.isdigit():
-        raise InvalidInput("fleet.address", f"{address!r} is not an address", allowed)
-    try:
-        socket.create_connection((host, int(port)), timeout=PROBE_TIMEOUT).close()
-    except OSError as error:
-        raise InvalidInput("fleet.address", f"{address!r} does not answer ({error})", allowed) from None
-    if os.environ.get("RAY_USE_TLS", "0") != "1" and not _speaks_grpc(f"{host}:{port}"):
-        raise InvalidInput("fleet.address", f"{address!r} does not answer as a Ray cluster does", allowed)
-
-
-def _speaks_grpc(target: str) -> bool:
-    import grpc
-
-    with grpc.insecure_channel(target) as channel:
-        try:
-            grpc.channel_ready_future(channel).result(timeout=PROBE_TIMEOUT)
-        except grpc.FutureTimeoutError:
-            return False
-    return True

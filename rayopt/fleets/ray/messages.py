@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from rayopt.problems.base import Problem
@@ -23,6 +24,31 @@ class Profile(NamedTuple):
     times: TaskTimes
     seed: int
     time_scale: float
+
+
+class Load(NamedTuple):
+    """What an actor needs before it can serve, also again after its process died.
+
+    Attributes:
+      profiles: reference to a list of profiles, each once.
+      workers: those of the actor.
+      places: by worker, which of the profiles it has.
+      server_node: where the server is.
+      server: the actor to push replies to; None where replies are return values.
+    """
+
+    profiles: Any
+    workers: Sequence[int]
+    places: Sequence[int]
+    server_node: str
+    server: Any = None
+
+    def fetch(self) -> dict[int, Profile]:
+        """Returns the profiles by worker."""
+        import ray
+
+        profiles = ray.get(self.profiles)
+        return {worker: profiles[place] for worker, place in zip(self.workers, self.places, strict=True)}
 
 
 class Order(NamedTuple):
@@ -54,7 +80,7 @@ class Reply(NamedTuple):
       completed_at: when the worker was done, on its own monotonic clock, real seconds.
       value: the gradient; None where it is a return value of its own, or there is none.
       in_time: whether the worker did not have to give up.
-      error: what the problem raised, as text; None if all went well.
+      error: why the value must not be used, as text: what the problem raised or returned; None if all went well.
     """
 
     worker: int

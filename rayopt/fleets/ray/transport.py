@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import ray
 
-from rayopt.errors import RayoptError
+from rayopt.fleets.ray.failures import WorkerFailed, is_loss
 from rayopt.fleets.ray.messages import Order, Reply
 from rayopt.fleets.ray.worker import PUSH_EVERY
 
@@ -20,12 +20,8 @@ LOOK_UP = 0.1
 """Real seconds between two looks at what seldom changes: a request to stop, a process that died."""
 
 
-class WorkerLost(RayoptError):
-    """A worker's process died while it had a task."""
-
-
-class WorkerFailed(RayoptError):
-    """A worker's task raised an error; the text has the worker's traceback."""
+OnLost = Callable[[Any, str], None]
+"""Is called with an actor whose process died or is new, and with what was heard of it."""
 
 
 class Transport(Protocol):
@@ -38,12 +34,10 @@ class Transport(Protocol):
         """Ends the worker's orders up to this stamp."""
 
     def receive(self, timeout: float) -> list[Reply]:
-        """Returns what has arrived, in order of completion; waits up to ``timeout`` real seconds for the first.
+        """Returns what has arrived, in order of completion; waits up to ``timeout`` real seconds for the first."""
 
-        Raises:
-          WorkerLost: a worker's process died.
-          WorkerFailed: a worker's task raised an error.
-        """
+    def returned(self, actor: Any, shares_clock: bool) -> None:
+        """Takes up again with an actor that was lost and has its shards again."""
 
 
 class DirectTransport:
@@ -52,12 +46,14 @@ class DirectTransport:
     Args:
       workers: the actors.
       shares_clock: by worker, whether its clock is the server's.
+      on_lost: hears of actors that died.
     """
 
-    def __init__(self, workers: Sequence[Any], shares_clock: Sequence[bool]) -> None:
+    def __init__(self, workers: Sequence[Any], shares_clock: Sequence[bool], on_lost: OnLost) -> None:
         self._workers = workers
-        self._shares_clock = shares_clock
-        self._pending: dict[Any, tuple[int, Any]] = {}
+        self._shares_clock = list(shares_clock)
+        self._on_lost = on_lost
+        self._pending: dict[Any, tuple[int, int, Any]] = {}
         self._references: list[Any] = [None] * len(workers)
         self._stored: tuple[Any, Any] = (None, None)
 
@@ -76,7 +72,7 @@ class DirectTransport:
                 self._stored = (order.task.x, ray.put(order.task.x))
             without_x = order._replace(task=order.task.at(None))
             reply, value = actor.compute_large.options(num_returns=2).remote(without_x, self._stored[1])
-        self._pending[reply] = (order.worker, value)
+        self._pending[reply] = (order.worker, order.stamp, value)
         self._references[order.worker] = reply
 
     def cancel(self, worker: int, stamp: int) -> None:
@@ -99,18 +95,31 @@ class DirectTransport:
         try:
             replies = ray.get(ready)
         except ray.exceptions.RayError:
-            for reference, (worker, _) in zip(ready, owners, strict=True):
-                check(f"worker {worker}", reference)
-            raise
+            replies = [self._reply_or_error(*call) for call in zip(ready, owners, strict=True)]
         received_at = time.monotonic()
         found = []
-        for reply, (worker, value) in zip(replies, owners, strict=True):
+        for reply, (worker, _, value) in zip(replies, owners, strict=True):
             if reply is not None:
-                if value is not None:
+                if value is not None and reply.error is None:
                     reply = reply._replace(value=value)
                 found.append(reply if self._shares_clock[worker] else reply._replace(completed_at=received_at))
         found.sort(key=_completed_at)
         return found
+
+    def returned(self, actor: Any, shares_clock: bool) -> None:
+        """Remembers where the worker's process is now."""
+        self._shares_clock[self._workers.index(actor)] = shares_clock
+
+    def _reply_or_error(self, reference: Any, owner: tuple[int, int, Any]) -> Reply | None:
+        """Returns what one call brought; None if nothing will come of it."""
+        worker, stamp, _ = owner
+        try:
+            return ray.get(reference)
+        except ray.exceptions.RayError as error:
+            if is_loss(error):
+                self._on_lost(self._workers[worker], str(error))
+                return None
+            return Reply(worker, stamp, time.monotonic(), None, error=f"raised an error:\n{error}")
 
 
 class PackedTransport:
@@ -120,21 +129,22 @@ class PackedTransport:
       actors: by worker, the actor that holds it.
       inbox: what the actors deliver.
       shares_clock: by worker, whether its clock is the server's.
+      on_lost: hears of actors that died.
     """
 
     def __init__(
-        self, actors: Sequence[Any], inbox: queue.SimpleQueue[list[Reply]], shares_clock: Sequence[bool]
+        self,
+        actors: Sequence[Any],
+        inbox: queue.SimpleQueue[list[Reply]],
+        shares_clock: Sequence[bool],
+        on_lost: OnLost,
     ) -> None:
         self._actors = actors
         self._inbox = inbox
-        self._shares_clock = shares_clock
+        self._shares_clock = list(shares_clock)
+        self._on_lost = on_lost
         self._outbox: dict[Any, list[Order]] = {}
-        self._assigned: dict[Any, str] = {}
-        self._names: dict[Any, str] = {}
-        for worker, actor in enumerate(actors):
-            first = self._names.setdefault(actor, f"worker {worker}").partition(" to ")[0]
-            self._names[actor] = first if first == f"worker {worker}" else f"{first} to {worker}"
-        self._assigned.update((actor.watch.remote(), name) for actor, name in self._names.items())
+        self._calls: dict[Any, Any] = {actor.watch.remote(): actor for actor in dict.fromkeys(actors)}
         self._sent_at = self._looked_at = 0.0
 
     def send(self, order: Order) -> None:
@@ -152,7 +162,7 @@ class PackedTransport:
             if pause > 0 and self._inbox.empty():
                 time.sleep(min(pause, timeout))
             for actor, orders in self._outbox.items():
-                self._assigned[actor.assign.remote(orders)] = self._names[actor]
+                self._calls[actor.assign.remote(orders)] = actor
             self._outbox = {}
             self._sent_at = time.monotonic()
         found: list[Reply] = []
@@ -166,35 +176,41 @@ class PackedTransport:
         if received_at > self._looked_at + LOOK_UP:
             self._looked_at = received_at
             self._check_actors()
-        for reply in found:
-            if reply.error is not None:
-                raise WorkerFailed(f"worker {reply.worker} raised an error:\n{reply.error}")
         found = [
             reply if self._shares_clock[reply.worker] else reply._replace(completed_at=received_at) for reply in found
         ]
         found.sort(key=_completed_at)
         return found
 
+    def returned(self, actor: Any, shares_clock: bool) -> None:
+        """Watches the new process, and remembers where it is."""
+        self._calls[actor.watch.remote()] = actor
+        for worker, own in enumerate(self._actors):
+            if own == actor:
+                self._shares_clock[worker] = shares_clock
+
     def _check_actors(self) -> None:
-        """Looks whether the actors took their orders and are alive: one that died cannot say so by itself."""
-        taken, _ = ray.wait(list(self._assigned), num_returns=len(self._assigned), timeout=0)
+        """Looks whether the actors took their orders and are alive: one that died cannot say so by itself.
+
+        Raises:
+          WorkerFailed: an order could not be taken.
+        """
+        taken, _ = ray.wait(list(self._calls), num_returns=len(self._calls), timeout=0)
         for reference in taken:
-            check(self._assigned.pop(reference), reference)
+            actor = self._calls.pop(reference, None)
+            try:
+                ray.get(reference)
+            except ray.exceptions.RayError as error:
+                if not is_loss(error):
+                    raise WorkerFailed(f"a packed actor could not take its orders:\n{error}") from error
+                if actor is not None:
+                    self._lose(actor, str(error))
 
-
-def check(name: str, reference: Any) -> None:
-    """Raises what a finished call raised, with the name of its worker.
-
-    Raises:
-      WorkerLost: the process died.
-      WorkerFailed: the call raised an error.
-    """
-    try:
-        ray.get(reference)
-    except ray.exceptions.RayActorError as error:
-        raise WorkerLost(f"the process of {name} died: {error}") from error
-    except ray.exceptions.RayTaskError as error:
-        raise WorkerFailed(f"{name} raised an error:\n{error}") from error
+    def _lose(self, actor: Any, heard: str) -> None:
+        """Forgets what the dead process was sent: all those calls fail, and tell of one death."""
+        self._calls = {call: own for call, own in self._calls.items() if own != actor}
+        self._outbox.pop(actor, None)
+        self._on_lost(actor, heard)
 
 
 def _completed_at(reply: Reply) -> float:

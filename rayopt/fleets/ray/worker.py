@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 import time
-import traceback
 from heapq import heappop, heappush
 from typing import Any
 
-import numpy as np
 import ray
 
-from rayopt.fleets.ray.messages import Order, Profile, Reply
-from rayopt.keys import Stream
+from rayopt.fleets.ray.desk import Cancelled, Desk
+from rayopt.fleets.ray.failures import NotLoaded
+from rayopt.fleets.ray.messages import Load, Order, Reply
 
 PUSH_EVERY = 0.005
 """Real seconds between two batches that a packed actor pushes: fewer, larger messages keep the server free."""
@@ -22,62 +20,29 @@ PUSH_AT_MOST = 256
 """Replies in one batch: the server works on the first ones of a burst while the actor computes the next."""
 
 
-class Cancelled(Exception):
-    """The task was superseded while it was computed."""
-
-
-class Desk:
-    """What every worker does with an order: draw the duration, compute, know when it is due."""
-
-    def load(self, profile: Profile, shares_clock: bool, warm_up: bool = True) -> None:
-        """Takes a shard, durations and a seed; computes one gradient if it is to warm up."""
-        self._profile = profile
-        self._samples = Stream(profile.seed, "sample")
-        # Clocks of two machines cannot be compared: there a task is due after its receipt.
-        self._shares_clock = shares_clock
-        if not warm_up:
-            return
-        # What only the first gradient pays (imports, threads of BLAS) is paid before the clock starts; an error
-        # of the problem is reported when a task runs into it.
-        with contextlib.suppress(Exception), np.errstate(over="ignore", invalid="ignore"):
-            profile.shard.gradient(profile.shard.start_point(), profile.shard.draw(0, 0))
-
-    def due_at(self, order: Order) -> tuple[float, bool]:
-        """Returns when the order's emulated time is over, on this machine's monotonic clock, and if it is in time."""
-        assert order.task is not None
-        profile = self._profile
-        seconds = profile.times.seconds(order.task, order.worker, order.number, order.assigned_at)
-        in_time = seconds <= order.task.time_limit
-        started_at = order.sent_at if self._shares_clock else time.monotonic()
-        return started_at + min(seconds, order.task.time_limit) * profile.time_scale, in_time
-
-    def value(self, order: Order, in_time: bool, checkpoint: Any = None) -> Any:
-        """Computes the order's gradient on the shard; None for a task that the worker gives up."""
-        assert order.task is not None
-        if not in_time:
-            return None
-        key = self._samples.key(order.worker, order.number)
-        with np.errstate(over="ignore", invalid="ignore"):
-            sample = order.task.draw(self._profile.shard, order.worker, key)
-            return order.task.evaluate(self._profile.shard, sample, checkpoint)
-
-
 class Worker:
     """The actor of one worker: computes, then waits until the emulated time is over."""
 
     def __init__(self) -> None:
         self._desk = Desk()
+        self._is_loaded = False
         self._superseded = -1
         self._wake = threading.Event()
 
-    def load(self, profile: Profile, server_node: str) -> bool:
-        """Takes a shard; returns whether the worker shares the server's clock."""
-        shares_clock = is_on(server_node)
+    def load(self, load: Load) -> bool:
+        """Takes the worker's shard; returns whether it shares the server's clock."""
+        shares_clock = is_on(load.server_node)
+        (profile,) = load.fetch().values()
         self._desk.load(profile, shares_clock)
+        self._is_loaded = True
         return shares_clock
 
     def compute(self, order: Order) -> Reply | None:
-        """Returns the finished task with its value, or None if it was cancelled."""
+        """Returns the finished task with its value, or None if it was cancelled.
+
+        Raises:
+          NotLoaded: the process is new.
+        """
         return self._compute(order)
 
     def compute_large(self, order: Order, x: Any) -> Any:
@@ -102,11 +67,14 @@ class Worker:
             if self._superseded >= order.stamp:
                 raise Cancelled
 
+        if not self._is_loaded:
+            raise NotLoaded
+        error = None
         try:
             checkpoint()
             due_at, in_time = self._desk.due_at(order)
-            value = self._desk.value(order, in_time, checkpoint)
-            while (left := due_at - time.monotonic()) > 0:
+            value, error = self._desk.work(order, in_time, checkpoint)
+            while error is None and (left := due_at - time.monotonic()) > 0:
                 # The flag is lowered before the stamp is read, so that no cancellation falls between them.
                 self._wake.clear()
                 checkpoint()
@@ -114,7 +82,7 @@ class Worker:
             checkpoint()
         except Cancelled:
             return None
-        return Reply(order.worker, order.stamp, time.monotonic(), value, in_time)
+        return Reply(order.worker, order.stamp, time.monotonic(), value, in_time, error)
 
 
 class PackedWorkers:
@@ -124,25 +92,29 @@ class PackedWorkers:
         self._due: list[tuple[float, int, Order, bool]] = []
         self._current: dict[int, int] = {}
         self._changed = threading.Condition()
+        self._desks: dict[int, Desk] = {}
         self._server: Any = None
         threading.Thread(target=self._serve_due, daemon=True).start()
 
-    def load(self, profiles: dict[int, Profile], server_node: str, server: Any) -> bool:
+    def load(self, load: Load) -> bool:
         """Takes the shards of its workers; returns whether they share the server's clock."""
-        shares_clock = is_on(server_node)
+        shares_clock = is_on(load.server_node)
+        profiles = load.fetch()
         with self._changed:
             self._due.clear()
             self._current.clear()
             self._desks = {worker: Desk() for worker in profiles}
-            for position, (worker, profile) in enumerate(profiles.items()):
-                self._desks[worker].load(profile, shares_clock, warm_up=position == 0)
-            self._server = server
+            for worker, profile in profiles.items():
+                self._desks[worker].load(profile, shares_clock, warm_up=worker == load.workers[0])
+            self._server = load.server
         # The connection to the server is made now, not by the first replies.
-        ray.get(server.deliver.remote([]))
+        ray.get(load.server.deliver.remote([]))
         return shares_clock
 
     def assign(self, orders: list[Order]) -> None:
-        """Takes orders; each supersedes what its worker had."""
+        """Takes orders; each supersedes what its worker had. A process that is new drops them: ``watch`` tells."""
+        if not self._desks:
+            return
         with self._changed:
             for order in orders:
                 self._current[order.worker] = order.stamp
@@ -154,7 +126,13 @@ class PackedWorkers:
 
     @ray.method(concurrency_group="watch")
     def watch(self) -> None:
-        """Never returns: the call fails when the process dies, which is how the server hears of it."""
+        """Never returns: the call fails when the process dies, which is how the server hears of it.
+
+        Raises:
+          NotLoaded: the process is new.
+        """
+        if not self._desks:
+            raise NotLoaded
         threading.Event().wait()
 
     def _serve_due(self) -> None:
@@ -179,11 +157,7 @@ class PackedWorkers:
         return found
 
     def _finish(self, order: Order, in_time: bool) -> Reply:
-        try:
-            value, error = self._desks[order.worker].value(order, in_time), None
-        except Exception:
-            # The timer thread serves all workers of the actor: it must outlive a gradient that fails.
-            value, error = None, traceback.format_exc()
+        value, error = self._desks[order.worker].work(order, in_time)
         return Reply(order.worker, order.stamp, time.monotonic(), value, in_time, error)
 
 

@@ -55,7 +55,7 @@ class SharedMemoryFleet(FleetKind):
         Raises:
           InvalidInput: no cluster answers at the address.
         """
-        from rayopt.fleets.ray.fleet import connect
+        from rayopt.fleets.ray.connection import connect
 
         return SharedMemorySession(problem, workers, owns_connection=connect(self.address))
 
@@ -201,7 +201,7 @@ class SharedMemorySession:
           WorkerLost: a worker's process died.
           WorkerFailed: a worker raised an error.
         """
-        from rayopt.fleets.ray.transport import check
+        from rayopt.fleets.ray.failures import check
 
         called = [getattr(actor, name).remote(*own) for actor, own in zip(self._actors, arguments, strict=False)]
         for worker, reference in enumerate(called):

@@ -12,7 +12,7 @@ import ray
 from numpy.typing import NDArray
 
 from rayopt.fleets.base import Job, OnProgress
-from rayopt.fleets.ray.transport import WorkerLost, check
+from rayopt.fleets.ray.failures import WorkerLost, check
 from rayopt.fleets.shared_memory.segment import Segment
 from rayopt.fleets.shared_memory.worker import START_EVERY, Assignment, Stint
 from rayopt.problems.base import Problem

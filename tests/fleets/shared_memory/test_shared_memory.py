@@ -14,8 +14,8 @@ import ray
 import rayopt as ro
 from rayopt import methods
 from rayopt.fleets.base import Job
-from rayopt.fleets.ray.fleet import connect
-from rayopt.fleets.ray.transport import WorkerLost
+from rayopt.fleets.ray.connection import connect
+from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.shared_memory.fleet import SharedMemorySession
 from rayopt.fleets.shared_memory.watch import Snapshots
 from rayopt.keys import Stream

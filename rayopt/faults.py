@@ -1,0 +1,45 @@
+"""What went wrong with workers in real time, and was made good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class Workforce(NamedTuple):
+    """How many workers can compute just now.
+
+    Attributes:
+      up: they have a process and their shard.
+      restarting: their process died, another one is being made.
+      down: they have had no process for longer than the fleet's grace time.
+    """
+
+    up: int
+    restarting: int = 0
+    down: int = 0
+
+
+@dataclass
+class Faults:
+    """What a run counted.
+
+    Attributes:
+      restarts: processes of workers that died and came back; their tasks were given again.
+      rejected: by worker, the tasks that raised an error or whose value was not finite or of another shape.
+      late: messages of tasks that were over: delivered twice, cancelled meanwhile, or given again to another process.
+      recomputed: values that were lost with their node and computed again where the server is.
+      missing: workers without a process at the end.
+    """
+
+    restarts: int = 0
+    rejected: dict[int, int] = field(default_factory=dict)
+    late: int = 0
+    recomputed: int = 0
+    missing: list[int] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what ``summary.json`` holds."""
+        rejected = {str(worker): count for worker, count in sorted(self.rejected.items())}
+        return {"restarts": self.restarts, "rejected": rejected, "late": self.late,
+                "recomputed": self.recomputed, "missing": self.missing}  # fmt: skip

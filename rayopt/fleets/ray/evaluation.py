@@ -1,0 +1,85 @@
+"""Metrics of history rows, on an actor of their own."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from rayopt.fleets.ray.messages import Load
+from rayopt.fleets.ray.transport import LOOK_UP
+from rayopt.recording import Recorder
+
+Array = NDArray[np.float64]
+
+STOP_SECONDS = 2.0
+"""Real seconds that a run which is to stop waits for the metrics of its last rows."""
+
+
+class Evaluations:
+    """Metrics of history rows, computed elsewhere so that recording never delays an arrival.
+
+    Args:
+      evaluator: an :class:`Evaluator` actor.
+      load: the problem with all its data.
+      metrics: the names.
+    """
+
+    def __init__(self, evaluator: Any, load: Load, metrics: Sequence[str]) -> None:
+        self._evaluator = evaluator
+        self._load = load
+        self._metrics = tuple(metrics)
+        self._pending: dict[Any, list[int]] = {}
+        self._last: tuple[Array | None, Any] = (None, None)
+        self._looked_at = 0.0
+
+    def __call__(self, recorder: Recorder, point: int, x: Array) -> None:
+        if x is not self._last[0]:
+            self._last = (x, self._evaluator.metrics.remote(self._load, x, self._metrics))
+        reference = self._last[1]
+        self._pending.setdefault(reference, []).append(point)
+
+    def collect(self, recorder: Recorder) -> None:
+        """Hands finished metrics to the recorder; looks at most every tenth of a second."""
+        if self._pending and time.monotonic() >= self._looked_at + LOOK_UP:
+            self._collect(recorder, timeout=0)
+
+    def finish(self, recorder: Recorder, is_stopping: Callable[[], bool]) -> None:
+        """Waits for all metrics; not for long once the run is to stop: its last rows then have none."""
+        stopping_since = math.inf
+        while self._pending and time.monotonic() < stopping_since + STOP_SECONDS:
+            if is_stopping():
+                stopping_since = min(stopping_since, time.monotonic())
+            self._collect(recorder, timeout=LOOK_UP)
+
+    def _collect(self, recorder: Recorder, timeout: float) -> None:
+        ready, _ = ray.wait(list(self._pending), num_returns=len(self._pending), timeout=timeout)
+        for reference in ready:
+            metrics = ray.get(reference)
+            for point in self._pending.pop(reference):
+                recorder.evaluated(point, metrics)
+        self._looked_at = time.monotonic()
+
+
+class Evaluator:
+    """The actor that computes metrics on snapshots of x; a process that is new fetches the problem again."""
+
+    def __init__(self) -> None:
+        self._loaded: Any = None
+
+    def load(self, load: Load) -> None:
+        """Fetches the problem with all its data."""
+        if self._loaded != load.profiles:
+            self._problem = load.fetch()[0].shard
+            self._loaded = load.profiles
+
+    def metrics(self, load: Load, x: Array, names: Sequence[str]) -> dict[str, Any]:
+        """Returns {name: float or shape (G,)}."""
+        self.load(load)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._problem.metrics(x, names)

@@ -1,0 +1,183 @@
+"""Workers whose process died, and workers whose gradients are no good."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import ray
+
+from rayopt.faults import Faults, Workforce
+from rayopt.fleets.ray.failures import WorkerFailed, WorkerLost, is_loss
+from rayopt.fleets.ray.messages import Load, Profile
+from rayopt.fleets.ray.transport import LOOK_UP
+
+STRIKES = 3
+"""So many rejected tasks of one worker in a row end the run."""
+ASK_EVERY = 0.2
+"""Real seconds between two attempts to load a process that is not there yet."""
+NAMED = 8
+"""So many workers are named in an error, and no more."""
+
+
+class Care(NamedTuple):
+    """How a run treats workers that fail.
+
+    Attributes:
+      loads: by actor, what it needs before it can serve.
+      grace: real seconds that a process may be away before a method that needs it gives up.
+      waits_for: the method that makes no update before every worker has answered, or "".
+    """
+
+    loads: Mapping[Any, Load]
+    grace: float
+    waits_for: str
+
+    @property
+    def packed(self) -> bool:
+        """Whether actors hold many workers and push their replies."""
+        return next(iter(self.loads.values())).server is not None
+
+
+class Absence:
+    """An actor whose process died: since when, what was heard, and the call that loads its successor."""
+
+    def __init__(self, heard: str) -> None:
+        self.since = time.monotonic()
+        self.heard = heard
+        self.call: Any = None
+        self.ask_at = self.since
+
+
+class Supervision:
+    """Loads processes that came back, counts faults, and says when a run cannot go on.
+
+    A dead worker is an infinitely slow worker: the method goes on, and is not told.
+
+    Args:
+      actors: by worker, the actor that holds it.
+      care: how to treat those that fail.
+
+    Attributes:
+      silent: the workers that have no process, or one without a shard.
+      faults: what was counted so far.
+    """
+
+    def __init__(self, actors: Sequence[Any], care: Care) -> None:
+        self.silent: set[int] = set()
+        self.faults = Faults()
+        self._care = care
+        self._workers = len(actors)
+        self._members: dict[Any, list[int]] = {}
+        for worker, actor in enumerate(actors):
+            self._members.setdefault(actor, []).append(worker)
+        self._actors = actors
+        self._absences: dict[Any, Absence] = {}
+        self._in_a_row: dict[int, int] = {}
+        self._look_at = 0.0
+
+    @property
+    def workforce(self) -> Workforce:
+        """How many workers can compute just now; may be read from another thread."""
+        long_ago = time.monotonic() - self._care.grace
+        away = [(len(self._members[actor]), absence.since) for actor, absence in list(self._absences.items())]
+        down = sum(count for count, since in away if since < long_ago)
+        missing = sum(count for count, _ in away)
+        return Workforce(self._workers - missing, missing - down, down)
+
+    def lost(self, actor: Any, heard: str) -> None:
+        """Notes that an actor's process died, and asks its successor to load its shards."""
+        if actor not in self._absences:
+            self._absences[actor] = Absence(heard)
+            self.silent.update(self._members[actor])
+            self._ask(actor)
+
+    def returned(self) -> list[tuple[Any, bool, list[int]]]:
+        """Returns the actors that have their shards again, if they share the server's clock, and their workers.
+
+        Looks at most every tenth of a second.
+
+        Raises:
+          WorkerLost: a process has been away for too long for the method to go on.
+          WorkerFailed: a shard cannot be loaded.
+        """
+        if not self._absences or time.monotonic() < self._look_at:
+            return []
+        self._look_at = time.monotonic() + LOOK_UP
+        found = []
+        for actor in list(self._absences):
+            shares_clock = self._answer(actor)
+            if shares_clock is not None:
+                del self._absences[actor]
+                self.silent.difference_update(self._members[actor])
+                self.faults.restarts += 1
+                found.append((actor, shares_clock, self._members[actor]))
+        self._give_up_if_hopeless()
+        return found
+
+    def rejected(self, worker: int, error: str) -> None:
+        """Counts a task whose value must not be used.
+
+        Raises:
+          WorkerFailed: it is the third in a row of this worker.
+        """
+        self.faults.rejected[worker] = self.faults.rejected.get(worker, 0) + 1
+        self._in_a_row[worker] = self._in_a_row.get(worker, 0) + 1
+        if self._in_a_row[worker] >= STRIKES:
+            raise WorkerFailed(f"worker {worker} failed {STRIKES} times in a row; the last time it {error}")
+
+    def accepted(self, worker: int) -> None:
+        """Notes a value that is in order."""
+        if self._in_a_row:
+            self._in_a_row.pop(worker, None)
+
+    def profile(self, worker: int) -> Profile:
+        """Returns the shard of a worker and what goes with it, to do its work elsewhere."""
+        return self._care.loads[self._actors[worker]].fetch()[worker]
+
+    def final(self) -> Faults:
+        """Returns what was counted, with who is missing at the end."""
+        self.faults.missing = sorted(self.silent)
+        return self.faults
+
+    def _ask(self, actor: Any) -> None:
+        absence = self._absences[actor]
+        absence.call = actor.load.remote(self._care.loads[actor])
+        absence.ask_at = time.monotonic() + ASK_EVERY
+
+    def _answer(self, actor: Any) -> bool | None:
+        """Returns what the ``load`` of an actor returned; None as long as it did not. Asks again if it failed."""
+        absence = self._absences[actor]
+        if absence.call is not None:
+            ready, _ = ray.wait([absence.call], timeout=0)
+            if not ready:
+                return None
+            try:
+                return bool(ray.get(absence.call))
+            except ray.exceptions.RayError as error:
+                if not is_loss(error):
+                    raise WorkerFailed(f"{self._names([actor])} cannot load the shard again:\n{error}") from error
+                absence.call = None
+        if time.monotonic() >= absence.ask_at:
+            self._ask(actor)
+        return None
+
+    def _give_up_if_hopeless(self) -> None:
+        if not self._care.waits_for and len(self.silent) < self._workers:
+            return
+        long_ago = time.monotonic() - self._care.grace
+        gone = [actor for actor, absence in self._absences.items() if absence.since < long_ago]
+        if gone and (self._care.waits_for or len(self._absences) == len(gone)):
+            method = self._care.waits_for
+            why = f"{method} waits for every worker" if method else "no other worker is left"
+            raise WorkerLost(
+                f"{self._names(gone)} had no process for {self._care.grace:g} s (grace), and {why}; "
+                f"what was heard last: {self._absences[gone[0]].heard}"
+            )
+
+    def _names(self, actors: Sequence[Any]) -> str:
+        workers = sorted(worker for actor in actors for worker in self._members[actor])
+        shown = ", ".join(map(str, workers[:NAMED]))
+        more = f" and {len(workers) - NAMED} others" if len(workers) > NAMED else ""
+        return f"worker{'s' if len(workers) > 1 else ''} {shown}{more}"

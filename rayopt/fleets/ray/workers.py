@@ -1,0 +1,254 @@
+"""The workers of one run in real time, as its method sees them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from rayopt.arrival import Alarm, Arrival, sum_one_by_one
+from rayopt.errors import FleetStuck
+from rayopt.fleets.ray.desk import Desk
+from rayopt.fleets.ray.messages import Order, Reply
+from rayopt.fleets.ray.slip import Slip
+from rayopt.fleets.ray.supervision import Supervision
+from rayopt.fleets.ray.transport import LOOK_UP, Transport
+from rayopt.keys import Stream
+from rayopt.tasks import Gradient
+from rayopt.workers import TaskTimes
+
+Array = NDArray[np.float64]
+
+IDLE = -1
+FETCH_TIMEOUT = 10.0
+
+
+class RayWorkers:
+    """The workers of one run in real time: what a method sees of them, and the clock.
+
+    Args:
+      transport: the way to the workers.
+      times: how long tasks must take.
+      shard_sizes: rows of data of each worker, shape (n,); None if all have the same.
+      seed: addresses the method's own generator.
+      time_scale: real seconds per fleet second.
+      supervision: of the workers' processes.
+      stamps: the next stamp; shared by the runs of a session, so that no late reply is taken for a new one.
+      background: called between arrivals.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        times: TaskTimes,
+        shard_sizes: NDArray[np.integer] | None,
+        seed: int,
+        time_scale: float,
+        supervision: Supervision,
+        stamps: Callable[[], int],
+        background: Callable[[], None],
+    ) -> None:
+        self.n = workers = times.n
+        self.now = 0.0
+        self.random = Stream(seed, "method").generator()
+        self.expected_times: Array | None = times.expected
+        self.shard_sizes = shard_sizes
+        self.cancelled: list[tuple[Any, Any, Any]] = []
+        self.slip = Slip()
+        self.stopping = False
+        self._transport = transport
+        self._times = times
+        self._time_scale = time_scale
+        self._supervision = supervision
+        self._next_stamp = stamps
+        self._background = background
+        self._stamp = np.full(workers, IDLE)
+        self._given = [0] * workers
+        self._task: list[Any] = [None] * workers
+        self._assigned_at = np.zeros(workers)
+        self._due_at = np.full(workers, math.inf)
+        self._ready: deque[tuple[float, Reply]] = deque()
+        self._alarms: list[tuple[float, float]] = []
+        self._ended_seconds = 0.0
+        self._started_at = time.monotonic()
+
+    @property
+    def busy(self) -> int:
+        """Number of workers that have a task."""
+        return int(np.count_nonzero(self._stamp != IDLE))
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nothing will ever arrive."""
+        return not self._ready and not self._alarms and bool(np.isinf(self._due_at).all())
+
+    @property
+    def busy_seconds(self) -> float:
+        """Worker-seconds of all tasks, those that still run up to now."""
+        running = self._stamp != IDLE
+        return self._ended_seconds + float(np.maximum(self.now - self._assigned_at[running], 0.0).sum())
+
+    def assign(self, workers: int | NDArray[np.integer], task: Gradient | Sequence[Gradient]) -> None:
+        """Starts the task on one worker or on an array of workers (or one task each); cancels what they computed."""
+        chosen = [workers] if type(workers) is int else np.atleast_1d(np.asarray(workers)).tolist()
+        tasks = [task] * len(chosen) if isinstance(task, Gradient) else task
+        self._forget(chosen)
+        now = self._clock()
+        for worker, own in zip(chosen, tasks, strict=True):
+            stamp = self._next_stamp()
+            number = self._given[worker]
+            self._given[worker] = number + own.draws
+            self._stamp[worker] = stamp
+            self._task[worker] = own
+            self._assigned_at[worker] = now
+            self._due_at[worker] = now + min(self._times.seconds(own, worker, number, now), own.time_limit)
+            # A worker without a process is sent its order when it has one again.
+            if worker not in self._supervision.silent:
+                self._transport.send(Order(worker, stamp, number, own, now, self._started_at + now * self._time_scale))
+
+    def cancel(self, workers: int | NDArray[np.integer]) -> None:
+        """Stops the workers; they are idle until the next ``assign``."""
+        for worker, stamp in self._forget(np.atleast_1d(np.asarray(workers)).tolist()):
+            if worker not in self._supervision.silent:
+                self._transport.cancel(worker, stamp)
+
+    def probability_within(self, seconds: Array) -> Array | None:
+        """Returns the probability that a gradient of each worker takes at most ``seconds``, both of shape (n,)."""
+        return self._times.probability_within(seconds)
+
+    def wake(self, seconds: float) -> None:
+        """Asks for an :class:`Alarm` after so many fleet seconds."""
+        now = self._clock()
+        self._alarms.append((now + seconds, now))
+        self._alarms.sort()
+
+    def wait(self, until: float = math.inf) -> Arrival | None:
+        """Returns the next arrival in order, or None with ``now = until``; when asked to stop, None now.
+
+        Raises:
+          FleetStuck: nothing will ever arrive, and ``until`` is infinite.
+          WorkerLost: workers that the method needs are gone.
+          WorkerFailed: a worker brings nothing but errors.
+        """
+        while True:
+            while self._ready:
+                received_at, reply = self._ready[0]
+                if received_at > until:
+                    self.now = until
+                    return None
+                self._ready.popleft()
+                if self._stamp[reply.worker] == reply.stamp:
+                    return self._deliver(received_at, reply)
+                self._supervision.faults.late += 1
+            now = self._clock()
+            if self._alarms and self._alarms[0][0] <= min(now, until):
+                due, set_at = self._alarms.pop(0)
+                self.now = max(self.now, due)
+                return Alarm(self.now, set_at)
+            if now >= until or self.stopping:
+                self.now = max(self.now, min(now, until))
+                return None
+            if until == math.inf and self.is_stuck:
+                raise FleetStuck(now, self.busy, self.n - self.busy)
+            self._receive(until, now)
+
+    def value(self, arrival: Arrival) -> Array:
+        """Fetches a value that did not come with its arrival; computes it again if it was lost with its node."""
+        assert isinstance(arrival, ReceivedArrival)
+        try:
+            return ray.get(arrival.reference, timeout=FETCH_TIMEOUT)
+        except ray.exceptions.RayError:
+            # The sample is addressed, not consumed: here the same task has the same value.
+            self._supervision.faults.recomputed += 1
+            desk = Desk()
+            desk.load(self._supervision.profile(arrival.worker), shares_clock=True, warm_up=False)
+            return desk.value(Order(arrival.worker, 0, arrival.number, arrival.task, arrival.assigned_at, 0.0))
+
+    def weighted_sum(self, arrivals: Sequence[Arrival], weights: Array) -> Array:
+        """Returns sum_j weights[j] * value of arrival j, added one by one in arrival order, as a replay does."""
+        return sum_one_by_one(arrivals, weights)
+
+    def _clock(self) -> float:
+        return (time.monotonic() - self._started_at) / self._time_scale
+
+    def _receive(self, until: float, now: float) -> None:
+        self._background()
+        upcoming = min([until, *[due for due, _ in self._alarms[:1]]])
+        replies = self._transport.receive(min((upcoming - now) * self._time_scale, LOOK_UP))
+        received_at = self._clock()
+        for reply in replies:
+            if reply.error is None:
+                self._ready.append((received_at, reply))
+            elif self._stamp[reply.worker] == reply.stamp:
+                self._supervision.rejected(reply.worker, reply.error)
+                self._give_again(reply.worker)
+        for actor, shares_clock, workers in self._supervision.returned():
+            self._transport.returned(actor, shares_clock)
+            for worker in workers:
+                if self._stamp[worker] != IDLE:
+                    self._give_again(worker)
+
+    def _give_again(self, worker: int) -> None:
+        """Sends a worker its task once more: the same number and so the same sample, begun anew.
+
+        Its duration, which may depend on when the task was assigned, is the same too.
+        """
+        if worker in self._supervision.silent:
+            return
+        task = self._task[worker]
+        number = self._given[worker] - task.draws
+        assigned_at = float(self._assigned_at[worker])
+        now = self._clock()
+        stamp = self._next_stamp()
+        self._stamp[worker] = stamp
+        self._due_at[worker] = now + min(self._times.seconds(task, worker, number, assigned_at), task.time_limit)
+        sent_at = self._started_at + now * self._time_scale
+        self._transport.send(Order(worker, stamp, number, task, assigned_at, sent_at))
+
+    def _deliver(self, received_at: float, reply: Reply) -> Arrival:
+        worker = reply.worker
+        task = self._task[worker]
+        assert task is not None
+        self.now = received_at
+        self._supervision.accepted(worker)
+        self._stamp[worker] = IDLE
+        assigned_at = float(self._assigned_at[worker])
+        self._ended_seconds += received_at - assigned_at
+        self.slip.add((received_at - float(self._due_at[worker])) * self._time_scale)
+        self._due_at[worker] = math.inf
+        arrival = ReceivedArrival(worker, received_at, assigned_at, task, self._given[worker] - task.draws, self)
+        arrival.ok = reply.in_time
+        arrival.completed_at = (reply.completed_at - self._started_at) / self._time_scale
+        if isinstance(reply.value, ray.ObjectRef):
+            arrival.reference = reply.value
+        else:
+            arrival._value = reply.value
+        return arrival
+
+    def _forget(self, workers: list[int]) -> list[tuple[int, int]]:
+        """Records what is cancelled on these workers; returns it as (worker, stamp)."""
+        stopped = [worker for worker in workers if self._stamp[worker] != IDLE]
+        if not stopped:
+            return []
+        stamps = self._stamp[stopped].tolist()
+        assigned_at = self._assigned_at[stopped]
+        versions = np.array([self._task[worker].version for worker in stopped])
+        self.cancelled.append((np.array(stopped), assigned_at, versions))
+        self._ended_seconds += float(np.maximum(self.now - assigned_at, 0.0).sum())
+        self._stamp[stopped] = IDLE
+        self._due_at[stopped] = math.inf
+        return list(zip(stopped, stamps, strict=True))
+
+
+class ReceivedArrival(Arrival):
+    """An arrival in real time: its value came along, or ``reference`` says where it is."""
+
+    __slots__ = ("reference",)
+
+    reference: Any
