@@ -38,6 +38,10 @@ class Faults:
     recomputed: int = 0
     missing: list[int] = field(default_factory=list)
 
+    def __bool__(self) -> bool:
+        """Whether there is anything that a reader of the results should know."""
+        return bool(self.restarts or self.rejected or self.recomputed or self.missing)
+
     def to_json(self) -> dict[str, Any]:
         """Returns what ``summary.json`` holds."""
         rejected = {str(worker): count for worker, count in sorted(self.rejected.items())}

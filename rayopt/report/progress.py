@@ -12,6 +12,7 @@ from rich.console import Console
 
 from rayopt.experiment import Run
 from rayopt.recording import Outcome, Progress
+from rayopt.report.faults import in_words
 from rayopt.until import Until
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def _state(until: Until, progress: Progress) -> str:
             f"{_of(progress.updates, until.updates)} updates",
             *([] if until.arrivals == math.inf else [f"{_of(progress.arrivals, until.arrivals)} arrivals"]),
             f"{rate:,.0f} arrivals/s",
+            *([] if progress.workforce is None else [in_words(progress.workforce)]),
             # A fleet whose workers need all cores evaluates its rows after the run.
             *([] if math.isnan(progress.value) else [f"loss {progress.value:.4g}"]),
         ]
@@ -125,6 +127,8 @@ def _conclusion(run: Run) -> str:
         *([] if loss is None else [f"loss {loss:.4g}"]),
         f"took {outcome.wall_seconds:.1f} s",
     ]
+    if outcome.faults.restarts:
+        parts.append(f"{outcome.faults.restarts} restarts of worker processes")
     if outcome.was_stuck:
         parts.append("stood still before the limit")
     if outcome.ended_by == "interrupted":

@@ -68,7 +68,8 @@ def summarise(
       evaluated; ``diverged`` counts the seeds whose x became non-finite, ``diverged_at`` is the first such
       history time; ``best`` marks one step size of each label: the soonest at the target, or else the one
       with the smallest final value, never one that diverged.
-    * ``runs``: how each run ended, its counts, wall seconds and slip (real seconds).
+    * ``runs``: how each run ended, its counts, wall seconds and slip (real seconds), and the ``faults`` of workers
+      that were made good, or None.
     * ``target``: ``metric`` and ``reaches``, or None.
     * ``problem``: where the data come from, or None.
     * ``lower_bound``: its formula and seconds, or what is ``missing``; None if the target has none.
@@ -192,6 +193,7 @@ def _run_entry(run: Run) -> dict[str, Any]:
         "worker_seconds": _finite(outcome.busy_seconds),
         "wall_seconds": _finite(outcome.wall_seconds),
         "slip": {name: _finite(seconds) for name, seconds in outcome.slip.items()},
+        "faults": outcome.faults.to_json() if outcome.faults else None,
     }
 
 

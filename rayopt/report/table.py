@@ -15,6 +15,7 @@ from rich.text import Text
 
 from rayopt.recording import OUTCOMES
 from rayopt.report.edges import Edge, notes_on_edges
+from rayopt.report.faults import notes_on_faults
 from rayopt.report.summary import RANKING, Summary, TableRow, ends_with_updates, seeds_text
 
 MANY_ROWS = 24
@@ -157,6 +158,7 @@ def _footnotes(summary: Summary, hidden: int) -> list[str]:
         if 0 < row["diverged"] < row["seeds"]
     ]
     notes += [*_notes_on_idle(summary["runs"]), *summary["problems"], *_note_on_slip(summary["runs"])]
+    notes += notes_on_faults(summary["runs"])
     return [*notes, *summary.get("notes", ())]
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from rayopt import Experiment, Target, Until, Workers, methods
 from rayopt.experiment import Run
+from rayopt.faults import Workforce
 from rayopt.problems import Quadratic
 from rayopt.recording import Progress
 from rayopt.report.progress import JobBar, ProgressBars
@@ -165,3 +166,12 @@ class TestJobBar:
             "ASGD threshold=4, seed 7: the fleet is stuck",
             "ASGD threshold=4, seed 7: ZeroDivisionError('one over nothing')",
         ]
+
+
+def test_workers_that_are_away_are_shown():
+    display, run = ProgressBars(console(terminal=True)), Run(methods.ASGD(0.1), "ASGD", 0)
+    display.opened([run], Until(time=40))
+    display.started(run)
+    display.progressed(run, Progress(10.0, 7, 9, 0.5, wall_seconds=3.0, workforce=Workforce(5, restarting=2, down=1)))
+    assert "workers 5 up, 2 restarting, 1 down" in display._bars.tasks[-1].fields["state"]
+    display.closed()

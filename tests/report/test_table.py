@@ -15,6 +15,7 @@ from rayopt import Experiment, Record, Result, Target, Until, Workers, methods
 from rayopt.experiment import Run
 from rayopt.problems import LogisticRegression, Quadratic
 from rayopt.recording import Counts, Outcome
+from rayopt.report.faults import notes_on_faults
 from rayopt.report.summary import history_frame, summarise
 from rayopt.report.table import render
 
@@ -269,3 +270,13 @@ def test_without_the_loss_both_other_metrics_are_shown():
 
     assert all(title in columns("grad_norm_sq", "gap") for title in ("f - f*", "||grad||²"))
     assert "||grad||²" not in columns("value", "grad_norm_sq", "gap")
+
+
+def test_workers_that_failed_have_a_footnote():
+    faults = {"restarts": 12, "rejected": {"3": 1, "7": 4}, "late": 2, "recomputed": 1, "missing": [2]}
+    runs = [{"label": "Rennala", "seed": 1, "faults": faults}, {"label": "ASGD", "seed": 1, "faults": None}]
+    assert notes_on_faults(runs) == [
+        "Rennala (seed 1): 12 processes of workers died and came back, their tasks were given again; "
+        "5 gradients rejected and asked for again (worker 7: 4, worker 3: 1); "
+        "1 gradient lost with a node and computed again; without a process at the end: worker 2."
+    ]

@@ -2,75 +2,34 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections import Counter
 
 import numpy as np
 import pytest
-import ray
+from ray_sessions import N, opened
 
 import rayopt as ro
 from rayopt import methods
 from rayopt.errors import FleetStuck
-from rayopt.fleets.base import Job
-from rayopt.fleets.ray.connection import connect, probe
-from rayopt.fleets.ray.failures import WorkerFailed, WorkerLost
-from rayopt.fleets.ray.fleet import RaySession
 from rayopt.fleets.ray.slip import Slip
 from rayopt.problems import LogisticRegression, Quadratic
-from rayopt.recording import CANCELLED, OUTCOMES, TRACE, Record
+from rayopt.recording import CANCELLED, OUTCOMES
 
-N = 4
 pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    connect(None)
-    yield
-    ray.shutdown()
-
-
-class Fixture:
-    """A session on one problem, and a way to run a job on it."""
-
-    def __init__(self, session, problem):
-        self.session = session
-        self.problem = problem
-
-    def run(self, method, until, seed=0, metrics=(), every=None):
-        record = Record(metrics=metrics, trace="all", every=every).resolve(self.problem.metric_names, until)
-        chunks = [np.zeros(0, dtype=TRACE)]
-        outcome = self.session.run(
-            Job(method, seed, until, record), lambda rows: chunks.append(rows), lambda progress: None
-        )
-        return outcome, np.concatenate(chunks)
-
-
-def opened(problem, times, n=N, **arguments):
-    fleet = ro.RayFleet(**arguments)
-    session = RaySession(fleet, problem, ro.Workers(n, times))
-    return Fixture(session, problem)
-
-
-def closed(fixture):
-    fixture.session.__exit__(None, None, None)
-
-
-@pytest.fixture(scope="module")
 def digits(cluster):
-    fixture = opened(LogisticRegression.digits(batch=8), "0.004 * sqrt(i)")
-    yield fixture
-    closed(fixture)
+    with opened(LogisticRegression.digits(batch=8), "0.004 * sqrt(i)") as fixture:
+        yield fixture
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["direct", "packed"])
 def equal(request, cluster):
-    fixture = opened(Quadratic(50, noise=0.01), 0.01, workers_per_actor=request.param)
-    yield fixture
-    closed(fixture)
+    with opened(Quadratic(50, noise=0.01), 0.01, workers_per_actor=request.param) as fixture:
+        yield fixture
 
 
 @pytest.mark.parametrize(
@@ -174,13 +133,10 @@ class AlarmedASGD(methods.ASGD):
 
 
 def test_large_points_and_values_go_through_the_object_store(cluster):
-    fixture = opened(Quadratic(30_000, noise=0.0), "0.002 * i")
-    try:
+    with opened(Quadratic(30_000, noise=0.0), "0.002 * i") as fixture:
         outcome, _ = fixture.run(methods.Ringmaster(0.5, threshold=2), ro.Until(updates=40), metrics=("gap",))
         assert outcome.counts.ignored > 0
         assert outcome.rows[-1]["gap"] < outcome.rows[0]["gap"]
-    finally:
-        closed(fixture)
 
 
 class Slow(Quadratic):
@@ -213,15 +169,12 @@ class Restless(methods.Method):
 
 
 def test_a_real_computation_stops_at_its_next_chunk(cluster):
-    fixture = opened(Slow(3), 0.001, n=2)
-    try:
+    with opened(Slow(3), 0.001, n=2) as fixture:
         outcome, rows = fixture.run(Restless(1.0), ro.Until(time=3.0, arrivals=2))
         assert outcome.counts.cancelled == 2 * 4
         # Five tasks of a second each, one after the other, would need five seconds.
         assert outcome.ended_by == "arrivals"
         assert rows["version"][rows["outcome"] != CANCELLED].tolist() == [4, 4]
-    finally:
-        closed(fixture)
 
 
 def test_a_stuck_fleet_says_so(equal):
@@ -235,15 +188,9 @@ def test_a_stuck_fleet_says_so(equal):
         equal.run(Idle(0.1), ro.Until(updates=1))
 
 
-@pytest.fixture(params=[1, 2], ids=["direct", "packed"])
-def per_actor(request):
-    return request.param
-
-
 def test_an_infinite_worker_does_not_hang(cluster, per_actor):
     # Three workers in actors of two: the last actor holds one.
-    fixture = opened(Quadratic(3), [0.01, 0.01, np.inf], n=3, workers_per_actor=per_actor)
-    try:
+    with opened(Quadratic(3), [0.01, 0.01, np.inf], n=3, workers_per_actor=per_actor) as fixture:
         with pytest.raises(FleetStuck) as stuck:
             fixture.run(methods.Minibatch(0.1), ro.Until(updates=2))
         assert (stuck.value.busy, stuck.value.idle) == (1, 2)
@@ -252,48 +199,13 @@ def test_an_infinite_worker_does_not_hang(cluster, per_actor):
         assert sorted(rows["worker"].tolist()) == [0, 1]
         outcome, _ = fixture.run(methods.ASGD(0.1), ro.Until(updates=20))
         assert outcome.updates == 20
-    finally:
-        closed(fixture)
-
-
-class Broken(Quadratic):
-    """Fails on every gradient."""
-
-    def gradient(self, x, sample, checkpoint=None):
-        raise ZeroDivisionError("by design")
-
-
-def test_an_error_in_a_gradient_names_the_worker(cluster, per_actor):
-    fixture = opened(Broken(3), 0.01, n=2, workers_per_actor=per_actor)
-    try:
-        for _ in range(2):
-            with pytest.raises(WorkerFailed, match=r"(?s)worker [01] raised an error.*by design"):
-                fixture.run(methods.ASGD(0.1), ro.Until(updates=5))
-    finally:
-        closed(fixture)
-
-
-def test_a_dead_worker_is_an_error_and_the_session_goes_on(cluster, per_actor):
-    fixture = opened(Quadratic(3), 0.02, n=2, workers_per_actor=per_actor)
-    try:
-        fixture.run(methods.ASGD(0.1), ro.Until(updates=5))
-        threading.Timer(0.5, lambda: ray.kill(fixture.session.actors[0], no_restart=False)).start()
-        with pytest.raises(WorkerLost, match="worker 0"):
-            fixture.run(methods.ASGD(0.1), ro.Until(time=20))
-        outcome, _ = fixture.run(methods.Minibatch(0.1), ro.Until(updates=5))
-        assert outcome.updates == 5
-    finally:
-        closed(fixture)
 
 
 def test_every_worker_computes_on_its_own_shard(cluster, per_actor):
     problem = LogisticRegression.digits(partition={"name": "labels", "shards_per_worker": 1})
     method, until = methods.Minibatch(0.5), ro.Until(updates=1)
-    fixture = opened(problem, "0.01 * i", n=3, workers_per_actor=per_actor)
-    try:
+    with opened(problem, "0.01 * i", n=3, workers_per_actor=per_actor) as fixture:
         outcome, _ = fixture.run(method, until, metrics=("value",), seed=5)
-    finally:
-        closed(fixture)
     virtual = ro.run(method, problem, ro.Workers(3, "0.01 * i"), until=until, seed=5)
     np.testing.assert_allclose(outcome.rows[-1]["value"], virtual.history.value.iloc[-1], rtol=1e-12)
     homogeneous = ro.run(method, LogisticRegression.digits(), ro.Workers(3, "0.01 * i"), until=until, seed=5)
@@ -301,15 +213,12 @@ def test_every_worker_computes_on_its_own_shard(cluster, per_actor):
 
 
 def test_a_stop_while_the_workers_load_is_not_lost(cluster):
-    fixture = opened(Quadratic(3), 0.01, n=2)
-    try:
+    with opened(Quadratic(3), 0.01, n=2) as fixture:
         threading.Timer(0.05, fixture.session.stop).start()
         started_at = time.monotonic()
         outcome, _ = fixture.run(methods.ASGD(0.1), ro.Until(time=60))
         assert outcome.ended_by == "interrupted"
         assert time.monotonic() - started_at < 20
-    finally:
-        closed(fixture)
 
 
 def test_the_whole_way(cluster, tmp_path):
@@ -327,52 +236,6 @@ def test_the_whole_way(cluster, tmp_path):
     assert len(result.trace) == sum(run["arrivals"] for run in result.summary["runs"])
     assert all(run["slip"]["median"] > 0 for run in result.summary["runs"])
     assert result.history.gap.notna().all()
-
-
-# ---- addresses ----
-
-
-def test_an_address_where_nothing_listens():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-    started_at = time.monotonic()
-    with pytest.raises(ro.InvalidInput, match="does not answer") as caught:
-        ro.RayFleet(address=f"127.0.0.1:{port}").open(Quadratic(2), ro.Workers(1, 1.0))
-    assert caught.value.key == "fleet.address"
-    assert time.monotonic() - started_at < 15
-
-
-def test_an_address_where_something_else_listens():
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        started_at = time.monotonic()
-        with pytest.raises(ro.InvalidInput, match="does not answer as a Ray cluster does"):
-            probe(f"127.0.0.1:{other.getsockname()[1]}")
-        assert time.monotonic() - started_at < 15
-
-
-def test_the_address_of_the_environment_is_looked_at_too(monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    with pytest.raises(ro.InvalidInput, match="does not answer"):
-        connect(None)
-
-
-@pytest.mark.parametrize("address", ["nowhere", "host:", ":1x", "127.0.0.1"])
-def test_an_address_of_another_form(address):
-    with pytest.raises(ro.InvalidInput, match="is not an address"):
-        probe(address)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "key"),
-    [({"workers_per_actor": 0}, "workers_per_actor"), ({"time_scale": 0}, "time_scale"), ({"address": 5}, "address")],
-)
-def test_bad_arguments(arguments, key):
-    with pytest.raises(ro.InvalidInput) as caught:
-        ro.RayFleet(**arguments)
-    assert caught.value.key == key
 
 
 # ---- slip ----

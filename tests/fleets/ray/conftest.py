@@ -1,0 +1,25 @@
+"""One local cluster for the tests of this folder."""
+
+from __future__ import annotations
+
+import pytest
+import ray
+
+from rayopt.fleets.ray.connection import connect
+
+
+@pytest.fixture(scope="package", autouse=True)
+def no_cluster_is_left():
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Connects to a cluster of this process, the one that is there or a new one."""
+    connect(None)
+
+
+@pytest.fixture(params=[1, 2], ids=["direct", "packed"])
+def per_actor(request):
+    return request.param

@@ -1,0 +1,120 @@
+"""Worker processes that are killed: their tasks are given again, and the run goes on."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+import ray
+from ray_sessions import killing, opened
+
+import rayopt as ro
+from rayopt import methods
+from rayopt.fleets.ray.failures import WorkerLost
+from rayopt.problems import LogisticRegression, Quadratic
+from rayopt.recording import CANCELLED
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def numbers_of_tasks(rows):
+    """How many tasks of each worker have ended, in the trace."""
+    return Counter(rows["worker"].tolist())
+
+
+def test_a_worker_that_is_killed_gets_its_task_again(cluster, per_actor, simulate):
+    """With a kill in the middle, Minibatch goes where it goes in virtual time: no sample was skipped or changed."""
+    method, until, problem = methods.Minibatch(0.5), ro.Until(updates=20), LogisticRegression.digits(batch=4)
+    with opened(problem, 0.1, workers_per_actor=per_actor) as fixture:
+        fixture.run(method.fresh(), ro.Until(updates=1), seed=3)
+        with killing(every=0.5, times=1) as killed:
+            outcome, rows = fixture.run(method.fresh(), until, seed=3, metrics=("value",))
+    assert len(killed) == 1
+    assert outcome.ended_by == "updates"
+    assert outcome.faults.restarts == 1
+    assert outcome.faults.missing == []
+    assert set(numbers_of_tasks(rows).values()) == {20}
+    virtual = simulate(method.fresh(), problem, 0.1, until, seed=3, n=4)
+    np.testing.assert_allclose(outcome.rows[-1]["value"], virtual.outcome.rows[-1]["value"], rtol=1e-12)
+
+
+def test_large_points_and_values_survive_a_kill_too(cluster):
+    with opened(Quadratic(20_000, noise=0.0), 0.1) as fixture:
+        fixture.run(methods.ASGD(0.1), ro.Until(updates=1))
+        with killing(every=0.5, times=1):
+            outcome, rows = fixture.run(methods.Minibatch(0.1), ro.Until(updates=12), metrics=("gap",))
+    assert (outcome.updates, outcome.faults.restarts) == (12, 1)
+    assert set(numbers_of_tasks(rows).values()) == {12}
+
+
+def test_a_kill_every_two_seconds(cluster, per_actor):
+    with (
+        opened(Quadratic(50, noise=0.01), 0.02, workers_per_actor=per_actor) as fixture,
+        killing(every=2.0) as killed,
+    ):
+        outcome, rows = fixture.run(methods.ASGD(0.01), ro.Until(updates=1000), metrics=("gap",), every=1.0)
+    assert outcome.updates == 1000
+    assert outcome.counts.arrivals == len(rows) == 1000
+    assert 1 <= outcome.faults.restarts + len(outcome.faults.missing) <= len(killed) * per_actor
+    assert all("gap" in row for row in outcome.rows)
+    shown = [progress.workforce for progress in fixture.progress if progress.workforce is not None]
+    assert all(sum(workforce) == 4 for workforce in shown)
+    assert any(workforce.restarting > 0 for workforce in shown)
+
+
+def test_an_interrupting_method_goes_on_while_a_worker_restarts(cluster, per_actor):
+    """The method gives the dead worker new tasks all the time: it gets the latest one when it is back."""
+    with opened(Quadratic(5, noise=0.01), 0.05, workers_per_actor=per_actor) as fixture:
+        fixture.run(methods.ASGD(0.1), ro.Until(updates=1))
+        fixture.stop_when_back = True
+        with killing(every=0.5, times=1):
+            method = methods.Rennala(0.1, batch_size=2, interrupt=True)
+            outcome, rows = fixture.run(method, ro.Until(time=100))
+    assert outcome.faults.restarts == 1
+    assert (rows["outcome"] == CANCELLED).any()
+    last = {worker: rows["time"][rows["worker"] == worker].max() for worker in range(4)}
+    assert min(last.values()) > outcome.time - 1
+
+
+def test_a_process_that_dies_between_two_runs(cluster, per_actor):
+    with opened(Quadratic(5), 0.02, n=2, workers_per_actor=per_actor) as fixture:
+        fixture.run(methods.ASGD(0.1), ro.Until(updates=5))
+        ray.kill(fixture.session.actors[0], no_restart=False)
+        # Whether it is away, or is back without its shard.
+        time.sleep(1.0)
+        outcome, _ = fixture.run(methods.Minibatch(0.1), ro.Until(updates=5))
+    assert outcome.updates == 5
+    assert outcome.faults.restarts == 1
+
+
+def test_a_worker_that_is_gone_for_good_is_an_error_for_a_method_that_waits_for_everyone(cluster, per_actor):
+    with opened(Quadratic(5), 0.02, n=4, workers_per_actor=per_actor, grace=1.0) as fixture:
+        fixture.run(methods.ASGD(0.1), ro.Until(updates=5))
+        ray.kill(fixture.session.actors[0])
+        names = "worker 0" if per_actor == 1 else "workers 0, 1"
+        with pytest.raises(WorkerLost, match=rf"{names} had no process for 1 s \(grace\), and Minibatch waits"):
+            fixture.run(methods.Minibatch(0.1), ro.Until(updates=5))
+        outcome, rows = fixture.run(methods.ASGD(0.1), ro.Until(time=3))
+        assert outcome.ended_by == "time"
+        assert outcome.faults.missing == list(range(per_actor))
+        assert sorted(set(rows["worker"].tolist())) == list(range(per_actor, 4))
+        assert fixture.progress[-1].workforce == (4 - per_actor, 0, per_actor)
+
+
+def test_a_fleet_of_which_nothing_is_left_is_an_error_for_every_method(cluster, per_actor):
+    with opened(Quadratic(5), 0.02, n=2, workers_per_actor=per_actor, grace=1.0) as fixture:
+        fixture.run(methods.ASGD(0.1), ro.Until(updates=5))
+        for actor in fixture.session.actors:
+            ray.kill(actor)
+        with pytest.raises(WorkerLost, match="no other worker is left"):
+            fixture.run(methods.ASGD(0.1), ro.Until(time=60))
+
+
+def test_metrics_survive_the_process_that_computes_them(cluster):
+    with opened(Quadratic(5), 0.02, n=2) as fixture:
+        fixture.run(methods.ASGD(0.1), ro.Until(updates=5))
+        ray.kill(fixture.session._evaluator, no_restart=False)
+        outcome, _ = fixture.run(methods.ASGD(0.1), ro.Until(time=1), metrics=("gap",), every=0.2)
+    assert all("gap" in row for row in outcome.rows)
