@@ -15,7 +15,7 @@ from benchmarks.measure import Row, interleaved, run_once, seconds
 from rayopt.keys import Stream
 from rayopt.problems import Free, LogisticRegression, Quadratic
 from rayopt.problems.base import Problem
-from rayopt.run_folder import TraceFile
+from rayopt.trace_file import TraceFile
 
 
 def rows() -> Iterator[Row]:
@@ -41,12 +41,12 @@ def event_core() -> Row:
 
     def ours() -> float:
         with tempfile.TemporaryDirectory() as folder:
-            trace = TraceFile(Path(folder) / "trace.parquet")
+            trace = TraceFile(Path(folder))
             outcome = run_once(
                 ro.methods.ASGD(0.1), Free(), ro.Workers(n, "sqrt(i)"), ro.Until(arrivals=arrivals), "all",
                 on_trace=lambda chunk: trace.write(chunk, "asgd", "ASGD", 0),
             )  # fmt: skip
-            trace.close()
+            trace.close(Path(folder) / "trace.parquet")
         return arrivals / outcome.wall_seconds
 
     def floor() -> float:

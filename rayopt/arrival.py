@@ -80,6 +80,11 @@ class Arrival:
             self._value = self.source.value(self)
         return self._value
 
+    @property
+    def known_value(self) -> Array | None:
+        """The value as far as it has been computed or received; asking changes nothing."""
+        return self._value
+
     def __repr__(self) -> str:
         return f"Arrival(worker={self.worker}, time={self.time:g}, version={self.version}, number={self.number})"
 
@@ -102,6 +107,18 @@ class GradientSum:
     def __init__(self) -> None:
         self._arrivals: list[Arrival] = []
         self._weights: list[float] = []
+
+    @classmethod
+    def of(cls, arrivals: list[Arrival], weights: list[float]) -> GradientSum:
+        """Returns the sum that has collected these arrivals, as :attr:`parts` gave them."""
+        found = cls()
+        found._arrivals, found._weights = arrivals, weights
+        return found
+
+    @property
+    def parts(self) -> tuple[list[Arrival], list[float]]:
+        """The arrivals collected and their weights."""
+        return self._arrivals, self._weights
 
     @property
     def count(self) -> int:

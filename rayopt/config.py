@@ -164,6 +164,7 @@ class RecordSection(Section):
     every: float | None = None
     metrics: list[str] | None = None
     trace: Any = None
+    checkpoint: Any = None
 
 
 class TuneSection(Section):

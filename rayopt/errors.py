@@ -46,6 +46,10 @@ class DataError(RayoptError, ValueError):
     """Data that cannot be used: a file that is missing, truncated or mislabelled, NaN, an empty shard."""
 
 
+class ServerLost(RayoptError):
+    """The process died that held x and the method; the run goes on from its last checkpoint."""
+
+
 class FleetStuck(RayoptError):
     """Nothing will ever arrive and no time limit ends the run.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import tempfile
 import threading
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -13,60 +14,35 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import yaml
+
+from rayopt.checkpoint.encoding import Encoded
+from rayopt.checkpoint.files import CheckpointFiles
 from rayopt.errors import InvalidInput, RayoptError, at_least
-from rayopt.fleets.base import FleetKind, Job, Session
+from rayopt.execution import NOT_RUN, Display, Execution, Run
+from rayopt.fleets.base import FleetKind
 from rayopt.fleets.simulated import SimulatedFleet
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
-from rayopt.recording import Outcome, Progress, Record
+from rayopt.recording import Progress, Record
 from rayopt.result import Result
-from rayopt.run_folder import TRACE_FILE, RunFolder, TraceFile, temporary_folder
+from rayopt.run_folder import TRACE_FILE, RunFolder, temporary_folder
 from rayopt.suitability import reason_to_skip
+from rayopt.trace_file import TraceFile
 from rayopt.until import Until
 from rayopt.workers import Workers
 
-NOT_RUN = "not run: interrupted"
+NO_CHECKPOINT = Encoded({"ended": [], "trace": [], "run": None}, [])
 
 
 class NothingRan(RayoptError):
     """No run of an experiment began: all were skipped, or Ctrl-C came first."""
 
 
-@dataclass
-class Run:
-    """One method with its grid on one seed, and what came of it.
-
-    Attributes:
-      method: the method, its grid on the leading axis of x.
-      label: what tables and figures call it.
-      seed: addresses samples, times and shards.
-      outcome: None until it has run.
-      problem: why there is no outcome (skipped, stuck, interrupted), or "".
-      warning: why the outcome is to be read with care, or "".
-    """
-
-    method: Method
-    label: str
-    seed: int
-    outcome: Outcome | None = None
-    problem: str = ""
-    warning: str = ""
-
-
 class Stoppable(Protocol):
     """What Ctrl-C can end."""
 
     def stop(self) -> None: ...
-
-
-class Display(Protocol):
-    """Follows an experiment while it runs."""
-
-    def opened(self, runs: Sequence[Run], until: Until) -> None: ...
-    def started(self, run: Run) -> None: ...
-    def progressed(self, run: Run, progress: Progress) -> None: ...
-    def ended(self, run: Run) -> None: ...
-    def closed(self) -> None: ...
 
 
 class Silence:
@@ -164,41 +140,86 @@ class Experiment:
           display: follows the runs.
 
         Raises:
-          InvalidInput: ``out`` exists and is not a run folder.
+          InvalidInput: ``out`` exists and is not a run folder, or holds an experiment that was interrupted.
           FleetStuck: no run could go to its end.
           NothingRan: all runs were skipped or interrupted before they began.
           Exception: what a method or a problem raised, after everything else has run and is written.
         """
-        from rayopt.report.optimality import lower_bound
-        from rayopt.report.summary import history_frame, summarise
+        return self._run(None if out is None else RunFolder(out), display or Silence(), None)
 
-        display = display or Silence()
-        folder = None if out is None else RunFolder(out)
+    def resume(self, out: str | Path, display: Display | None = None) -> Result:
+        """Goes on with this experiment where a process that was killed has left it, and returns the result.
+
+        What had ended is kept; the run that had not goes on from the last checkpoint, in virtual time to the bit as
+        if nothing had happened. Without a checkpoint everything runs again.
+
+        Args:
+          out: the run folder.
+          display: follows the runs.
+
+        Raises:
+          InvalidInput: the folder holds no interrupted experiment, or another one.
+          Exception: as :meth:`run`.
+        """
+        folder = RunFolder.interrupted(out)
+        ours = yaml.safe_load(yaml.safe_dump(self.to_config()))
+        theirs = folder.read_unfinished_config()
+        for key in {**theirs, **ours}:
+            if ours.get(key) != theirs.get(key):
+                raise InvalidInput(key, f"the experiment in {folder.path} has {theirs.get(key)!r}, this one "
+                                   f"{ours.get(key)!r}", "the experiment that was interrupted")  # fmt: skip
+        latest = CheckpointFiles(folder.unfinished).latest()
+        return self._run(folder, display or Silence(), latest or NO_CHECKPOINT)
+
+    def _run(self, folder: RunFolder | None, display: Display, checkpoint: Encoded | None) -> Result:
+        """Runs what is still to run, and writes everything; ``checkpoint`` is where to go on, None to begin."""
         self.warn_of_memory()
         runs = self.runs()
         for text in dict.fromkeys(f"{run.label}: {run.warning}" for run in runs if run.warning):
-            warnings.warn(text, UserWarning, stacklevel=2)
+            warnings.warn(text, UserWarning, stacklevel=3)
         with self.fleet.open(self.problem, self.workers) as session:
             temporary = temporary_folder() if folder is None else None
-            folder = RunFolder(temporary.name) if temporary is not None else folder
-            assert folder is not None
-            folder.create()
+            # A temporary folder goes away with this process: nobody could go on from its checkpoints.
+            is_kept = folder is not None
+            folder = folder or RunFolder(temporary.name if temporary is not None else "")
+            if checkpoint is None:
+                folder.begin(self.to_config())
             has_trace = self.record.trace and self.fleet.has_arrivals
-            trace = TraceFile(folder.path / TRACE_FILE, self.fleet.name != "simulated") if has_trace else None
+            parts = [] if checkpoint is None else checkpoint.tree["trace"]
+            trace = TraceFile(folder.unfinished, self.fleet.name != "simulated", parts) if has_trace else None
+            execution = Execution(
+                runs, session, self.until, self.record, trace, display, folder.unfinished if is_kept else None
+            )
+            if checkpoint is not None:
+                execution.go_on_from(checkpoint)
             display.opened(runs, self.until)
             try:
-                failure = self._run_all(runs, session, trace, display)
+                with stop_on_interrupt(session) as interrupted:
+                    failure = execution.run_all(interrupted)
             finally:
                 display.closed()
-                if not any(run.outcome for run in runs):
-                    if trace is not None:
-                        trace.discard()
-                    folder.remove_if_empty()
         if not any(run.outcome for run in runs):
+            folder.end()
             reasons = [*(f"{run.label}: {run.problem}" for run in runs), *self.skipped]
             raise failure or NothingRan("; ".join(dict.fromkeys(reasons)))
+        result = self._write(runs, folder, trace, temporary)
+        if failure is not None and not isinstance(failure, RayoptError):
+            raise failure
+        return result
+
+    def _write(
+        self,
+        runs: Sequence[Run],
+        folder: RunFolder,
+        trace: TraceFile | None,
+        temporary: tempfile.TemporaryDirectory[str] | None,
+    ) -> Result:
+        """Writes what the runs have left, and returns it."""
+        from rayopt.report.optimality import lower_bound
+        from rayopt.report.summary import history_frame, summarise
+
         if trace is not None:
-            trace.close()
+            trace.close(folder.path / TRACE_FILE)
         else:
             folder.forget_trace()
         config = self.to_config()
@@ -212,38 +233,8 @@ class Experiment:
         folder.write_config(config)
         folder.write_history(history)
         folder.write_summary(summary)
-        if failure is not None and not isinstance(failure, RayoptError):
-            raise failure
+        folder.end()
         return Result(history, summary, config, folder, temporary)
-
-    def _run_all(
-        self, runs: Sequence[Run], session: Session, trace: TraceFile | None, display: Display
-    ) -> Exception | None:
-        """Runs what can be run; returns the first error. A run that fails does not take the others with it."""
-        failure: Exception | None = None
-        with stop_on_interrupt(session) as interrupted:
-            for run in runs:
-                if interrupted.is_set() and not run.problem:
-                    run.problem = NOT_RUN
-                if run.problem:
-                    display.ended(run)
-                    continue
-                display.started(run)
-                try:
-                    run.outcome = self._run_one(run, session, trace, display)
-                except Exception as error:
-                    run.problem = str(error) if isinstance(error, RayoptError) else repr(error)
-                    failure = failure or error
-                display.ended(run)
-        return failure
-
-    def _run_one(self, run: Run, session: Session, trace: TraceFile | None, display: Display) -> Outcome:
-        def on_trace(rows: Any) -> None:
-            if trace is not None:
-                trace.write(rows, run.method.name, run.label, run.seed)
-
-        job = Job(run.method, run.seed, self.until, self.record)
-        return session.run(job, on_trace, lambda progress: display.progressed(run, progress))
 
     def to_config(self) -> dict[str, Any]:
         """Returns the resolved configuration, as ``config.yaml`` holds it."""
@@ -267,7 +258,7 @@ class Experiment:
                 f"up to {points} points of x may be in flight, {needed / 1e9:.1f} GB of the "
                 f"{available / 1e9:.1f} GB that are free; use fewer step sizes in one run",
                 UserWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
 
@@ -377,4 +368,4 @@ def stop_on_interrupt(session: Stoppable) -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-__all__ = ["Display", "Experiment", "RayoptError", "Run", "Silence", "default_labels", "run"]
+__all__ = ["NOT_RUN", "Display", "Experiment", "RayoptError", "Run", "Silence", "default_labels", "run"]

@@ -30,6 +30,7 @@ class Faults:
       late: messages of tasks that were over: delivered twice, cancelled meanwhile, or given again to another process.
       recomputed: values that were lost with their node and computed again where the server is.
       missing: workers without a process at the end.
+      server_restarts: how often the server died and the run went on from its last checkpoint.
     """
 
     restarts: int = 0
@@ -37,6 +38,7 @@ class Faults:
     late: int = 0
     recomputed: int = 0
     missing: list[int] = field(default_factory=list)
+    server_restarts: int = 0
 
     def __bool__(self) -> bool:
         """Whether there is anything that a reader of the results should know."""
@@ -46,4 +48,4 @@ class Faults:
         """Returns what ``summary.json`` holds."""
         rejected = {str(worker): count for worker, count in sorted(self.rejected.items())}
         return {"restarts": self.restarts, "rejected": rejected, "late": self.late,
-                "recomputed": self.recomputed, "missing": self.missing}  # fmt: skip
+                "recomputed": self.recomputed, "missing": self.missing, "server_restarts": self.server_restarts}  # fmt: skip

@@ -28,16 +28,17 @@ def serve(method: Method, fleet: RunningFleet, recorder: Recorder) -> None:
 
     Args:
       method: after ``prepare``.
-      fleet: at time 0, all workers idle.
+      fleet: at time 0, all workers idle; or with its method and recorder in the state of a checkpoint.
       recorder: decides when a history row is due and when the run ends.
 
     Raises:
       FleetStuck: nothing will ever arrive, or arrivals bring no update, and no limit will end the run.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        recorder.begin(method, fleet)
-        method.start(fleet)
-        recorder.started()
+        if not recorder.has_begun:
+            recorder.begin(method, fleet)
+            method.start(fleet)
+            recorder.started()
         wait, receive, record = fleet.wait, method.receive, recorder.arrival
         while not recorder.finished:
             arrival = wait(recorder.due)

@@ -6,13 +6,14 @@ import math
 import struct
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rayopt.arrival import Arrival
+from rayopt.checkpoint.encoding import Plain
 from rayopt.errors import FleetStuck, InvalidInput, one_of, positive
 from rayopt.faults import Faults, Workforce
 from rayopt.until import Until
@@ -30,6 +31,7 @@ TRACE = np.dtype(
     [
         ("time", "f8"),
         ("worker", "i4"),
+        ("number", "i8"),
         ("assigned_at", "f8"),
         ("version", "i8"),
         ("delay", "i8"),
@@ -41,6 +43,7 @@ TRACE = np.dtype(
 ROW_GROUP = 65_536
 CHECK_EVERY = 1024
 MOST_ROWS = 1_000_000
+CHECKPOINT_EVERY = 60.0
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,14 @@ class Record:
         start and the end alone if there is no time limit.
       metrics: names among the problem's metrics; all of them by default.
       trace: "all" (a row per arrival and per cancellation), "arrivals", or False.
+      checkpoint: real seconds between two checkpoints of an experiment with a run folder, from which
+        ``rayopt resume`` goes on, or False for none.
     """
 
     every: float | None = None
     metrics: Sequence[str] | None = None
     trace: str | bool = "all"
+    checkpoint: float | bool = CHECKPOINT_EVERY
 
     def __post_init__(self) -> None:
         if self.every is not None:
@@ -64,6 +70,8 @@ class Record:
         if self.trace is True:
             object.__setattr__(self, "trace", "all")
         one_of("trace", self.trace, ("all", "arrivals", False))
+        if self.checkpoint is not False:
+            object.__setattr__(self, "checkpoint", positive("checkpoint", self.checkpoint, "false for none"))
 
     def interval(self, until: Until) -> float:
         """Returns the fleet seconds between history rows, infinity for none between start and end.
@@ -95,7 +103,7 @@ class Record:
         if until.time / every > MOST_ROWS and every < math.inf and until.time < math.inf:
             raise InvalidInput("record.every", f"{every:g} is more than {MOST_ROWS:,} rows until {until.time:g}",
                                "longer intervals")  # fmt: skip
-        return Record(every if every < math.inf else None, metrics, self.trace)
+        return replace(self, every=every if every < math.inf else None, metrics=metrics)
 
 
 class TraceBuffer:
@@ -108,7 +116,7 @@ class TraceBuffer:
     def __init__(self, flush: Callable[[NDArray[np.void]], None]) -> None:
         self._rows = np.zeros(ROW_GROUP, dtype=TRACE)
         self._bytes = self._rows.view(np.uint8).data
-        self._pack = struct.Struct("=didqqbqd").pack_into
+        self._pack = struct.Struct("=diqdqqbqd").pack_into
         self._size = TRACE.itemsize
         self._flush = flush
         self._next = 0
@@ -117,8 +125,8 @@ class TraceBuffer:
         """Adds the row of one arrival."""
         version = arrival.task.version
         self._pack(
-            self._bytes, self._next * self._size, arrival.time, arrival.worker, arrival.assigned_at, version,
-            updates_before - version, outcome, updates, arrival.completed_at,
+            self._bytes, self._next * self._size, arrival.time, arrival.worker, arrival.number, arrival.assigned_at,
+            version, updates_before - version, outcome, updates, arrival.completed_at,
         )  # fmt: skip
         self._next += 1
         if self._next == ROW_GROUP:
@@ -137,6 +145,16 @@ class TraceBuffer:
             if self._next == ROW_GROUP:
                 self.flush()
 
+    @property
+    def rows(self) -> NDArray[np.void]:
+        """The rows that were not yet handed on; they change with the buffer."""
+        return self._rows[: self._next]
+
+    def refill(self, rows: NDArray[np.void]) -> None:
+        """Takes the rows of another buffer that it had not yet handed on."""
+        self._rows[: len(rows)] = rows
+        self._next = len(rows)
+
     def flush(self) -> None:
         """Hands on what there is."""
         if self._next:
@@ -150,12 +168,12 @@ class RecordedFleet(Protocol):
     Attributes:
       n: number of workers.
       now: fleet seconds since the start.
-      cancelled: (workers, assigned_at, versions) of what was cancelled since the list was last cleared.
+      cancelled: (workers, numbers, assigned_at, versions) of what was cancelled since the list was last cleared.
     """
 
     n: int
     now: float
-    cancelled: list[tuple[Any, Any, Any]]
+    cancelled: list[tuple[Any, Any, Any, Any]]
 
     @property
     def busy(self) -> int:
@@ -237,6 +255,7 @@ class Recorder:
       evaluate: given a row and a point, computes the metrics and calls ``evaluated(row, metrics)``, now or later.
       flush_trace: receives chunks of the trace.
       on_progress: called with the recorder now and then.
+      on_checkpoint: called between two events, after somebody has asked for a checkpoint.
     """
 
     record: Record
@@ -244,6 +263,7 @@ class Recorder:
     evaluate: Callable[[Recorder, int, Array], None]
     flush_trace: Callable[[NDArray[np.void]], None]
     on_progress: Callable[[Recorder], None] | None = None
+    on_checkpoint: Callable[[], None] | None = None
 
     rows: list[Row] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
@@ -252,6 +272,7 @@ class Recorder:
     finished: bool = False
     ended_by: str = ""
     was_stuck: bool = False
+    _checkpoint_is_due: bool = False
 
     @property
     def has_begun(self) -> bool:
@@ -260,6 +281,52 @@ class Recorder:
 
     def begin(self, method: Method, fleet: RecordedFleet) -> None:
         """Writes the row of time 0."""
+        self._open(method, fleet)
+        self._write_row(0.0)
+        self._schedule()
+
+    def resume(self, method: Method, fleet: RecordedFleet, state: dict[str, Any]) -> None:
+        """Goes on from what :meth:`state` returned, in place of :meth:`begin`."""
+        self._open(method, fleet)
+        self.rows = state["rows"]
+        self.counts = Counts(**state["counts"])
+        self.diverged_at = state["diverged_at"]
+        self.was_stuck = state["was_stuck"]
+        self._updates = state["updates"]
+        self._last_update = state["last_update"]
+        self._points = state["points"]
+        self._met = state["met"]
+        self._started_at -= state["wall_seconds"]
+        if self._buffer is not None:
+            self._buffer.refill(state["trace"])
+        self._plan_checkup()
+        self._schedule()
+        for point, x in state["unevaluated"].items():
+            self._evaluate(point, x)
+
+    def state(self) -> dict[str, Any]:
+        """Returns the record up to now, without the rows of the trace that were handed on."""
+        return {
+            "rows": Plain([dict(row) for row in self.rows]),
+            "counts": asdict(self.counts),
+            "diverged_at": self.diverged_at,
+            "was_stuck": self.was_stuck,
+            "updates": self._updates,
+            "last_update": self._last_update,
+            "points": self._points,
+            "met": self._met,
+            "wall_seconds": self.wall_seconds,
+            "trace": None if self._buffer is None else self._buffer.rows,
+            "unevaluated": self._unevaluated,
+        }
+
+    def ask_for_checkpoint(self) -> None:
+        """Makes ``on_checkpoint`` be called after the next event; may be called from another thread."""
+        self._checkpoint_is_due = True
+        # Written after the flag: a checkup that has just looked at it is followed by another.
+        self._checkup = -1
+
+    def _open(self, method: Method, fleet: RecordedFleet) -> None:
         self._method = method
         self._fleet = fleet
         self._updates = 0
@@ -267,15 +334,19 @@ class Recorder:
         self._last_update = 0
         self._cancelled = fleet.cancelled
         self._points = 0
+        self._unevaluated: dict[int, Array] = {}
         self._members = method.members()
         self._met = np.zeros(len(self._members), dtype=bool)
         self._every = self.record.every or math.inf
         self._buffer = TraceBuffer(self.flush_trace) if self.record.trace else None
         self._patience = 1000 * fleet.n if min(self.until.time, self.until.arrivals) == math.inf else math.inf
-        self._checkup = min(CHECK_EVERY, self.until.arrivals, self._patience)
         self._started_at = time.monotonic()
-        self._write_row(0.0)
-        self._schedule()
+        self._plan_checkup()
+
+    @property
+    def wall_seconds(self) -> float:
+        """Real seconds since the run began, those after an interruption without those before the last checkpoint."""
+        return time.monotonic() - self._started_at
 
     def started(self) -> None:
         """Records what the method cancelled in its ``start``."""
@@ -314,9 +385,20 @@ class Recorder:
             self._finish("arrivals")
         if arrivals - self._last_update >= self._patience:
             raise FleetStuck(self._fleet.now, self._fleet.busy, self._fleet.n - self._fleet.busy)
-        self._checkup = min(arrivals + CHECK_EVERY, self.until.arrivals, self._last_update + self._patience)
+        self._plan_checkup()
         if self.on_progress is not None:
             self.on_progress(self)
+        self._settle_checkpoint()
+
+    def _plan_checkup(self) -> None:
+        arrivals = self.counts.arrivals
+        self._checkup = min(arrivals + CHECK_EVERY, self.until.arrivals, self._last_update + self._patience)
+
+    def _settle_checkpoint(self) -> None:
+        if self._checkpoint_is_due and not self.finished:
+            self._checkpoint_is_due = False
+            if self.on_checkpoint is not None:
+                self.on_checkpoint()
 
     def row(self) -> None:
         """Writes the history row that is due: the clock stands at its time."""
@@ -331,6 +413,7 @@ class Recorder:
         self._schedule()
         if self.on_progress is not None:
             self.on_progress(self)
+        self._settle_checkpoint()
 
     def end(self) -> None:
         """Writes the last row and hands on the rest of the trace."""
@@ -366,11 +449,12 @@ class Recorder:
             self._method.updates,
             self.counts.arrivals,
             float(np.nanmin(values)) if not np.all(np.isnan(values)) else math.nan,
-            time.monotonic() - self._started_at,
+            self.wall_seconds,
         )
 
     def evaluated(self, point: int, metrics: Row) -> None:
         """Completes the rows of one point; each metric is a float or has shape (G,)."""
+        self._unevaluated.pop(point, None)
         first = point * len(self._members)
         for member in range(len(self._members)):
             row = self.rows[first + member]
@@ -390,8 +474,11 @@ class Recorder:
             self.rows.append(
                 {"step_size": step_size, "time": now, "updates": self._method.updates, "arrivals": self.counts.arrivals}
             )
-        point = self._points
         self._points += 1
+        self._evaluate(self._points - 1, x)
+
+    def _evaluate(self, point: int, x: Array) -> None:
+        self._unevaluated[point] = x
         self.evaluate(self, point, x)
 
     def _settle(self) -> None:
@@ -411,12 +498,12 @@ class Recorder:
             self.finished = True
 
     def _cancellations(self, now: float, updates: int) -> None:
-        for workers, assigned_at, versions in self._cancelled:
+        for workers, numbers, assigned_at, versions in self._cancelled:
             self.counts.cancelled += len(workers)
             if self.record.trace == "all":
                 assert self._buffer is not None
-                columns = {"time": now, "worker": workers, "assigned_at": assigned_at, "version": versions,
-                           "delay": updates - versions, "outcome": CANCELLED, "updates": updates,
-                           "completed_at": math.nan}  # fmt: skip
+                columns = {"time": now, "worker": workers, "number": numbers, "assigned_at": assigned_at,
+                           "version": versions, "delay": updates - versions, "outcome": CANCELLED,
+                           "updates": updates, "completed_at": math.nan}  # fmt: skip
                 self._buffer.add_many(columns, len(workers))
         self._cancelled.clear()

@@ -5,23 +5,23 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from rayopt.errors import InvalidInput
-from rayopt.recording import OUTCOMES, ROW_GROUP
+from rayopt.trace_file import parts_in, read_trace
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CONFIG, HISTORY, TRACE_FILE, SUMMARY = "config.yaml", "history.parquet", "trace.parquet", "summary.json"
 ALWAYS_THERE = (CONFIG, HISTORY, SUMMARY)
+UNFINISHED = "unfinished"
 PART = ".part"
 
 
@@ -48,12 +48,15 @@ def write_yaml(path: Path, tree: dict[str, Any]) -> None:
 class RunFolder:
     """A folder with the record of an experiment.
 
+    While the experiment runs, its folder ``unfinished`` holds the configuration, checkpoints and parts of the trace;
+    in the end everything has its place and that folder goes.
+
     Args:
-      path: a run folder (its files are replaced when the new ones are complete), one that holds only the
-        unfinished trace of a run that was killed, an empty or a new folder.
+      path: a run folder (its files are replaced when the new ones are complete), an empty or a new folder, or one
+        that holds only what a run left that was killed before its first checkpoint.
 
     Raises:
-      InvalidInput: the path exists and is something else.
+      InvalidInput: the path exists and is something else, or holds a checkpoint to go on from.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -62,9 +65,13 @@ class RunFolder:
             raise InvalidInput("out", f"{self.path} is a file", "a new folder, or one that rayopt wrote")
         present = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
         missing = _missing(self.path)
-        if missing and present - {TRACE_FILE + PART}:
+        if missing and present - {UNFINISHED}:
             raise InvalidInput("out", f"{self.path} exists and is not a run folder (it has no {missing[0]})",
                                "a new folder, or one that rayopt wrote")  # fmt: skip
+        if any(self.unfinished.glob("checkpoint-*.npz")):
+            raise InvalidInput("out", f"{self.path} holds an experiment that was interrupted",
+                               f"`rayopt resume {self.path}`, which goes on from its last checkpoint, or another folder"
+                               )  # fmt: skip
 
     @classmethod
     def existing(cls, path: str | Path) -> RunFolder:
@@ -75,21 +82,52 @@ class RunFolder:
         """
         if missing := _missing(Path(path)):
             raise InvalidInput("run", f"{path} has no {missing[0]}", "a folder that `rayopt run` wrote")
-        return cls(path)
+        return cls._at(path)
 
-    def create(self) -> None:
-        """Makes the folder."""
-        self.path.mkdir(parents=True, exist_ok=True)
+    @classmethod
+    def interrupted(cls, path: str | Path) -> RunFolder:
+        """Returns the folder of an experiment that did not come to its end.
 
-    def remove_if_empty(self) -> None:
-        """Removes the folder if nothing was written, so that a run that failed leaves nothing behind."""
+        Raises:
+          InvalidInput: there is none at this path.
+        """
+        folder = cls._at(path)
+        if not (folder.unfinished / CONFIG).is_file():
+            is_whole = not _missing(folder.path)
+            problem = f"{path} holds an experiment that came to its end" if is_whole else f"{path} has no {UNFINISHED}"
+            raise InvalidInput("run", problem, "the folder of a `rayopt run` that was killed")
+        return folder
+
+    @classmethod
+    def _at(cls, path: str | Path) -> RunFolder:
+        folder = cls.__new__(cls)
+        folder.path = Path(path)
+        return folder
+
+    @property
+    def unfinished(self) -> Path:
+        """The folder of what is needed while the experiment runs."""
+        return self.path / UNFINISHED
+
+    def begin(self, config: dict[str, Any]) -> None:
+        """Makes the folder, with the configuration of an experiment that begins."""
+        shutil.rmtree(self.unfinished, ignore_errors=True)
+        self.unfinished.mkdir(parents=True)
+        write_yaml(self.unfinished / CONFIG, config)
+
+    def read_unfinished_config(self) -> dict[str, Any]:
+        """Returns the configuration that :meth:`begin` wrote."""
+        return yaml.safe_load((self.unfinished / CONFIG).read_text(encoding="utf-8"))
+
+    def end(self) -> None:
+        """Removes what was needed while the experiment ran, and the folder if nothing was written."""
+        shutil.rmtree(self.unfinished, ignore_errors=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()
 
     def forget_trace(self) -> None:
         """Removes the trace of an earlier experiment, when this one recorded none."""
-        for name in (TRACE_FILE, TRACE_FILE + PART):
-            (self.path / name).unlink(missing_ok=True)
+        (self.path / TRACE_FILE).unlink(missing_ok=True)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Writes the resolved configuration, enough to run the experiment again."""
@@ -119,70 +157,9 @@ class RunFolder:
         return json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))
 
     def read_trace(self) -> pd.DataFrame:
-        """Returns the trace of all runs, empty if none was recorded."""
-        import pandas as pd
-
+        """Returns the trace of all runs, empty if none was recorded; of a killed run, up to its last checkpoint."""
         path = self.path / TRACE_FILE
-        return pd.read_parquet(path) if path.is_file() else pd.DataFrame(columns=list(TRACE_COLUMNS))
-
-
-TRACE_COLUMNS = (
-    "method", "label", "seed", "time", "worker", "assigned_at", "version", "delay", "outcome", "updates",
-)  # fmt: skip
-
-
-class TraceFile:
-    """Writes trace rows to Parquet in row groups, so that a long run is never held in memory.
-
-    The file gets its name when it is complete; until then it is ``trace.parquet.part``.
-
-    Args:
-      path: the file.
-      real_time: whether to keep the column ``completed_at``, the worker's own stamp.
-    """
-
-    def __init__(self, path: Path, real_time: bool = False) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        self._path = path
-        self._part = path.with_name(path.name + PART)
-        self._arrow = pa
-        self._numbers = ["time", "worker", "assigned_at", "version", "delay", "updates"]
-        text = pa.dictionary(pa.int32(), pa.string())
-        fields = [("method", text), ("label", text), ("seed", pa.int64()), ("time", pa.float64()),
-                  ("worker", pa.int32()), ("assigned_at", pa.float64()), ("version", pa.int64()),
-                  ("delay", pa.int64()), ("outcome", text), ("updates", pa.int64())]  # fmt: skip
-        if real_time:
-            fields.append(("completed_at", pa.float64()))
-            self._numbers.append("completed_at")
-        self._schema = pa.schema(fields)
-        self._writer = pq.ParquetWriter(
-            self._part, self._schema, compression="lz4", use_dictionary=["method", "label", "outcome"],
-            write_statistics=False,
-        )  # fmt: skip
-
-    def write(self, rows: NDArray[np.void], method: str, label: str, seed: int) -> None:
-        """Appends a chunk, of dtype ``rayopt.recording.TRACE``, as one row group."""
-        pa = self._arrow
-        same = pa.array(np.zeros(len(rows), dtype=np.int32))
-        columns = {name: pa.array(np.ascontiguousarray(rows[name])) for name in self._numbers}
-        columns["method"] = pa.DictionaryArray.from_arrays(same, [method])
-        columns["label"] = pa.DictionaryArray.from_arrays(same, [label])
-        columns["seed"] = pa.array(np.full(len(rows), seed, dtype=np.int64))
-        columns["outcome"] = pa.DictionaryArray.from_arrays(rows["outcome"].astype(np.int32), list(OUTCOMES))
-        batch = pa.record_batch([columns[name] for name in self._schema.names], schema=self._schema)
-        self._writer.write_batch(batch, row_group_size=ROW_GROUP)
-
-    def close(self) -> None:
-        """Completes the file and gives it its name."""
-        self._writer.close()
-        os.replace(self._part, self._path)
-
-    def discard(self) -> None:
-        """Removes what was written."""
-        self._writer.close()
-        self._part.unlink(missing_ok=True)
+        return read_trace([path] if path.is_file() else parts_in(self.unfinished))
 
 
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:

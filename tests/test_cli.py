@@ -106,7 +106,7 @@ class TestRun:
         out = tmp_path / "out"
         command = [sys.executable, "-m", "rayopt", "run", str(path), "--out", str(out)]
         process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        rows = out / "trace.parquet.part"
+        rows = out / "unfinished" / "trace-000000.parquet.part"
         deadline = time.monotonic() + 60
         while not (rows.exists() and rows.stat().st_size > 1000) and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -31,7 +31,8 @@ def test_columns_that_programs_rely_on():
         "method", "label", "seed", "step_size", "time", "updates", "arrivals", "value", "grad_norm_sq",
     ]  # fmt: skip
     assert list(result.trace.columns) == [
-        "method", "label", "seed", "time", "worker", "assigned_at", "version", "delay", "outcome", "updates",
+        "method", "label", "seed", "run", "time", "worker", "number", "assigned_at", "version", "delay", "outcome",
+        "updates",
     ]  # fmt: skip
     assert result.trace.worker.min() == 0
     assert sorted(result.history.step_size.unique()) == [0.1, 0.2]

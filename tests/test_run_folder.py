@@ -12,7 +12,7 @@ from rayopt.run_folder import RunFolder
     "files",
     [
         [],
-        ["trace.parquet.part"],
+        ["unfinished"],
         ["config.yaml", "history.parquet", "summary.json"],
         ["config.yaml", "history.parquet", "summary.json", "trace.parquet", "notes.txt"],
     ],
@@ -28,7 +28,7 @@ def test_a_folder_of_ours_is_taken(tmp_path, files):
     [
         (["config.yaml"], "history.parquet"),
         (["config.yaml", "history.parquet"], "summary.json"),
-        (["trace.parquet.part", "notes.txt"], "config.yaml"),
+        (["unfinished", "notes.txt"], "config.yaml"),
     ],
 )
 def test_any_other_is_left_alone(tmp_path, files, missing):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,13 +38,18 @@ def run(
     ] = None,
     data: Annotated[Path | None, typer.Option(metavar="FOLDER", help="The folder of the problem's data.")] = None,
     seeds: Annotated[str | None, typer.Option(metavar="0,1,2", help="Run these seeds, not those of the file.")] = None,
+    checkpoint_every: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Real seconds between checkpoints. Default: record.checkpoint, or 60."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")] = False,
 ) -> None:
     """Run every method of a workload on every seed.
 
     While it runs, bars follow it; at the end there is a table of the methods and a figure of each metric. The run
     folder keeps config.yaml (enough to run it again), history.parquet, trace.parquet, summary.json and the figures.
-    Ctrl-C ends it early and keeps what was recorded.
+    Ctrl-C ends it early and keeps what was recorded. After a kill or a crash, `rayopt resume` goes on from the last
+    checkpoint.
 
     \b
     rayopt run workloads/mnist_logreg.yaml
@@ -59,17 +65,25 @@ def run(
 
     if seeds is not None:
         changes = [*(changes or ()), f"seeds=[{seeds}]"]
+    if checkpoint_every is not None:
+        changes = [*(changes or ()), f"record.checkpoint={checkpoint_every}"]
     folder = out or Path("runs") / f"{file.stem}-{datetime.now():%Y%m%d-%H%M%S}"
     # Better to hear now than after the data are loaded that it cannot be written.
     RunFolder(folder)
     experiment = load_workload(file, changes or (), fleet, data).build()
     console = open_console(quiet)
-    _announce(experiment, folder, console)
+    announce(experiment, folder, console)
     try:
-        result = experiment.run(folder, None if quiet else ProgressBars())
-        _show(result, console)
+        finish(lambda: experiment.run(folder, None if quiet else ProgressBars()), folder, console, quiet)
     except InvalidInput as error:
         raise error.within("", str(file)) from None
+
+
+def finish(work: Callable[[], Result], folder: Path, console: Console, quiet: bool) -> None:
+    """Runs an experiment and shows its result; after Ctrl-C, says what is kept and ends the program."""
+    try:
+        result = work()
+        _show(result, console)
     except KeyboardInterrupt:
         typer.echo(f"interrupted: {_left_in(folder)}", err=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -117,7 +131,7 @@ def _seconds(text: str) -> list[float]:
         raise InvalidInput("--at", f"{text!r} is not a list of numbers", "fleet seconds such as 0,100,200") from None
 
 
-def _announce(experiment: Experiment, folder: Path, console: Console) -> None:
+def announce(experiment: Experiment, folder: Path, console: Console) -> None:
     """Says what is about to run, on which data, and where the results go."""
     source = getattr(experiment.problem, "source", "")
     if source:

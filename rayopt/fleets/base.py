@@ -10,6 +10,9 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rayopt.checkpoint.encoding import Encoded
+from rayopt.checkpoint.snapshot import Schedule
+from rayopt.errors import InvalidInput
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
 from rayopt.recording import Outcome, Progress, Record
@@ -18,28 +21,48 @@ from rayopt.workers import Workers
 
 OnTrace = Callable[[NDArray[np.void]], None]
 OnProgress = Callable[[Progress], None]
+OnCheckpoint = Callable[[Encoded | InvalidInput], None]
+
+
+def forget(snapshot: Encoded | InvalidInput) -> None:
+    """Keeps no checkpoint."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run: a method (with its step-size grid), a seed, and when to stop."""
+    """One run: a method (with its step-size grid), a seed, and when to stop.
+
+    Attributes:
+      method: a fresh one.
+      seed: addresses samples, times and shards.
+      until: the limits.
+      record: what to record, resolved.
+      checkpoints: when its state is to be kept; None for never.
+      start: the state to go on from; None to begin.
+    """
 
     method: Method
     seed: int
     until: Until
     record: Record
+    checkpoints: Schedule | None = None
+    start: Encoded | None = None
 
 
 class Session(Protocol):
     """Workers that are ready to run one job after the other."""
 
-    def run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress) -> Outcome:
+    def run(
+        self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint = forget
+    ) -> Outcome:
         """Runs one job to its end.
 
         Args:
           job: what to run.
           on_trace: receives chunks of the trace, dtype ``rayopt.recording.TRACE``; must not keep them.
           on_progress: receives where the run stands, a few times a second.
+          on_checkpoint: receives the state of the run, as scheduled, after all rows of the trace that are not part
+            of that state; or once why the method's state cannot be kept.
 
         Raises:
           FleetStuck: nothing will ever arrive and no limit ends the run.

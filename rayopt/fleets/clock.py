@@ -27,6 +27,8 @@ FIRST_SLICE = 64
 LATE_LIMIT = 64
 # Up to so many workers, a loop in Python is quicker than array operations.
 SMALL = 16
+# What is known of every worker, besides its task.
+COLUMNS = ("ends", "given", "numbers", "assigned_at", "versions", "undrawn")
 # A drawn duration may be below the least by its last bits.
 MARGIN = 1e-9
 
@@ -49,7 +51,7 @@ class SimulatedWorkers:
       seed: addresses samples and the method's own generator.
 
     Attributes:
-      cancelled: (workers, assigned_at, versions) of what was cancelled since the list was last cleared.
+      cancelled: (workers, numbers, assigned_at, versions) of what was cancelled since the list was last cleared.
     """
 
     def __init__(self, problem: Problem, times: TaskTimes, seed: int) -> None:
@@ -58,8 +60,8 @@ class SimulatedWorkers:
         self.now = 0.0
         self.random = Stream(seed, "method").generator()
         self.expected_times: Array | None = times.expected
-        self.cancelled: list[tuple[Any, Any, Any]] = []
-        self._values = ComputedValues(problem, n, seed)
+        self.cancelled: list[tuple[Any, Any, Any, Any]] = []
+        self.source = ComputedValues(problem, n, seed)
         self._times = times
         self._next_durations = Lookahead(n, self._draw_durations, 1 if times.depends_on_start else BLOCK)
         self._fixed = None if times.fixed is None else times.fixed.data
@@ -72,6 +74,7 @@ class SimulatedWorkers:
         # Scalars are read and written through views, cohorts through the arrays below them.
         self._ends = np.full(n, math.inf)
         self._given = np.zeros(n, dtype=np.int64)
+        self._numbers = np.zeros(n, dtype=np.int64)
         self._assigned_at = np.full(n, IDLE)
         self._tasks = np.empty(n, dtype=object)
         self._versions = np.zeros(n, dtype=np.int64)
@@ -79,6 +82,7 @@ class SimulatedWorkers:
         self._everyone = np.arange(n)
         self._ends_view: Any = self._ends.data
         self._given_view = self._given.data
+        self._numbers_view = self._numbers.data
         self._assigned_at_view: Any = self._assigned_at.data
         self._versions_view = self._versions.data
         self._undrawn_view = self._undrawn.data
@@ -112,6 +116,35 @@ class SimulatedWorkers:
         self._draw(self._everyone)
         return bool(np.isinf(self._ends).all())
 
+    def state(self) -> dict[str, Any]:
+        """Returns what the fleet must know to go on (see ``rayopt.checkpoint.snapshot``).
+
+        The near future is not part of it: it is cut out of the ends again.
+        """
+        is_busy = (self._assigned_at != IDLE).tolist()
+        return {
+            "now": self.now,
+            "random": self.random,
+            "tasks": [task if busy else None for task, busy in zip(self._tasks.tolist(), is_busy, strict=True)],
+            "giving_up": sorted(self._giving_up),
+            "alarms": self._alarms,
+            "ended_seconds": self._ended_seconds,
+            **{name: getattr(self, f"_{name}") for name in COLUMNS},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from what :meth:`state` returned."""
+        self.now = state["now"]
+        self.random = state["random"]
+        self._tasks[:] = state["tasks"]
+        self._giving_up = set(state["giving_up"])
+        self._alarms = state["alarms"]
+        self._next_alarm = self._alarms[0][0] if self._alarms else math.inf
+        self._ended_seconds = state["ended_seconds"]
+        for name in COLUMNS:
+            # In place: scalars are read through views of these arrays.
+            getattr(self, f"_{name}")[:] = state[name]
+
     def assign(self, workers: int | NDArray[np.integer], task: Gradient | Sequence[Gradient]) -> None:
         """Starts the task on one worker or on an array of workers (or one task each); cancels what they computed."""
         if type(workers) is not int:
@@ -133,6 +166,7 @@ class SimulatedWorkers:
         else:
             time = now + self._next_durations.get(worker, number)
         self._given_view[worker] = number + own.draws
+        self._numbers_view[worker] = number
         self._ends_view[worker] = time
         self._assigned_at_view[worker] = now
         self._tasks[worker] = own
@@ -185,9 +219,8 @@ class SimulatedWorkers:
                 assigned_at = self._assigned_at_view[worker]
                 self._assigned_at_view[worker] = IDLE
                 self._ended_seconds += time - assigned_at
-                task = self._tasks[worker]
-                number = self._given_view[worker] - task.draws
-                arrival = Arrival(worker, time, assigned_at, task, number, self._values)
+                number = self._numbers_view[worker]
+                arrival = Arrival(worker, time, assigned_at, self._tasks[worker], number, self.source)
                 if self._giving_up and worker in self._giving_up:
                     self._giving_up.remove(worker)
                     arrival.ok = False
@@ -239,6 +272,7 @@ class SimulatedWorkers:
             is_put_off = True
         else:
             ends = self.now + self._times.durations(workers, numbers, self.now, task.cost)
+        self._numbers[chosen] = numbers
         self._given[chosen] = numbers + 1
         self._ends[chosen] = ends
         self._undrawn[chosen] = is_put_off
@@ -263,7 +297,7 @@ class SimulatedWorkers:
         undrawn = workers[self._undrawn[workers]]
         if undrawn.size:
             starts = self._assigned_at[undrawn]
-            self._ends[undrawn] = starts + self._times.durations(undrawn, self._given[undrawn] - 1, starts, 1)
+            self._ends[undrawn] = starts + self._times.durations(undrawn, self._numbers[undrawn], starts, 1)
             self._undrawn[undrawn] = False
 
     def _close_slice(self) -> None:
@@ -305,7 +339,7 @@ class SimulatedWorkers:
         busy = assigned_at != IDLE
         stopped, assigned_at = workers[busy], assigned_at[busy]
         if stopped.size:
-            self.cancelled.append((stopped, assigned_at, self._versions[stopped]))
+            self.cancelled.append((stopped, self._numbers[stopped], assigned_at, self._versions[stopped]))
             self._ended_seconds += self.now * stopped.size - float(assigned_at.sum())
             if self._giving_up:
                 self._giving_up.difference_update(stopped.tolist())

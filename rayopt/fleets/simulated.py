@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, ClassVar
@@ -10,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.fleets.base import FleetKind, Job, OnProgress, OnTrace
+from rayopt.checkpoint.snapshot import asking_for_checkpoints, offer, restore
+from rayopt.fleets.base import FleetKind, Job, OnCheckpoint, OnProgress, OnTrace, forget
 from rayopt.fleets.clock import SimulatedWorkers
 from rayopt.loop import serve
 from rayopt.problems.base import Problem
@@ -54,7 +54,9 @@ class SimulatedSession:
     ) -> None:
         return None
 
-    def run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress) -> Outcome:
+    def run(
+        self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint = forget
+    ) -> Outcome:
         """Runs one job to its end.
 
         Raises:
@@ -68,11 +70,14 @@ class SimulatedSession:
             job.record, job.until, Evaluation(problem, job.record.metrics or ()), on_trace,
             lambda recorder: on_progress(recorder.progress()),
         )  # fmt: skip
-        started_at = time.monotonic()
+        recorder.on_checkpoint = lambda: offer(job.method, fleet, recorder, on_checkpoint)
+        if job.start is not None:
+            restore(job.start, job.method, fleet, recorder)
         if self._stop_is_wanted:
             recorder.stop()
-        serve(job.method, fleet, recorder)
-        return recorder.outcome(time.monotonic() - started_at)
+        with asking_for_checkpoints(recorder, job.checkpoints):
+            serve(job.method, fleet, recorder)
+        return recorder.outcome(recorder.wall_seconds)
 
     def stop(self) -> None:
         """Ends the running job at its next arrival."""

@@ -157,8 +157,8 @@ def _footnotes(summary: Summary, hidden: int) -> list[str]:
         for row in table
         if 0 < row["diverged"] < row["seeds"]
     ]
-    notes += [*_notes_on_idle(summary["runs"]), *summary["problems"], *_note_on_slip(summary["runs"])]
-    notes += notes_on_faults(summary["runs"])
+    notes += [*_notes_on_idle(summary["runs"]), *summary["problems"], *_notes_on_restarts(summary["runs"])]
+    notes += [*_note_on_slip(summary["runs"]), *notes_on_faults(summary["runs"])]
     return [*notes, *summary.get("notes", ())]
 
 
@@ -189,6 +189,15 @@ def _notes_on_edges(grids: dict[str, list[TableRow]]) -> list[str]:
         for end, is_largest in ((0, False), (-1, True))
         if len(rows) > 1 and rows[end]["best"]
     )
+
+
+def _notes_on_restarts(runs: Sequence[dict[str, Any]]) -> list[str]:
+    return [
+        f"{run['label']} (seed {run['seed']}): the server died {run['server_restarts']} times; each time the run went "
+        "on from its last checkpoint."
+        for run in runs
+        if run.get("server_restarts")
+    ]
 
 
 def _note_on_slip(runs: Sequence[dict[str, Any]]) -> list[str]:

@@ -189,7 +189,7 @@ def test_a_task_that_is_stopped_before_its_least_end_is_never_drawn():
         fleet.assign(np.arange(n), Gradient(X, version))
         fleet.wait()
     assert sum(drawn) < 50 * 2 * FIRST_SLICE
-    assert sum(len(workers) for workers, _, _ in fleet.cancelled) == 49 * (n - 1)
+    assert sum(len(workers) for workers, *_ in fleet.cancelled) == 49 * (n - 1)
 
 
 def test_ties_go_by_worker_across_slices_of_a_cohort():
@@ -230,7 +230,7 @@ def test_task_numbers_count_cancelled_tasks_too():
     for _ in range(3):
         fleet.assign(0, Gradient(X, 0))
     assert fleet.wait(5.0).number == 2
-    assert [int(workers[0]) for workers, _, _ in fleet.cancelled] == [0, 0]
+    assert [int(workers[0]) for workers, *_ in fleet.cancelled] == [0, 0]
 
 
 def test_assigning_or_cancelling_an_idle_worker_leaves_no_trace():

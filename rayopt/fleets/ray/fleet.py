@@ -8,15 +8,17 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rayopt.errors import InvalidInput, RayoptError, at_least, positive
-from rayopt.fleets.base import FleetKind
+import numpy as np
+
+from rayopt.errors import InvalidInput, RayoptError, ServerLost, at_least, positive
+from rayopt.fleets.base import FleetKind, forget
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.placement import read_label, read_placement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rayopt.fleets.base import Job, OnProgress, OnTrace
+    from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace
     from rayopt.fleets.ray.messages import Load, Profile
     from rayopt.fleets.ray.nodes import Seat
     from rayopt.fleets.ray.supervision import Care
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 REPORT_EVERY = 0.2
 RESTART_TIMEOUT = 30.0
 GRACE = 60.0
+STAMPS = 10**12
+"""More than one server ever gives: the next one begins above them."""
 
 
 class RayFleet(FleetKind):
@@ -138,9 +142,11 @@ class RaySession:
         # Before any actor is made: the cluster may have no room for all of them.
         at_server = {**common, "scheduling_strategy": self._place(held)}
         self._evaluator = make(**common, max_restarts=-1, max_task_retries=-1)(Evaluator).remote()
-        self._server = make(**at_server, concurrency_groups={"status": 1, "inbox": 1})(Server).remote(
-            self._evaluator, fleet.time_scale
+        self._servers_lost = 0
+        self._make_server = lambda: make(**at_server, concurrency_groups={"status": 1, "inbox": 1})(Server).remote(
+            self._evaluator, fleet.time_scale, self._servers_lost * STAMPS
         )
+        self._server = self._make_server()
         # The driver holds the workers' handles: workers that the server made would end with it.
         restarting = {**common, "max_restarts": -1, "max_task_retries": 0}
         if per_actor == 1:
@@ -165,14 +171,37 @@ class RaySession:
         if self._owns_connection:
             self._ray.shutdown()
 
-    def run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress) -> Outcome:
+    def run(
+        self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint = forget
+    ) -> Outcome:
         """Runs one job to its end.
 
         Raises:
           FleetStuck: nothing will ever arrive and no limit ends the run.
           WorkerLost: workers that the method needs are gone for longer than the grace time.
           WorkerFailed: a worker brings nothing but errors.
+          ServerLost: the server's process died; the session goes on with another one.
         """
+        try:
+            return self._run(job, on_trace, on_progress, on_checkpoint)
+        except self._ray.exceptions.RayActorError as error:
+            of_the_server = getattr(error, "actor_id", None) == self._server._actor_id.hex()
+            if isinstance(error, self._ray.exceptions.RayTaskError) or not of_the_server:
+                raise
+            self._replace_server()
+            raise ServerLost(f"the process of the server died: {error}") from error
+
+    def _replace_server(self) -> None:
+        """Starts another server; what the lost one asked of the workers is superseded."""
+        self._ray.kill(self._server)
+        self._servers_lost += 1
+        self._server = self._make_server()
+        self._loaded_seed = None
+        if not self._is_packed:
+            for actor in self.actors:
+                actor.cancel.remote(self._servers_lost * STAMPS)
+
+    def _run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint) -> Outcome:
         self._stop_is_wanted = False
         carry_modules(job.method)
         if self._loaded_seed != job.seed:
@@ -187,8 +216,8 @@ class RaySession:
             if self._stop_is_wanted:
                 self._server.stop.remote()
             report = self._ray.get(self._server.report.remote())
-            for rows in report.traces:
-                on_trace(rows)
+            for item in report.record:
+                (on_trace if isinstance(item, np.ndarray) else on_checkpoint)(item)
             if report.progress is not None:
                 on_progress(report.progress)
         try:

@@ -100,7 +100,8 @@ def check_room(placement: Placement, seats: Sequence[Seat], nodes: Sequence[Node
         if room < len(actors):
             asked = " and ".join(f"{amount:g} {name}" for name, amount in needs.items())
             has = "; ".join(
-                f"{node.address}: {joined([f'{node.resources.get(name, 0):g} {name}' for name in needs])}" for node in own
+                f"{node.address}: {joined([f'{node.resources.get(name, 0):g} {name}' for name in needs])}"
+                for node in own
             )
             raise InvalidInput(
                 "fleet.num_cpus" if needs.get("CPU") else "fleet.num_gpus",

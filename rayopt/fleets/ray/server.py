@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -13,6 +12,9 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
+from rayopt.checkpoint.encoding import Encoded
+from rayopt.checkpoint.snapshot import asking_for_checkpoints, offer, restore
+from rayopt.errors import InvalidInput
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.evaluation import Evaluations
 from rayopt.fleets.ray.messages import Load, Reply
@@ -31,11 +33,11 @@ class Report(NamedTuple):
 
     Attributes:
       progress: where the run stands; None before it began.
-      traces: chunks of the trace since the last report.
+      record: since the last report, in order, chunks of the trace and states of the run, or why there is none.
     """
 
     progress: Progress | None
-    traces: list[NDArray[np.void]]
+    record: list[NDArray[np.void] | Encoded | InvalidInput]
 
 
 class Server:
@@ -46,13 +48,14 @@ class Server:
     Args:
       evaluator: the actor that computes metrics.
       time_scale: real seconds per fleet second.
+      last_stamp: the largest that a server before it may have given.
     """
 
-    def __init__(self, evaluator: Any, time_scale: float) -> None:
+    def __init__(self, evaluator: Any, time_scale: float, last_stamp: int = 0) -> None:
         self._evaluator = evaluator
         self._time_scale = time_scale
-        self._stamp = 0
-        self._traces: deque[NDArray[np.void]] = deque()
+        self._stamp = last_stamp
+        self._record: deque[NDArray[np.void] | Encoded | InvalidInput] = deque()
         self._inbox: queue.SimpleQueue[list[Reply]] = queue.SimpleQueue()
         self._recorder: Recorder | None = None
         self._fleet: RayWorkers | None = None
@@ -100,18 +103,21 @@ class Server:
             else DirectTransport(actors, shares_clock, supervision.lost)
         )
         evaluations = Evaluations(self._evaluator, problem, job.record.metrics or ())
-        recorder = Recorder(job.record, job.until, evaluations, lambda rows: self._traces.append(rows.copy()))
+        recorder = Recorder(job.record, job.until, evaluations, lambda rows: self._record.append(rows.copy()))
         job.method.prepare(start_point, len(actors))
-        started_at = time.monotonic()
         fleet = RayWorkers(
             transport, times, shard_sizes, job.seed, self._time_scale, supervision, self._next_stamp,
             lambda: evaluations.collect(recorder),
         )  # fmt: skip
+        recorder.on_checkpoint = lambda: offer(job.method, fleet, recorder, self._record.append)
+        if job.start is not None:
+            restore(job.start, job.method, fleet, recorder)
         with self._lock:
             self._recorder, self._fleet, self._supervision = recorder, fleet, supervision
         try:
             try:
-                serve(job.method, fleet, recorder)
+                with asking_for_checkpoints(recorder, job.checkpoints):
+                    serve(job.method, fleet, recorder)
             finally:
                 fleet.cancel(np.arange(fleet.n))
                 transport.receive(0.0)
@@ -119,7 +125,7 @@ class Server:
         finally:
             with self._lock:
                 self._fleet = None
-        outcome = recorder.outcome(time.monotonic() - started_at, fleet.slip.summary())
+        outcome = recorder.outcome(recorder.wall_seconds, fleet.slip.summary())
         outcome.faults = supervision.final()
         return outcome
 
@@ -130,16 +136,16 @@ class Server:
 
     @ray.method(concurrency_group="status")
     def report(self) -> Report:
-        """Returns progress and the trace since the last report."""
+        """Returns progress and the record since the last report."""
         with self._lock:
             running = self._fleet is not None and self._recorder is not None and self._recorder.has_begun
             progress = self._recorder.progress() if running and self._recorder is not None else None
             if progress is not None and self._supervision is not None:
                 progress.workforce = self._supervision.workforce
-        traces = []
-        while self._traces:
-            traces.append(self._traces.popleft())
-        return Report(progress, traces)
+        record = []
+        while self._record:
+            record.append(self._record.popleft())
+        return Report(progress, record)
 
     @ray.method(concurrency_group="status")
     def stop(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
@@ -17,6 +19,15 @@ class Slip:
     def __init__(self) -> None:
         self._counts = np.zeros(1200, dtype=np.int64)
         self._largest = 0.0
+
+    def state(self) -> dict[str, Any]:
+        """Returns what has been counted."""
+        return {"counts": self._counts, "largest": self._largest}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from what :meth:`state` returned."""
+        self._counts = state["counts"]
+        self._largest = state["largest"]
 
     def add(self, seconds: float) -> None:
         """Counts one arrival."""

@@ -6,14 +6,16 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import ray
 from numpy.typing import NDArray
 
-from rayopt.arrival import Alarm, Arrival, sum_one_by_one
+from rayopt.arrival import Alarm, Arrival, Source, sum_one_by_one
 from rayopt.errors import FleetStuck
+from rayopt.faults import Faults
 from rayopt.fleets.ray.desk import Desk
 from rayopt.fleets.ray.messages import Order, Reply
 from rayopt.fleets.ray.slip import Slip
@@ -59,7 +61,7 @@ class RayWorkers:
         self.random = Stream(seed, "method").generator()
         self.expected_times: Array | None = times.expected
         self.shard_sizes = shard_sizes
-        self.cancelled: list[tuple[Any, Any, Any]] = []
+        self.cancelled: list[tuple[Any, Any, Any, Any]] = []
         self.slip = Slip()
         self.stopping = False
         self._transport = transport
@@ -93,6 +95,45 @@ class RayWorkers:
         """Worker-seconds of all tasks, those that still run up to now."""
         running = self._stamp != IDLE
         return self._ended_seconds + float(np.maximum(self.now - self._assigned_at[running], 0.0).sum())
+
+    @property
+    def source(self) -> Source:
+        """Where arrivals take their values from."""
+        return self
+
+    def state(self) -> dict[str, Any]:
+        """Returns what the fleet must know to go on (see ``rayopt.checkpoint.snapshot``).
+
+        What was received and not yet delivered is not part of it: those tasks are given again.
+        """
+        is_busy = (self._stamp != IDLE).tolist()
+        return {
+            "now": self.now,
+            "random": self.random,
+            "given": self._given,
+            "tasks": [task if busy else None for task, busy in zip(self._task, is_busy, strict=True)],
+            "assigned_at": self._assigned_at,
+            "alarms": self._alarms,
+            "ended_seconds": self._ended_seconds,
+            "slip": self.slip.state(),
+            "faults": asdict(self._supervision.faults),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from what :meth:`state` returned: the clock, and every task, begun anew with its number."""
+        self.now = state["now"]
+        self.random = state["random"]
+        self._given = state["given"]
+        self._task = state["tasks"]
+        self._assigned_at[:] = state["assigned_at"]
+        self._alarms = state["alarms"]
+        self._ended_seconds = state["ended_seconds"]
+        self.slip.restore(state["slip"])
+        self._supervision.faults = Faults(**state["faults"])
+        self._started_at = time.monotonic() - self.now * self._time_scale
+        for worker, task in enumerate(self._task):
+            if task is not None:
+                self._give_again(worker)
 
     def assign(self, workers: int | NDArray[np.integer], task: Gradient | Sequence[Gradient]) -> None:
         """Starts the task on one worker or on an array of workers (or one task each); cancels what they computed."""
@@ -239,7 +280,8 @@ class RayWorkers:
         stamps = self._stamp[stopped].tolist()
         assigned_at = self._assigned_at[stopped]
         versions = np.array([self._task[worker].version for worker in stopped])
-        self.cancelled.append((np.array(stopped), assigned_at, versions))
+        numbers = np.array([self._given[worker] - self._task[worker].draws for worker in stopped])
+        self.cancelled.append((np.array(stopped), numbers, assigned_at, versions))
         self._ended_seconds += float(np.maximum(self.now - assigned_at, 0.0).sum())
         self._stamp[stopped] = IDLE
         self._due_at[stopped] = math.inf
@@ -252,3 +294,10 @@ class ReceivedArrival(Arrival):
     __slots__ = ("reference",)
 
     reference: Any
+
+    @property
+    def known_value(self) -> Array | None:
+        """The value; it is fetched if the method has asked for it, as its place goes away with the cluster."""
+        if self._value is None and self.used and self.source is not None:
+            self._value = self.source.value(self)
+        return self._value

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rayopt.errors import InvalidInput
-from rayopt.fleets.base import FleetKind, Job, OnProgress, OnTrace
+from rayopt.fleets.base import FleetKind, Job, OnCheckpoint, OnProgress, OnTrace, forget
 from rayopt.fleets.shared_memory.rates import note_on_rates
 from rayopt.methods.hogwild import Hogwild
 from rayopt.problems import SparseLogisticRegression
@@ -118,8 +118,10 @@ class SharedMemorySession:
         if self._owns_connection:
             self._ray.shutdown()
 
-    def run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress) -> Outcome:
-        """Runs one job to its end.
+    def run(
+        self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint = forget
+    ) -> Outcome:
+        """Runs one job to its end; there are no checkpoints, as x has no state between two events.
 
         Raises:
           RayoptError: the machine has not enough shared memory.

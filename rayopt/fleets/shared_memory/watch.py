@@ -149,7 +149,7 @@ class Clock:
         self.n = self.busy = workers
         self.now = 0.0
         self.busy_seconds = 0.0
-        self.cancelled: list[tuple[Any, Any, Any]] = []
+        self.cancelled: list[tuple[Any, Any, Any, Any]] = []
         self.is_stuck = False
 
 

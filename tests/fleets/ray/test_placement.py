@@ -101,7 +101,11 @@ def test_a_node_that_is_not_there():
 @pytest.mark.parametrize(
     ("arguments", "count", "text"),
     [
-        ({"num_cpus": 1}, 8, r"fleet\.num_cpus: 8 worker actors with 1 CPU each, and the nodes hold 7 \(10\.0\.0\.1: 2"),
+        (
+            {"num_cpus": 1},
+            8,
+            r"fleet\.num_cpus: 8 worker actors with 1 CPU each, and the nodes hold 7 \(10\.0\.0\.1: 2",
+        ),
         ({"num_cpus": 3}, 2, "hold 1 "),
         ({"num_gpus": 0.5}, 3, r"fleet\.num_gpus: 3 worker actors with 0\.5 GPU each, and the nodes hold 2 "),
         ({"placement": BOTH, "num_cpus": 1}, 6, r"4 worker actors .* the nodes with speed=slow hold 1 "),

@@ -1,0 +1,149 @@
+"""The trace of an experiment on disk: parts that are readable after a kill, one file at the end."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayopt.recording import OUTCOMES, ROW_GROUP
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TRACE_COLUMNS = (
+    "method", "label", "seed", "run", "time", "worker", "number", "assigned_at", "version", "delay", "outcome",
+    "updates",
+)  # fmt: skip
+NAMES = ("method", "label", "outcome")
+
+
+class TraceFile:
+    """Writes trace rows to Parquet in row groups, so that a long run is never held in memory.
+
+    A Parquet file cannot be read before it is closed. So there are parts, ``trace-000000.parquet`` and so on, and a
+    new one begins with every checkpoint: what a checkpoint counts on is closed. :meth:`close` makes one file of them.
+
+    Args:
+      folder: where the parts are.
+      real_time: whether to keep the column ``completed_at``, the worker's own stamp.
+      kept: the parts to go on after; all others are removed.
+    """
+
+    def __init__(self, folder: Path, real_time: bool = False, kept: Sequence[str] = ()) -> None:
+        import pyarrow as pa
+
+        self._folder = folder
+        self._arrow = pa
+        text = pa.dictionary(pa.int32(), pa.string())
+        integers, floats = pa.int64(), pa.float64()
+        fields = [("method", text), ("label", text), ("seed", integers), ("run", pa.int32()), ("time", floats),
+                  ("worker", pa.int32()), ("number", integers), ("assigned_at", floats), ("version", integers),
+                  ("delay", integers), ("outcome", text), ("updates", integers)]  # fmt: skip
+        if real_time:
+            fields.append(("completed_at", floats))
+        self._schema = pa.schema(fields)
+        self._numbers = [name for name, _ in fields if name not in (*NAMES, "seed", "run")]
+        self._writer: Any = None
+        self._parts = list(kept)
+        self._remove_others()
+
+    def write(self, rows: NDArray[np.void], method: str, label: str, seed: int, run: int = 0) -> None:
+        """Appends a chunk, of dtype ``rayopt.recording.TRACE``, as one row group.
+
+        Args:
+          rows: the chunk.
+          method: its name in the catalogue.
+          label: of the run.
+          seed: of the run.
+          run: its position in the experiment.
+        """
+        pa = self._arrow
+        same = pa.array(np.zeros(len(rows), dtype=np.int32))
+        columns = {name: pa.array(np.ascontiguousarray(rows[name])) for name in self._numbers}
+        columns["method"] = pa.DictionaryArray.from_arrays(same, [method])
+        columns["label"] = pa.DictionaryArray.from_arrays(same, [label])
+        columns["seed"] = pa.array(np.full(len(rows), seed, dtype=np.int64))
+        columns["run"] = pa.array(np.full(len(rows), run, dtype=np.int32))
+        columns["outcome"] = pa.DictionaryArray.from_arrays(rows["outcome"].astype(np.int32), list(OUTCOMES))
+        batch = pa.record_batch([columns[name] for name in self._schema.names], schema=self._schema)
+        if self._writer is None:
+            self._writer = self._open(self._next_part())
+        self._writer.write_batch(batch, row_group_size=ROW_GROUP)
+
+    def cut(self) -> list[str]:
+        """Completes the part that is being written; returns the names of all complete parts."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+            path = self._next_part()
+            os.replace(path, path.with_suffix(""))
+            self._parts.append(path.with_suffix("").name)
+        return list(self._parts)
+
+    def rewind(self, parts: Sequence[str]) -> None:
+        """Forgets everything but these parts."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self._parts = list(parts)
+        self._remove_others()
+
+    def close(self, path: Path) -> None:
+        """Makes one file of all parts."""
+        if not self.cut():
+            # A trace without a row is a trace.
+            self._writer = self._open(self._next_part())
+            self.cut()
+        first, *others = [self._folder / name for name in self._parts]
+        if others:
+            first = self._merged([first, *others])
+        os.replace(first, path)
+
+    def _merged(self, parts: Sequence[Path]) -> Path:
+        import pyarrow.parquet as pq
+
+        merged = self._next_part()
+        with self._open(merged) as writer:
+            for part in parts:
+                file = pq.ParquetFile(part)
+                for group in range(file.num_row_groups):
+                    writer.write_table(file.read_row_group(group).cast(self._schema), row_group_size=ROW_GROUP)
+        return merged
+
+    def _open(self, path: Path) -> Any:
+        import pyarrow.parquet as pq
+
+        return pq.ParquetWriter(
+            path, self._schema, compression="lz4", use_dictionary=list(NAMES), write_statistics=False
+        )
+
+    def _next_part(self) -> Path:
+        last = max((int(name[6:12]) for name in self._parts), default=-1)
+        return self._folder / f"trace-{last + 1:06d}.parquet.part"
+
+    def _remove_others(self) -> None:
+        for path in self._folder.glob("trace-*.parquet*"):
+            if path.name not in self._parts:
+                path.unlink()
+
+
+def parts_in(folder: Path) -> list[Path]:
+    """Returns the complete parts in a folder, in order."""
+    names = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in names if re.fullmatch(r"trace-\d{6}\.parquet", path.name))
+
+
+def read_trace(paths: Sequence[Path]) -> pd.DataFrame:
+    """Returns the rows of trace files, one after the other; empty without a file."""
+    import pandas as pd
+
+    frames = [pd.read_parquet(path) for path in paths]
+    if not frames:
+        return pd.DataFrame(columns=list(TRACE_COLUMNS))
+    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)

@@ -1,0 +1,212 @@
+"""An experiment that was killed goes on, and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+import rayopt as ro
+import rayopt.execution
+import rayopt.run_folder
+from rayopt.checkpoint.encoding import Encoded
+from rayopt.checkpoint.files import CheckpointFiles, read, write
+from rayopt.cli import main
+from rayopt.config import load_workload
+from rayopt.errors import DataError
+from rayopt.experiment import Experiment
+
+WORKLOAD = {
+    "problem": {"name": "quadratic", "dimension": 40, "noise": 0.1},
+    "workers": {"count": 30, "compute": {"name": "exponential", "mean": "sqrt(i)"}},
+    "methods": [
+        {"name": "minibatch", "step_size": 0.5},
+        {"name": "ringmaster", "step_size": [0.02, 0.05], "threshold": 20, "interrupt": True},
+        {"name": "rennala", "step_size": 0.3, "batch_size": 20},
+    ],
+    "until": {"time": 1200},
+    "record": {"every": 50, "checkpoint": 0.1},
+    "seeds": [0, 1],
+}
+
+
+@pytest.fixture
+def workload(tmp_path):
+    path = tmp_path / "workload.yaml"
+    path.write_text(yaml.safe_dump(WORKLOAD))
+    return path
+
+
+def killed(file, folder, checkpoints=2):
+    """Starts `rayopt run` in a process of its own and kills it after its second checkpoint."""
+    process = subprocess.Popen([sys.executable, "-m", "rayopt", "run", str(file), "--out", str(folder), "--quiet"])
+    second = folder / "unfinished" / f"checkpoint-{checkpoints:06d}.npz"
+    deadline = time.monotonic() + 120
+    while not second.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert second.exists(), "the run ended before it was killed"
+
+
+def same_results(first, second):
+    assert first.history.to_csv() == second.history.to_csv()
+    assert first.trace.to_csv() == second.trace.to_csv()
+
+    def told(result):
+        runs = [{key: run[key] for key in run if key != "wall_seconds"} for run in result.summary["runs"]]
+        return json.dumps({**result.summary, "runs": runs})
+
+    assert told(first) == told(second)
+    assert first.config == second.config
+
+
+def test_after_a_kill_the_same_to_the_bit(workload, tmp_path):
+    folder = tmp_path / "run"
+    killed(workload, folder)
+    assert not (folder / "summary.json").exists()
+    # What a killed run has traced up to its last checkpoints can be read.
+    assert ro.run_folder.RunFolder.interrupted(folder).read_trace().time.notna().all()
+    found = CliRunner().invoke(main, ["resume", str(folder), "--quiet"])
+    assert found.exit_code == 0, found.output
+    assert found.stdout == f"{folder}\n"
+    whole = load_workload(workload).build().run(tmp_path / "whole")
+    same_results(whole, ro.load(folder))
+    assert not (folder / "unfinished").exists()
+
+
+def test_runs_that_had_ended_are_not_run_again(workload, tmp_path, monkeypatch):
+    """Of six runs, the process dies in the third: two are kept, one goes on, three follow."""
+    experiment = load_workload(workload, ["until.time=200", "record.checkpoint=1e-6"]).build()
+    whole = experiment.run(tmp_path / "whole")
+
+    class Killed(BaseException):
+        """A process that ends where it is."""
+
+    save, run_once = CheckpointFiles.save, ro.execution.Execution._run_once
+
+    def save_in_time(files, checkpoint):
+        # A busy writer would skip what this test waits for.
+        if files._writing is not None:
+            files._writing.result()
+        saved = save(files, checkpoint)
+        if len(checkpoint.tree["ended"]) == 2 and checkpoint.tree["run"] is not None:
+            files._writing.result()
+            raise Killed
+        return saved
+
+    monkeypatch.setattr(CheckpointFiles, "save", save_in_time)
+    with pytest.raises(Killed):
+        experiment.run(tmp_path / "run")
+    monkeypatch.setattr(CheckpointFiles, "save", save)
+    positions = []
+
+    def noted(self, position, run, start):
+        positions.append((position, start is not None))
+        return run_once(self, position, run, start)
+
+    monkeypatch.setattr(ro.execution.Execution, "_run_once", noted)
+    same_results(whole, experiment.resume(tmp_path / "run"))
+    assert positions == [(2, True), (3, False), (4, False), (5, False)]
+
+
+def test_another_experiment_cannot_go_on(workload, tmp_path):
+    experiment = load_workload(workload).build()
+    folder = ro.run_folder.RunFolder(tmp_path / "run")
+    folder.begin(experiment.to_config())
+    other = load_workload(workload, ["workers.count=31"]).build()
+    with pytest.raises(ro.InvalidInput, match="the experiment that was interrupted") as caught:
+        other.resume(tmp_path / "run")
+    assert caught.value.key == "workers"
+
+
+def test_without_a_checkpoint_everything_runs_again(workload, tmp_path):
+    experiment = load_workload(workload, ["until.time=50"]).build()
+    ro.run_folder.RunFolder(tmp_path / "run").begin(experiment.to_config())
+    same_results(experiment.run(tmp_path / "whole"), experiment.resume(tmp_path / "run"))
+
+
+def test_a_folder_with_a_checkpoint_is_not_overwritten(workload, tmp_path):
+    folder = tmp_path / "run"
+    (folder / "unfinished").mkdir(parents=True)
+    (folder / "unfinished" / "checkpoint-000001.npz").touch()
+    found = CliRunner().invoke(main, ["run", str(workload), "--out", str(folder)])
+    assert found.exit_code == 2
+    assert f"`rayopt resume {folder}`" in found.stderr
+
+
+@pytest.mark.parametrize("files", [(), ("config.yaml", "history.parquet", "summary.json")])
+def test_nothing_to_resume(tmp_path, files):
+    for name in files:
+        (tmp_path / name).touch()
+    found = CliRunner().invoke(main, ["resume", str(tmp_path)])
+    assert found.exit_code == 2
+    assert "came to its end" in found.stderr if files else "has no unfinished" in found.stderr
+
+
+@pytest.mark.parametrize("every", [0, -1, True, float("nan"), "often"])
+def test_bad_intervals(every):
+    with pytest.raises(ro.InvalidInput) as caught:
+        ro.Record(checkpoint=every)
+    assert caught.value.key == "checkpoint"
+
+
+def test_no_checkpoints_if_they_are_switched_off(workload, tmp_path, monkeypatch):
+    monkeypatch.setattr(CheckpointFiles, "save", lambda *_: pytest.fail("a checkpoint was saved"))
+    load_workload(workload, ["until.time=50", "record.checkpoint=false"]).build().run(tmp_path / "run")
+
+
+# ---- files ----
+
+
+def test_the_last_two_are_kept(tmp_path):
+    files = CheckpointFiles(tmp_path)
+    for number in range(5):
+        while not files.save(Encoded({"number": number}, [np.arange(number)])):
+            time.sleep(0.001)
+    files.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-000004.npz", "checkpoint-000005.npz"]
+    assert CheckpointFiles(tmp_path).latest().tree == {"number": 4}
+    assert CheckpointFiles(tmp_path).latest().arrays[0].tolist() == [0, 1, 2, 3]
+
+
+def test_if_the_last_is_broken_the_one_before_is_used(tmp_path):
+    for number in (1, 2):
+        write(tmp_path / f"checkpoint-{number:06d}.npz", Encoded({"number": number}, []))
+    path = tmp_path / "checkpoint-000002.npz"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.warns(UserWarning, match="the one before is used"):
+        assert CheckpointFiles(tmp_path).latest().tree == {"number": 1}
+
+
+def test_no_pickle_is_read(tmp_path):
+    path = tmp_path / "checkpoint-000001.npz"
+    np.savez(path, tree=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(DataError, match="is not a checkpoint"):
+        read(path)
+
+
+def test_a_full_disk_does_not_end_the_run(workload, tmp_path, monkeypatch):
+    def full(path, checkpoint):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rayopt.checkpoint.files.write", full)
+    with pytest.warns(UserWarning, match="No space left"):
+        result = load_workload(workload, ["until.time=300", "record.checkpoint=0.01"]).build().run(tmp_path / "run")
+    assert len(result.summary["runs"]) == 6
+
+
+def test_the_experiment_is_that_of_its_configuration(workload, tmp_path):
+    """Loaded from the folder of an unfinished run, an experiment is the same one again."""
+    experiment = load_workload(workload).build()
+    folder = ro.run_folder.RunFolder(tmp_path / "run")
+    folder.begin(experiment.to_config())
+    again = load_workload(folder.unfinished / "config.yaml").build()
+    assert isinstance(again, Experiment)
+    assert again.to_config() == experiment.to_config()
