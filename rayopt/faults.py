@@ -47,5 +47,5 @@ class Faults:
     def to_json(self) -> dict[str, Any]:
         """Returns what ``summary.json`` holds."""
         rejected = {str(worker): count for worker, count in sorted(self.rejected.items())}
-        return {"restarts": self.restarts, "rejected": rejected, "late": self.late,
-                "recomputed": self.recomputed, "missing": self.missing, "server_restarts": self.server_restarts}  # fmt: skip
+        return {"restarts": self.restarts, "rejected": rejected, "late": self.late, "recomputed": self.recomputed,
+                "missing": self.missing, "server_restarts": self.server_restarts}  # fmt: skip

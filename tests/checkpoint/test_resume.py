@@ -83,7 +83,7 @@ def test_after_a_kill_the_same_to_the_bit(workload, tmp_path):
 
 def test_runs_that_had_ended_are_not_run_again(workload, tmp_path, monkeypatch):
     """Of six runs, the process dies in the third: two are kept, one goes on, three follow."""
-    experiment = load_workload(workload, ["until.time=200", "record.checkpoint=1e-6"]).build()
+    experiment = load_workload(workload, ["until.time=800", "record.checkpoint=1e-6"]).build()
     whole = experiment.run(tmp_path / "whole")
 
     class Killed(BaseException):

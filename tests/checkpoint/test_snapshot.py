@@ -14,8 +14,8 @@ from rayopt.checkpoint import snapshot
 from rayopt.checkpoint.encoding import Encoded
 from rayopt.checkpoint.files import read, write
 from rayopt.fleets import simulated
-from rayopt.fleets.clock import SimulatedWorkers
 from rayopt.fleets.base import Job
+from rayopt.fleets.clock import SimulatedWorkers
 from rayopt.problems import LogisticRegression, Quadratic
 from rayopt.recording import Record
 from tests.methods.test_conformance import TABLE
