@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections import deque
@@ -65,6 +66,11 @@ class Server:
     def node(self) -> str:
         """Returns the node that the server runs on."""
         return ray.get_runtime_context().get_node_id()
+
+    @ray.method(concurrency_group="status")
+    def pid(self) -> int:
+        """Returns the number of the server's process."""
+        return os.getpid()
 
     def run(
         self,
