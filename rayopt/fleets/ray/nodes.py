@@ -172,8 +172,8 @@ class Seats:
             self.close()
             free = ray.available_resources()
             raise InvalidInput(
-                "fleet.placement", f"the cluster did not have room for all worker actors within {WAIT_FOR_SEATS:g} s: "
-                f"{free.get('CPU', 0):g} CPU and {free.get('GPU', 0):g} GPU are free", "a cluster that others leave room on"
+                "fleet.placement", f"there was no room for all worker actors within {WAIT_FOR_SEATS:g} s: "
+                f"{free.get('CPU', 0):g} CPU and {free.get('GPU', 0):g} GPU are free", "a cluster with room"
             )  # fmt: skip
 
 

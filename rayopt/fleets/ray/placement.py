@@ -101,9 +101,9 @@ def read_placement(placement: Any, num_cpus: Any, num_gpus: Any) -> Placement:
     Raises:
       InvalidInput: an argument that is not allowed.
     """
-    needs = {"num_cpus": _amount("num_cpus", num_cpus), "num_gpus": _amount("num_gpus", num_gpus)}
+    cpus, gpus = _amount("num_cpus", num_cpus), _amount("num_gpus", num_gpus)
     if placement in ("spread", "pack"):
-        return Placement(placement, **needs)
+        return Placement(placement, (), cpus, gpus)
     allowed = "spread, pack, or {labels: {fast: {share: 1}, slow: {share: 3}}}"
     if not isinstance(placement, Mapping):
         hint = nearest(placement, ("spread", "pack")) if isinstance(placement, str) else ""
@@ -122,7 +122,7 @@ def read_placement(placement: Any, num_cpus: Any, num_gpus: Any) -> Placement:
     if len({group.compute is None for group in groups}) > 1:
         silent = next(group.name for group in groups if group.compute is None)
         raise InvalidInput(f"placement.labels.{silent}.compute", "missing, and others have one", "all of them or none")
-    return Placement("labels", tuple(groups), **needs)
+    return Placement("labels", tuple(groups), cpus, gpus)
 
 
 def read_label(key: str, text: Any) -> Label:
