@@ -1,0 +1,35 @@
+"""A program for two hosts: one worker near the server and one on the other host; prints what came over the link."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import rayopt as ro
+
+LABELS = {"near": {"share": 1, "compute": 0.05}, "far": {"share": 1, "compute": 0.2}}
+
+
+def received() -> int:
+    """Bytes that this host has received over the link."""
+    line = next(line for line in Path("/proc/net/dev").read_text().splitlines() if "near:" in line)
+    return int(line.partition(":")[2].split()[0])
+
+
+def main(name: str, dimension: int, arrivals: int) -> None:
+    """Runs one method until so many arrivals."""
+    method = {"ringmaster": ro.methods.Ringmaster(0.1, threshold=1), "asgd": ro.methods.ASGD(0.1)}[name]
+    fleet = ro.RayFleet(placement={"labels": LABELS}, server_node="head")
+    before = received()
+    result = ro.run(
+        method, ro.problems.Quadratic(dimension), ro.Workers(2, 1.0), until=ro.Until(arrivals=arrivals), fleet=fleet,
+        record=ro.Record(metrics=[]),
+    )  # fmt: skip
+    far = result.trace[result.trace.worker == 1]
+    print(json.dumps({"bytes": received() - before, "far": Counter(far.outcome), "updates": int(result.table.updates[0])}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
