@@ -28,7 +28,9 @@ def main(name: str, dimension: int, arrivals: int) -> None:
         record=ro.Record(metrics=[]),
     )  # fmt: skip
     far = result.trace[result.trace.worker == 1]
-    print(json.dumps({"bytes": received() - before, "far": Counter(far.outcome), "updates": int(result.table.updates[0])}))
+    print(
+        json.dumps({"bytes": received() - before, "far": Counter(far.outcome), "updates": int(result.table.updates[0])})
+    )
 
 
 if __name__ == "__main__":
