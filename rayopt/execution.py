@@ -21,6 +21,7 @@ from rayopt.trace_file import TraceFile
 from rayopt.until import Until
 
 NOT_RUN = "not run: interrupted"
+BROKEN_OFF = "broken off: interrupted twice"
 MOST_RESTARTS = 3
 
 
@@ -127,6 +128,9 @@ class Execution:
         failure: Exception | None = None
         try:
             run.outcome = self._run_to_the_end(position, run)
+        except KeyboardInterrupt:
+            # The second one: this run leaves no record, but those before it do.
+            run.problem = BROKEN_OFF
         except Exception as error:
             run.problem = str(error) if isinstance(error, RayoptError) else repr(error)
             failure = error

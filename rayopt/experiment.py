@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import tempfile
-import threading
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import yaml
 
 from rayopt.checkpoint.encoding import Encoded
 from rayopt.checkpoint.files import CheckpointFiles
 from rayopt.errors import InvalidInput, RayoptError, at_least
-from rayopt.execution import NOT_RUN, Display, Execution, Run
+from rayopt.execution import BROKEN_OFF, NOT_RUN, Display, Execution, Run
 from rayopt.fleets.base import FleetKind
 from rayopt.fleets.simulated import SimulatedFleet
+from rayopt.interrupts import Interrupts, interrupts
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
 from rayopt.recording import Progress, Record
@@ -37,12 +35,6 @@ NO_CHECKPOINT = Encoded({"ended": [], "trace": [], "run": None}, [])
 
 class NothingRan(RayoptError):
     """No run of an experiment began: all were skipped, or Ctrl-C came first."""
-
-
-class Stoppable(Protocol):
-    """What Ctrl-C can end."""
-
-    def stop(self) -> None: ...
 
 
 class Silence:
@@ -177,7 +169,20 @@ class Experiment:
         runs = self.runs()
         for text in dict.fromkeys(f"{run.label}: {run.warning}" for run in runs if run.warning):
             warnings.warn(text, UserWarning, stacklevel=3)
+        # From here to the last file: a signal ends the runs, not the writing of what they have left.
+        with interrupts() as interrupted:
+            return self._execute(runs, folder, display, checkpoint, interrupted)
+
+    def _execute(
+        self,
+        runs: Sequence[Run],
+        folder: RunFolder | None,
+        display: Display,
+        checkpoint: Encoded | None,
+        interrupted: Interrupts,
+    ) -> Result:
         with self.fleet.open(self.problem, self.workers) as session:
+            interrupted.watch(session)
             temporary = temporary_folder() if folder is None else None
             # A temporary folder goes away with this process: nobody could go on from its checkpoints.
             is_kept = folder is not None
@@ -194,12 +199,14 @@ class Experiment:
                 execution.go_on_from(checkpoint)
             display.opened(runs, self.until)
             try:
-                with stop_on_interrupt(session) as interrupted:
-                    failure = execution.run_all(interrupted)
+                failure = execution.run_all(interrupted)
             finally:
+                interrupted.shield()
                 display.closed()
         if not any(run.outcome for run in runs):
             folder.end()
+            if any(run.problem == BROKEN_OFF for run in runs):
+                raise KeyboardInterrupt
             reasons = [*(f"{run.label}: {run.problem}" for run in runs), *self.skipped]
             raise failure or NothingRan("; ".join(dict.fromkeys(reasons)))
         result = self._write(runs, folder, trace, temporary)
@@ -348,24 +355,4 @@ def default_labels(methods: Sequence[Method], hidden: Collection[str] = ()) -> l
     return labels
 
 
-@contextmanager
-def stop_on_interrupt(session: Stoppable) -> Iterator[threading.Event]:
-    """Makes the first Ctrl-C end the running job cleanly; the second one is an ordinary KeyboardInterrupt."""
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-
-    def stop(number: int, frame: Any) -> None:
-        interrupted.set()
-        signal.signal(signal.SIGINT, before)
-        session.stop()
-
-    before = signal.signal(signal.SIGINT, stop)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-__all__ = ["NOT_RUN", "Display", "Experiment", "RayoptError", "Run", "Silence", "default_labels", "run"]
+__all__ = ["BROKEN_OFF", "NOT_RUN", "Display", "Experiment", "RayoptError", "Run", "Silence", "default_labels", "run"]

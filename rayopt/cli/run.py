@@ -48,8 +48,8 @@ def run(
 
     While it runs, bars follow it; at the end there is a table of the methods and a figure of each metric. The run
     folder keeps config.yaml (enough to run it again), history.parquet, trace.parquet, summary.json and the figures.
-    Ctrl-C ends it early and keeps what was recorded. After a kill or a crash, `rayopt resume` goes on from the last
-    checkpoint.
+    Ctrl-C (or SIGTERM) ends it early and keeps what was recorded; a second one breaks off the run that goes on and
+    keeps those that had ended. After a kill or a crash, `rayopt resume` goes on from the last checkpoint.
 
     \b
     rayopt run workloads/mnist_logreg.yaml
@@ -168,10 +168,10 @@ def _show(result: Result, console: Console) -> None:
 
 def _kept_after_interrupt(result: Result) -> str:
     """Returns what Ctrl-C left of the record, or "" if nobody pressed it."""
-    from rayopt.experiment import NOT_RUN
+    from rayopt.experiment import BROKEN_OFF, NOT_RUN
 
     runs = result.summary["runs"]
-    if not any(entry["ended_by"] == "interrupted" or entry["problem"] == NOT_RUN for entry in runs):
+    if not any(entry["ended_by"] == "interrupted" or entry["problem"] in (NOT_RUN, BROKEN_OFF) for entry in runs):
         return ""
     begun = [entry for entry in runs if "time" in entry]
     if not begun:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from rayopt import workload_file
 from rayopt.errors import InvalidInput
-from rayopt.experiment import NOT_RUN
+from rayopt.experiment import BROKEN_OFF, NOT_RUN
 from rayopt.run_folder import RunFolder, write_text, write_whole, write_yaml
 from rayopt.tuning.jobs import Found, TuningJob
 
@@ -98,7 +98,7 @@ def is_complete(path: Path, config: dict[str, Any]) -> bool:
     except InvalidInput:
         return False
     runs = folder.read_summary()["runs"]
-    was_stopped = any(run["ended_by"] == "interrupted" or run["problem"] == NOT_RUN for run in runs)
+    was_stopped = any(run["ended_by"] == "interrupted" or run["problem"] in (NOT_RUN, BROKEN_OFF) for run in runs)
     return folder.read_config() == config and not was_stopped
 
 

@@ -15,8 +15,9 @@ from multiprocessing.connection import Connection, wait
 from threadpoolctl import threadpool_limits
 
 from rayopt.errors import RayoptError
-from rayopt.experiment import Experiment, Run, stop_on_interrupt
+from rayopt.experiment import Experiment, Run
 from rayopt.fleets.base import Session
+from rayopt.interrupts import stop_on_interrupt
 from rayopt.tuning.jobs import INTERRUPTED, Found, TuningJob, measure
 
 SECONDS_TO_STOP = 5.0

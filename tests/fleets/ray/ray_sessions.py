@@ -33,6 +33,7 @@ class Opened:
         self.problem = problem
         self.progress: list[Progress] = []
         self.stop_when_back = False
+        self.on_progress: Callable[[], Any] = lambda: None
 
     def run(
         self, method: Method, until: ro.Until, seed: int = 0, metrics: tuple[str, ...] = (), every: float | None = None
@@ -45,6 +46,7 @@ class Opened:
 
     def _follow(self, progress: Progress) -> None:
         self.progress.append(progress)
+        self.on_progress()
         seen = [entry.workforce for entry in self.progress if entry.workforce is not None]
         was_away = [position for position, workforce in enumerate(seen) if workforce.restarting]
         # Five reports later, a second, everyone has had something to do.

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.timeout(280)
 @pytest.fixture(scope="module")
 def cluster():
     # A folder of its own: Ray keeps there where the last cluster of this machine listens. Short: it has sockets.
+    ray.shutdown()
     folder = tempfile.mkdtemp(prefix="ro")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)

@@ -1,0 +1,69 @@
+"""Ctrl-C and SIGTERM on Ray: a clean stop, a readable record, no process left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import ray  # noqa: F401  (brings psutil)
+import yaml
+
+import rayopt as ro
+
+pytestmark = pytest.mark.timeout(240)
+
+WORKLOAD = {
+    "problem": {"name": "quadratic", "dimension": 20, "noise": 0.01},
+    "workers": {"count": 4, "compute": 0.01},
+    "fleet": {"name": "ray"},
+    "methods": [{"name": "asgd", "step_size": 0.05}],
+    "until": {"time": 6},
+    "seeds": [0, 1, 2],
+}
+STOP_WITHIN = 5.0
+
+
+@pytest.mark.parametrize("whom", ["ctrl-c", "sigterm"])
+def test_a_signal_in_the_second_run(tmp_path, whom):
+    import psutil
+
+    (tmp_path / "load.yaml").write_text(yaml.safe_dump(WORKLOAD))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rayopt", "run", "load.yaml", "--out", "run"], cwd=tmp_path, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        while not line.startswith("ASGD, seed 0: 6 s"):
+            assert line, "the first run did not end"
+            line = process.stderr.readline()
+        time.sleep(1)
+        others = psutil.Process(process.pid).children(recursive=True)
+        assert any("raylet" in other.name() for other in others)
+        if whom == "ctrl-c":
+            # As a terminal does: to everyone in the foreground.
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.send_signal(signal.SIGTERM)
+        sent_at = time.monotonic()
+        while not (tmp_path / "run" / "summary.json").exists() and time.monotonic() < sent_at + 30:
+            time.sleep(0.05)
+        took = time.monotonic() - sent_at
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, errors
+    assert took <= STOP_WITHIN
+    result = ro.load(tmp_path / "run")
+    assert [run["ended_by"] for run in result.summary["runs"]] == ["time", "interrupted", None]
+    assert len(result.trace) == sum(run.get("arrivals", 0) for run in result.summary["runs"])
+    assert result.history.value.notna().any()
+    assert "interrupted: the record up to fleet time " in errors
+    _, left = psutil.wait_procs(others, timeout=5)
+    assert not left
