@@ -169,7 +169,7 @@ class Execution:
             else:
                 self._save(position, snapshot)
 
-        job = Job(run.method, run.seed, self._until, self._record, self._schedule(run.method), start)
+        job = Job(run.method, run.seed, self._until, self._record, self._schedule(run.method), start, run.label)
         return self._session.run(job, on_trace, lambda progress: self._display.progressed(run, progress), on_checkpoint)
 
     def _last_state(self, position: int, parts: list[str]) -> tuple[Encoded | None, list[str]]:

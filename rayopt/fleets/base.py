@@ -39,6 +39,7 @@ class Job:
       record: what to record, resolved.
       checkpoints: when its state is to be kept; None for never.
       start: the state to go on from; None to begin.
+      label: what those who watch call it.
     """
 
     method: Method
@@ -47,6 +48,7 @@ class Job:
     record: Record
     checkpoints: Schedule | None = None
     start: Encoded | None = None
+    label: str = ""
 
 
 class Session(Protocol):

@@ -19,6 +19,7 @@ from rayopt.errors import InvalidInput
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.evaluation import Evaluations
 from rayopt.fleets.ray.messages import Load, Reply
+from rayopt.fleets.ray.metrics import RunMetrics, WatchedRecorder
 from rayopt.fleets.ray.supervision import Care, Supervision
 from rayopt.fleets.ray.transport import DirectTransport, PackedTransport, Transport
 from rayopt.fleets.ray.workers import RayWorkers
@@ -62,6 +63,7 @@ class Server:
         self._fleet: RayWorkers | None = None
         self._supervision: Supervision | None = None
         self._lock = threading.Lock()
+        self._metrics = RunMetrics()
 
     def node(self) -> str:
         """Returns the node that the server runs on."""
@@ -109,12 +111,18 @@ class Server:
             else DirectTransport(actors, shares_clock, supervision.lost)
         )
         evaluations = Evaluations(self._evaluator, problem, job.record.metrics or ())
-        recorder = Recorder(job.record, job.until, evaluations, lambda rows: self._record.append(rows.copy()))
+        recorder = WatchedRecorder(job.record, job.until, evaluations, lambda rows: self._record.append(rows.copy()))
         job.method.prepare(start_point, len(actors))
+
+        def background() -> None:
+            evaluations.collect(recorder)
+            self._metrics.publish(recorder, fleet.slip)
+
         fleet = RayWorkers(
             transport, times, shard_sizes, job.seed, self._time_scale, supervision, self._next_stamp,
-            lambda: evaluations.collect(recorder),
+            background,
         )  # fmt: skip
+        self._metrics.begin(job.label or job.method.name, job.method.name, job.seed)
         recorder.on_checkpoint = lambda: offer(job.method, fleet, recorder, self._record.append)
         if job.start is not None:
             restore(job.start, job.method, fleet, recorder)
@@ -131,6 +139,7 @@ class Server:
         finally:
             with self._lock:
                 self._fleet = None
+        self._metrics.publish(recorder, fleet.slip, at_once=True)
         outcome = recorder.outcome(recorder.wall_seconds, fleet.slip.summary())
         outcome.faults = supervision.final()
         return outcome
