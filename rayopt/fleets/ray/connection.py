@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 from rayopt.errors import InvalidInput
@@ -19,17 +20,23 @@ def connect(address: str | None) -> bool:
       InvalidInput: nothing answers at the address.
     """
     asked = address or os.environ.get("RAY_ADDRESS")
-    if asked and asked not in ("auto", "local"):
-        probe(asked)
+    known = _last_cluster_here()
+    if asked and asked != "local" and (asked != "auto" or known):
+        probe(known if asked == "auto" and known else asked)
     import ray
 
     if ray.is_initialized():
         return False
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if not asked:
+    if not asked or asked == "local":
+        # A cluster that was killed is still written down as the last one; Ray would wait minutes for it.
+        new = asked == "local" or (known is not None and not _listens(known))
         try:
             # Batches of packed workers below this size skip the object store, on clusters that start here.
-            ray.init(include_dashboard=False, _system_config={"max_direct_call_object_size": 4_000_000}, **quiet)
+            ray.init(
+                "local" if new else None, include_dashboard=False,
+                _system_config={"max_direct_call_object_size": 4_000_000}, **quiet,
+            )  # fmt: skip
             return True
         except ValueError:
             pass  # `ray start` has made a cluster here: it has its own settings.
@@ -40,6 +47,21 @@ def connect(address: str | None) -> bool:
             "fleet.address", f"{address!r}: no Ray cluster answers ({str(error).splitlines()[0]})",
             "auto where `ray start` has run, host:port of a cluster, or nothing for a local one",
         ) from None  # fmt: skip
+    return True
+
+
+def _last_cluster_here() -> str | None:
+    """Returns the host:port of the cluster that was last started on this machine, as Ray wrote it down."""
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    written = Path(folder, "ray", "ray_current_cluster")
+    return written.read_text().strip() or None if written.is_file() else None
+
+
+def _listens(address: str) -> bool:
+    try:
+        probe(address)
+    except InvalidInput:
+        return False
     return True
 
 

@@ -50,7 +50,8 @@ def head():
     # --block: this process is the parent of all others, and takes them with it.
     started = subprocess.Popen(
         [RAY, "start", "--head", "--block", f"--port={free_port()}", "--num-cpus=2", "--disable-usage-stats",
-         "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--ray-client-server-port={free_port()}"],
+         "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}", f"--ray-client-server-port={free_port()}",
+         f"--dashboard-agent-listen-port={free_port()}"],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     said = []
