@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rayopt.errors import InvalidInput, UnknownConstant
+from rayopt.latency.measured import HOW_TO_MEASURE
 from rayopt.theory.checks import NotAllowed
 from rayopt.theory.setting import MissingConstant, Setting
 
@@ -41,9 +42,12 @@ def setting_of(
 
     Raises:
       InvalidInput: ``eps`` or a constant is out of its range.
+      UnknownConstant: the workers' times are not known.
     """
     told = dict(known or {})
     times = workers.times(seed)
+    if times.expected is None:
+        raise UnknownConstant("workers.compute", "measured times are not known beforehand", HOW_TO_MEASURE)
     with in_words_of_rayopt():
         lookup = Lookup(problem.split(workers.count, seed), times, told)
         return Setting(**{"times": times.expected, "eps": eps, **told, "lookup": lookup})

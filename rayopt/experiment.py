@@ -87,6 +87,7 @@ class Experiment:
             raise InvalidInput("methods", "none is given", "at least one method")
         self.seeds = checked_seeds("seeds", self.seeds)
         self.workers = self.fleet.emulated(self.workers)
+        self.fleet.check_workers(self.workers)
         self.labels = default_labels(self.methods) if self.labels is None else list(self.labels)
         if len(self.labels) != len(self.methods):
             raise InvalidInput("labels", f"{len(self.labels)} for {len(self.methods)} methods", "one for each method")

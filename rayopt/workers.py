@@ -12,6 +12,7 @@ from rayopt.errors import InvalidInput, at_least
 from rayopt.keys import Stream
 from rayopt.latency import BoundLatency, latency, zero
 from rayopt.latency.bisection import last_float
+from rayopt.latency.measured import Measured
 from rayopt.tasks import Gradient
 
 Array = NDArray[np.float64]
@@ -45,10 +46,21 @@ class Workers:
                 least = found.bind(self.count, Stream(0, direction)).least
             except InvalidInput as error:
                 raise error.within(direction) from None
-            if direction == "compute" and not (least > 0).all():
+            if direction == "compute" and not isinstance(found, Measured) and not (least > 0).all():
                 worker = int(np.argmin(least))
                 raise InvalidInput("compute", f"0 for worker {worker}", "times above 0 (links alone may be free)")
             object.__setattr__(self, direction, found)
+        self._check_links()
+
+    @property
+    def are_measured(self) -> bool:
+        """Whether the workers run at full speed, so that their times are known only afterwards."""
+        return isinstance(self.compute, Measured)
+
+    def _check_links(self) -> None:
+        for direction in ("upload", "download"):
+            if self.are_measured and getattr(self, direction).name != "zero":
+                raise InvalidInput(direction, "an emulated link beside compute: measured", "none: the way is real too")
 
     def times(self, seed: int) -> TaskTimes:
         """Returns the durations of this seed's tasks."""
@@ -61,9 +73,10 @@ class TaskTimes:
     Attributes:
       n: number of workers.
       fixed: seconds of a task of cost 1, shape (n,), if they never change; else None.
-      expected: mean seconds of a task of cost 1, shape (n,).
+      expected: mean seconds of a task of cost 1, shape (n,); None if they are not known.
       least: what no task of cost 1 is below, shape (n,).
       depends_on_start: whether a task's seconds are known only when its start is.
+      are_measured: whether they are known only when the task is over, in real time.
     """
 
     def __init__(self, workers: Workers, seed: int) -> None:
@@ -78,7 +91,8 @@ class TaskTimes:
         self._download: BoundLatency | None = links.get("download")
         self._upload: BoundLatency | None = links.get("upload")
         parts = [self._compute, *self._links]
-        self.expected: Array = np.sum([part.expected for part in parts], axis=0)
+        self.are_measured = workers.are_measured
+        self.expected: Array | None = None if self.are_measured else np.sum([part.expected for part in parts], axis=0)
         self.least: Array = np.sum([part.least for part in parts], axis=0)
         self.fixed: Array | None = None
         if all(part.fixed is not None for part in parts):
@@ -86,7 +100,12 @@ class TaskTimes:
         self.depends_on_start = any(part.depends_on_start for part in parts)
 
     def seconds(self, task: Gradient, worker: int, number: int, start: float) -> float:
-        """Returns the seconds of a task of any kind, if the worker never gives up."""
+        """Returns the seconds of a task of any kind, if the worker never gives up.
+
+        In real time they are the least that it takes: 0 if they are measured.
+        """
+        if self.are_measured:
+            return 0.0
         if task.draws == 1:
             return self.duration(worker, number, start, task.cost)
         seconds = 0.0
@@ -125,7 +144,7 @@ class TaskTimes:
           seconds: the time that each worker has, shape (n,); a task that takes just as long is in time.
 
         Returns:
-          None if a link is random or if the durations depend on the start.
+          None if a link is random, or if the durations depend on the start or are not known.
         """
         if not self._has_law:
             return None
@@ -142,13 +161,15 @@ class TaskTimes:
           probability: from 0 to 1; 0.5 gives the medians.
 
         Returns:
-          None if a link is random or if the durations depend on the start.
+          None if a link is random, or if the durations depend on the start or are not known.
         """
         return self._with_links(self._compute.quantile(probability)) if self._has_law else None
 
     @property
     def _has_law(self) -> bool:
-        return not self.depends_on_start and all(link.fixed is not None for link in self._links)
+        if self.depends_on_start or self.are_measured:
+            return False
+        return all(link.fixed is not None for link in self._links)
 
     def _with_links(self, compute: Array) -> Array:
         """Returns the seconds of whole tasks whose links are fixed, in the order in which a task adds them."""

@@ -46,7 +46,7 @@ def read_times(text: str, count: int | None) -> tuple[int, Callable[[int], Array
 
 def _checked(compute: str | float | list[float], count: int) -> Array:
     try:
-        return Workers(count, compute=fixed(compute)).times(seed=0).expected
+        return Workers(count, compute=fixed(compute)).times(seed=0).least
     except InvalidInput as error:
         key = "--workers" if error.key == "count" else "--times"
         raise InvalidInput(key, error.problem, error.allowed) from None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rayopt.checkpoint.encoding import Encoded
 from rayopt.checkpoint.snapshot import Schedule
 from rayopt.errors import InvalidInput
+from rayopt.latency.measured import HOW_TO_MEASURE
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
 from rayopt.recording import Outcome, Progress, Record
@@ -94,10 +95,12 @@ class FleetKind:
     Attributes:
       has_arrivals: whether methods receive arrivals one by one: only then is there a trace of them, and can the
         members of a step-size grid share one run.
+      is_real_time: whether workers take the time that they need, so that it can be measured.
     """
 
     name: ClassVar[str]
     has_arrivals: ClassVar[bool] = True
+    is_real_time: ClassVar[bool] = False
 
     def open(self, problem: Problem, workers: Workers) -> Session:
         """Returns a session, to be used in a ``with`` statement."""
@@ -110,6 +113,14 @@ class FleetKind:
     def emulated(self, workers: Workers) -> Workers:
         """Returns the workers with the latencies that they have here; those that the fleet does not set stay."""
         return workers
+
+    def check_workers(self, workers: Workers) -> None:
+        """Raises InvalidInput if the workers are to be measured and this fleet has nothing to measure."""
+        if workers.are_measured and not self.is_real_time:
+            raise InvalidInput(
+                "workers.compute", f"measured, and the fleet {self.name} has no times to measure",
+                f"the fleet ray; or {HOW_TO_MEASURE}",
+            )  # fmt: skip
 
     def reason_to_skip(self, method: Method, problem: Problem) -> str:
         """Returns why a method cannot run here on a problem, by force or not, or ""."""

@@ -12,12 +12,14 @@ from rayopt.latency.config import LATENCIES, latency
 from rayopt.latency.families import Exponential, Fixed, Gamma, HalfNormal, Uniform, Zero
 from rayopt.latency.formula import Formula
 from rayopt.latency.heavy_tailed import Cauchy, Levy, LogCauchy, LogNormal, Pareto
+from rayopt.latency.measured import Measured
 from rayopt.latency.permutation import permuted
 from rayopt.latency.powers.day_and_night import DayAndNight
 from rayopt.latency.powers.drift import Drift, ExponentialDrift
 from rayopt.latency.powers.markov import Markov
 from rayopt.latency.powers.outages import Outages
 from rayopt.latency.powers.piecewise import Power
+from rayopt.latency.recorded import Recorded
 
 fixed = Fixed
 zero = Zero
@@ -40,6 +42,8 @@ exponential_drift = ExponentialDrift
 markov = Markov
 mixture = Mixture
 groups = Groups
+trace = Recorded
+measured = Measured
 
 __all__ = [
     "LATENCIES",
@@ -62,11 +66,13 @@ __all__ = [
     "log_cauchy",
     "lognormal",
     "markov",
+    "measured",
     "mixture",
     "outages",
     "pareto",
     "permuted",
     "power",
+    "trace",
     "uniform",
     "zero",
 ]

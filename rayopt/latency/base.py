@@ -56,7 +56,7 @@ class BoundLatency(ABC):
 
     Attributes:
       fixed: the durations, shape (workers,), if they depend on neither number nor start; else None.
-      expected: mean durations in seconds, shape (workers,); may be infinite.
+      expected: mean durations in seconds, shape (workers,); may be infinite, NaN if they are not known.
       least: what no duration is below, shape (workers,): the shortest that can be drawn.
       depends_on_start: whether a duration is known only when its start is.
     """

@@ -16,6 +16,7 @@ from rayopt import keys
 from rayopt.errors import InvalidInput, non_negative
 from rayopt.keys import Stream
 from rayopt.latency.base import Array, BoundLatency, Latency, read_only
+from rayopt.latency.measured import Measured
 
 
 @dataclass(frozen=True, repr=False)
@@ -242,6 +243,8 @@ def _check_parts(parts: Any) -> tuple[Latency, ...]:
     for position, part in enumerate(parts):
         if not isinstance(part, Latency):
             raise InvalidInput(f"parts[{position}]", f"{part!r} is not a latency", "a latency such as exponential(1)")
+        if isinstance(part, Measured):
+            raise InvalidInput(f"parts[{position}]", "measured has no durations to combine", "other latencies")
     return tuple(parts)
 
 

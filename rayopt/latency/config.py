@@ -12,12 +12,14 @@ from rayopt.latency.bernoulli import AlphaBernoulli, InfiniteBernoulli
 from rayopt.latency.combination import Groups, Mixture
 from rayopt.latency.families import Exponential, Fixed, Gamma, HalfNormal, Uniform, Zero
 from rayopt.latency.heavy_tailed import Cauchy, Levy, LogCauchy, LogNormal, Pareto
+from rayopt.latency.measured import Measured
 from rayopt.latency.permutation import Permuted
 from rayopt.latency.powers.day_and_night import DayAndNight
 from rayopt.latency.powers.drift import Drift, ExponentialDrift
 from rayopt.latency.powers.markov import Markov
 from rayopt.latency.powers.outages import Outages
 from rayopt.latency.powers.piecewise import Power
+from rayopt.latency.recorded import Recorded
 
 _KINDS: tuple[type[Latency], ...] = (
     Fixed,
@@ -42,6 +44,8 @@ _KINDS: tuple[type[Latency], ...] = (
     Mixture,
     Groups,
     Permuted,
+    Recorded,
+    Measured,
 )
 
 LATENCIES: dict[str, type[Latency]] = {kind.name: kind for kind in _KINDS}
@@ -54,7 +58,7 @@ def latency(config: Any) -> Latency:
     Args:
       config: a number, a list or a formula, which are fixed durations; ``{permuted: values}``, fixed
         durations in random order; or ``{name: ..., parameter: ...}``, where ``of`` is again a latency and
-        ``parts`` a list of latencies. A latency is returned as it is.
+        ``parts`` a list of latencies; or a bare name, such as ``measured``. A latency is returned as it is.
 
     Raises:
       InvalidInput: an unknown name, an unknown or missing parameter, or a value that is not allowed.
@@ -65,6 +69,8 @@ def latency(config: Any) -> Latency:
     """
     if isinstance(config, Latency):
         return config
+    if isinstance(config, str) and config in LATENCIES:
+        config = {"name": config}
     if not isinstance(config, Mapping) or "permuted" in config:
         return Fixed(config)
     if "name" not in config:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rayopt.errors import InvalidInput
 from rayopt.keys import Stream
 from rayopt.latency.base import Array, BoundFixed, BoundLatency, Latency, read_only
+from rayopt.latency.measured import Measured
 from rayopt.latency.values import PermutedValues, ValuesLike, check_seed, permutation
 
 
@@ -35,6 +36,8 @@ class Permuted(Latency):
     def __post_init__(self) -> None:
         if not isinstance(self.of, Latency):
             raise InvalidInput("of", f"{self.of!r} is not a latency", "a latency such as fixed('sqrt(i)')")
+        if isinstance(self.of, Measured):
+            raise InvalidInput("of", "measured has no order to permute", "another latency")
         object.__setattr__(self, "seed", check_seed(self.seed))
 
     def bind(self, workers: int, stream: Stream) -> BoundLatency:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,8 +61,10 @@ PERMUTED = [
     lt.fixed(lt.permuted([1, 2, 3, 4, 5, np.inf], seed=3)),
 ]
 FIXED = [lt.fixed(2), lt.fixed([1, 2.5, 3, 4, 5, np.inf]), lt.fixed("sqrt(i)"), lt.zero()]
+FILE = Path(__file__).with_name("recorded.csv")
+RECORDED = [lt.trace(FILE), lt.trace(FILE, order="resampled"), lt.permuted(lt.trace(FILE), seed=4)]
 LAWS = {**RANDOM, **HEAVY}
-ALL = [*FIXED, *PERMUTED, *COMBINED.values(), *(family for family, _ in LAWS.values())]
+ALL = [*FIXED, *PERMUTED, *COMBINED.values(), *RECORDED, *(family for family, _ in LAWS.values())]
 
 
 def stream(seed: int = 0) -> Stream:

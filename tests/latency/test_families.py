@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from latency_cases import ALL, LAWS, RANDOM, N, draws, same_bits, stream
+from latency_cases import ALL, FILE, LAWS, RANDOM, N, draws, same_bits, stream
 from scipy import stats
 
 from rayopt import latency as lt
@@ -322,8 +323,16 @@ class TestConfig:
             assert isinstance(family.paper, str)
             assert (family.__doc__ or "").splitlines()[0].endswith(".")
 
+    def test_a_bare_name_is_enough(self) -> None:
+        assert lt.latency("measured") == lt.measured()
+        assert lt.latency("zero") == lt.zero()
+        with pytest.raises(InvalidInput, match="base: missing; allowed: half_normal has the parameters base, scale"):
+            lt.latency("half_normal")
+
     @pytest.mark.parametrize("name", lt.LATENCIES)
-    def test_every_example_can_be_written_in_a_workload_file(self, name: str) -> None:
+    def test_every_example_can_be_written_in_a_workload_file(self, name: str, tmp_path, monkeypatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        shutil.copy(FILE, "profile.csv")
         config = yaml.safe_load(lt.LATENCIES[name].example)
         assert config["name"] == name
         assert lt.latency(config).bind(6, stream()).expected.shape == (6,)

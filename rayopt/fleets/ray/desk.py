@@ -22,6 +22,10 @@ class Cancelled(Exception):
     """The task was superseded while it was computed."""
 
 
+class GaveUp(Exception):
+    """The task took longer than its time limit, which only a measured one finds out by itself."""
+
+
 class Desk:
     """The work on one shard."""
 
@@ -47,6 +51,14 @@ class Desk:
         started_at = order.sent_at if self._shares_clock else time.monotonic()
         return started_at + min(seconds, order.task.time_limit) * profile.time_scale, in_time
 
+    def gives_up_at(self, order: Order) -> float:
+        """Returns when a task that starts now has taken too long, on this machine's monotonic clock.
+
+        It is never where times are emulated: then :meth:`due_at` knows it beforehand.
+        """
+        assert order.task is not None
+        return time.monotonic() + order.task.time_limit if self._profile.times.are_measured else math.inf
+
     def work(self, order: Order, in_time: bool, checkpoint: Any = None) -> tuple[Any, str | None]:
         """Returns the order's gradient, and why it must not be used: the worker's error, as text, or None.
 
@@ -54,13 +66,14 @@ class Desk:
 
         Raises:
           Cancelled: the checkpoint said so.
+          GaveUp: likewise.
         """
         if not in_time:
             return None, None
         assert order.task is not None
         try:
             value = self.value(order, checkpoint)
-        except Cancelled:
+        except (Cancelled, GaveUp):
             raise
         except Exception:
             return None, f"raised an error:\n{traceback.format_exc()}"

@@ -59,6 +59,7 @@ class RayFleet(FleetKind):
     """
 
     name: ClassVar[str] = "ray"
+    is_real_time: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -103,6 +104,11 @@ class RayFleet(FleetKind):
         if self.grace != GRACE:
             config["grace"] = self.grace
         return config | self.placement.to_config()
+
+    def check_workers(self, workers: Workers) -> None:
+        """Raises InvalidInput if the workers are to be measured in seconds that are none."""
+        if workers.are_measured and self.time_scale != 1.0:
+            raise InvalidInput("fleet.time_scale", f"{self.time_scale:g} beside compute: measured", "1: real seconds")
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in self.to_config().items() if key != "name")

@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 
-from rayopt.fleets.ray.desk import Cancelled, Desk
+from rayopt.fleets.ray.desk import Cancelled, Desk, GaveUp
 from rayopt.fleets.ray.failures import NotLoaded
 from rayopt.fleets.ray.messages import Load, Order, Reply
 
@@ -66,9 +66,12 @@ class Worker:
         def checkpoint() -> None:
             if self._superseded >= order.stamp:
                 raise Cancelled
+            if time.monotonic() > gives_up_at:
+                raise GaveUp
 
         if not self._is_loaded:
             raise NotLoaded
+        gives_up_at = self._desk.gives_up_at(order)
         error = None
         try:
             checkpoint()
@@ -82,6 +85,8 @@ class Worker:
             checkpoint()
         except Cancelled:
             return None
+        except GaveUp:
+            value, in_time = None, False
         return Reply(order.worker, order.stamp, time.monotonic(), value, in_time, error)
 
 
@@ -157,7 +162,11 @@ class PackedWorkers:
         return found
 
     def _finish(self, order: Order, in_time: bool) -> Reply:
-        value, error = self._desks[order.worker].work(order, in_time)
+        desk = self._desks[order.worker]
+        gives_up_at = desk.gives_up_at(order)
+        value, error = desk.work(order, in_time)
+        if time.monotonic() > gives_up_at:
+            value, in_time = None, False
         return Reply(order.worker, order.stamp, time.monotonic(), value, in_time, error)
 
 

@@ -261,7 +261,8 @@ class RayWorkers:
         self._stamp[worker] = IDLE
         assigned_at = float(self._assigned_at[worker])
         self._ended_seconds += received_at - assigned_at
-        self.slip.add((received_at - float(self._due_at[worker])) * self._time_scale)
+        if not self._times.are_measured:
+            self.slip.add((received_at - float(self._due_at[worker])) * self._time_scale)
         self._due_at[worker] = math.inf
         arrival = ReceivedArrival(worker, received_at, assigned_at, task, self._given[worker] - task.draws, self)
         arrival.ok = reply.in_time

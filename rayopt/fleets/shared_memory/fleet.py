@@ -39,6 +39,7 @@ class SharedMemoryFleet(FleetKind):
 
     name: ClassVar[str] = "shared_memory"
     has_arrivals: ClassVar[bool] = False
+    is_real_time: ClassVar[bool] = True
 
     def __init__(self, address: str | None = None) -> None:
         if address is not None and (not isinstance(address, str) or address.startswith("ray://")):
