@@ -17,6 +17,7 @@ from rayopt.workers import Workers
 if TYPE_CHECKING:
     from rayopt.fleets.ray import RayFleet
     from rayopt.fleets.shared_memory import SharedMemoryFleet
+    from rayopt.profiling.measure import profile
     from rayopt.tuning.tune import tune
 
 __version__ = "0.2.0"
@@ -40,6 +41,7 @@ __all__ = [
     "load",
     "methods",
     "problems",
+    "profile",
     "run",
     "theory",
     "tune",
@@ -56,6 +58,10 @@ def __getattr__(name: str) -> Any:
         from rayopt.fleets.shared_memory import SharedMemoryFleet
 
         return SharedMemoryFleet
+    if name == "profile":
+        from rayopt.profiling.measure import profile
+
+        return profile
     if name == "tune":
         # Pandas takes long to import too.
         from rayopt.tuning.tune import tune

@@ -176,10 +176,13 @@ class TuneSection(Section):
     _may_be_one_integer = field_validator("seeds", "confirm", mode="before")(one_or_more)
 
 
-class Workload(Section):
+class ProblemAlone(Section):
+    problem: ProblemSection = Field(description="the name of a problem, or a mapping with its name and arguments")
+
+
+class Workload(ProblemAlone):
     """A workload file, read and checked."""
 
-    problem: ProblemSection = Field(description="the name of a problem, or a mapping with its name and arguments")
     workers: WorkersSection = Field(description="a mapping such as {count: 100, compute: sqrt(i)}")
     fleet: FleetSection = FleetSection()
     methods: list[MethodSection] = Field(description="a list of at least one method")
@@ -235,6 +238,17 @@ class Workload(Section):
             setting |= {"seeds": self.tune.seeds, "confirm": self.tune.confirm, "metric": self.tune.metric}
             with _at(data_key="problem.partition"):
                 return Tuning(grids, problem, problem_config=problem_config, **setting)
+
+    def build_fleet(self) -> tuple[Problem, Workers, FleetKind]:
+        """Returns the problem, its data loaded, the workers and the fleet, whatever is to run there.
+
+        Raises:
+          InvalidInput: a name or an argument is unknown, missing or out of its range.
+          DataError: the data cannot be used.
+        """
+        with _at(source=self._source):
+            setting = self._setting()
+            return self._load_problem()[0], setting["workers"], setting["fleet"]
 
     def _setting(self) -> dict[str, Any]:
         """Returns what stands around the methods and the problem: arguments of an experiment."""
@@ -306,6 +320,29 @@ def load_workload(
         raise _first_problem(error, str(path)) from None
     workload._source = str(path)
     return workload
+
+
+def build_problem(text: str, data: str | Path | None = None) -> Problem:
+    """Returns the problem that a text means, its data loaded.
+
+    Args:
+      text: what a workload file would say: a name, or a mapping in YAML.
+      data: the folder of the problem's data.
+
+    Raises:
+      InvalidInput: it is not a problem, or an argument is unknown, missing or out of its range.
+      DataError: the data cannot be used.
+    """
+    tree: dict[str, Any] = {}
+    workload_file.override(tree, f"problem={text}")
+    if data is not None:
+        workload_file.assign(tree, "problem.data", {"path": str(data)})
+    try:
+        section = ProblemAlone.model_validate(tree).problem
+    except ValidationError as error:
+        raise _first_problem(error, "") from None
+    with _at("problem", data_key="problem.data"):
+        return section.build()
 
 
 @contextmanager

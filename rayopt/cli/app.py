@@ -68,6 +68,7 @@ def rayopt(
     rayopt resume RUN          go on with a run that was killed
     rayopt tune FILE           grids of step sizes and parameters: the best of each method
     rayopt theory --times i -n 100     what theory predicts for every method
+    rayopt profile FILE        how long gradients and messages take on a real fleet
     rayopt methods             what there is
     rayopt methods rennala     one of them, and its arguments
     """

@@ -17,9 +17,13 @@ FIGURES = (".png", ".pdf", ".svg")
 @main.command()
 def theory(
     times: Annotated[
-        str,
+        str | None,
         typer.Option(metavar="TIMES", help="Seconds per gradient: a number, a list, a formula of i, @FILE[:COLUMN]."),
-    ],
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="The seconds that `rayopt profile` measured, or a run's trace.parquet."),
+    ] = None,
     workers: Annotated[int | None, typer.Option("-n", "--workers", metavar="N", help="The number of workers.")] = None,
     noise_ratio: Annotated[float, typer.Option(metavar="SIGMA2/EPS", help="Noise over accuracy, sigma²/eps.")] = 1.0,
     smoothness: Annotated[float, typer.Option(metavar="L", help="Lipschitz constant of the gradient.")] = 1.0,
@@ -40,7 +44,8 @@ def theory(
 
     Seconds in the fixed computation model, with constant 1 in front of each
     formula: how methods compare, not what a clock will show. Below the table
-    stand the parameters that the theorems recommend.
+    stand the parameters that the theorems recommend. With --profile the times
+    are those of measured workers, and a sentence says what to use on them.
 
     \b
     rayopt theory --times 'sqrt(i)' -n 1000 --noise-ratio 100
@@ -48,12 +53,13 @@ def theory(
     rayopt theory --times @times.csv:seconds --noise-ratio 10 --plot theory.png
     rayopt theory --times i -n 6174 --noise-ratio 100 --json
     rayopt theory --times i -n 100 --convex --lipschitz 2 --eps 0.01
+    rayopt theory --profile profile.csv --noise-ratio 100
     """
-    from rayopt.cli.times import read_times
+    from rayopt.cli.times import times_of
     from rayopt.constants import in_words_of_rayopt
+    from rayopt.report.theory_advice import advise
     from rayopt.report.theory_table import compare, render
     from rayopt.theory import Setting
-    from rayopt.theory.homogeneous import with_fixed_times
 
     if heterogeneous and convex:
         raise InvalidInput("--convex", "stands beside --heterogeneous", "one of them")
@@ -61,30 +67,31 @@ def theory(
         _check_figure(plot)
     if workers is not None:
         at_least("--workers", workers, 1)
-    count, fleet = read_times(times, workers)
-    seconds = fleet(count)
+    fleet = times_of(times, profile, workers)
     with in_words_of_rayopt():
         setting = Setting(
-            seconds,
-            positive("--eps", eps),
+            eps=positive("--eps", eps),
             smoothness=positive("--smoothness", smoothness),
             noise_variance=non_negative("--noise-ratio", noise_ratio) * eps,
             initial_gap=None if convex else non_negative("--delta", delta),
             largest_smoothness=smoothness if heterogeneous else None,
             distance=non_negative("--distance", distance) if convex else None,
             lipschitz=positive("--lipschitz", lipschitz) if convex and lipschitz is not None else None,
-            **with_fixed_times(seconds),
+            **fleet.known,
         )
         regime = "convex" if convex else "heterogeneous" if heterogeneous else "homogeneous"
         comparison = compare(setting, regime)
     if as_json:
         typer.echo(json.dumps(comparison.to_json()))
     else:
-        open_console().print(render(comparison))
+        console = open_console()
+        console.print(render(comparison))
+        if profile is not None:
+            console.print(f"\nTimes of {profile}: {fleet.meaning}.\n{advise(comparison)}", highlight=False)
     if plot is not None:
         from rayopt.report.theory_plot import draw, save
 
-        save(draw(setting, regime, fleet), plot)
+        save(draw(setting, regime, fleet.of_size), plot)
         typer.echo(f"Figure: {plot}", err=as_json)
 
 

@@ -6,17 +6,65 @@ import csv
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rayopt.errors import InvalidInput
 from rayopt.latency import fixed
+from rayopt.latency.durations_file import read_trace
+from rayopt.profiling.summary import known_times, what_times_are
+from rayopt.theory.homogeneous import with_fixed_times
 from rayopt.workers import Workers
 
 Array = NDArray[np.float64]
 
 ALLOWED = "a number, a list such as 1,2.3,3.7, a formula of the worker i such as 'sqrt(i)', or @FILE or @FILE:COLUMN"
+
+
+class FleetTimes(NamedTuple):
+    """What theory is told of the times of workers.
+
+    Attributes:
+      known: arguments of :class:`~rayopt.theory.Setting`: the times, and what is known of them where they vary.
+      of_size: the times of a fleet of any size up to theirs.
+      meaning: what a time is, if they were measured.
+    """
+
+    known: dict[str, Any]
+    of_size: Callable[[int], Array]
+    meaning: str = ""
+
+
+def times_of(text: str | None, profile: str | None, count: int | None) -> FleetTimes:
+    """Returns the times that the options ``--times`` or ``--profile`` give.
+
+    Args:
+      text: as :func:`read_times` takes it, or None.
+      profile: the path of a profile or of the trace of a run, or None.
+      count: the number of workers, or None to take that of the file or list.
+
+    Raises:
+      InvalidInput: none of the two is given, or both; times that cannot be read, or another number of them.
+    """
+    if (text is None) == (profile is None):
+        problem = "missing" if text is None else "stands beside --profile"
+        raise InvalidInput("--times", problem, f"one of --times and --profile; times are {ALLOWED}")
+    if text is not None:
+        workers, of_size = read_times(text, count)
+        times = of_size(workers)
+        return FleetTimes({"times": times, **with_fixed_times(times)}, of_size)
+    assert profile is not None
+    try:
+        trace = read_trace(profile)
+        known = known_times(trace)
+    except InvalidInput as error:
+        raise InvalidInput("--profile", error.problem, error.allowed) from None
+    ascending = np.sort(known["times"])
+    if count not in (None, len(ascending)):
+        raise InvalidInput("--profile", f"{len(ascending)} workers for {count}", "no -n, or that of the file")
+    return FleetTimes(known, lambda size: ascending[:size], what_times_are(trace))
 
 
 def read_times(text: str, count: int | None) -> tuple[int, Callable[[int], Array]]:

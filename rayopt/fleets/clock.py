@@ -355,7 +355,7 @@ class SimulatedWorkers:
 
 def _bounds_tell(times: TaskTimes) -> bool:
     """Whether most workers cannot have ended when the first ones have, so that their draws can wait."""
-    if times.n <= FIRST_SLICE:
+    if times.n <= FIRST_SLICE or times.expected is None:
         return False
     first = np.partition(times.expected, FIRST_SLICE)[FIRST_SLICE]
     return int(np.count_nonzero(times.least <= first)) <= times.n // 4

@@ -15,7 +15,7 @@ from rayopt import errors, keys
 from rayopt.errors import InvalidInput, at_least, one_of
 from rayopt.keys import Stream
 from rayopt.latency.base import Array, BoundLatency, Latency, read_only
-from rayopt.latency.trace_file import KINDS, Trace, read_trace
+from rayopt.latency.durations_file import KINDS, Trace, read_trace
 
 ORDERS = ("cyclic", "resampled")
 ASSIGNMENTS = ("own", "cyclic")

@@ -42,6 +42,11 @@ class Desk:
         with contextlib.suppress(Exception), np.errstate(over="ignore", invalid="ignore"):
             profile.shard.gradient(profile.shard.start_point(), profile.shard.draw(0, 0))
 
+    @property
+    def time_scale(self) -> float:
+        """Real seconds per fleet second."""
+        return self._profile.time_scale
+
     def due_at(self, order: Order) -> tuple[float, bool]:
         """Returns when the order's emulated time is over, on this machine's monotonic clock, and if it is in time."""
         assert order.task is not None

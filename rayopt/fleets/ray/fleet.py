@@ -210,8 +210,7 @@ class RaySession:
     def _run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint) -> Outcome:
         self._stop_is_wanted = False
         carry_modules(job.method)
-        if self._loaded_seed != job.seed:
-            self._load(job.seed)
+        self.loaded(job.seed)
         running = self._server.run.remote(
             job, self._problem.start_point(), self._workers.times(job.seed), self._shard_sizes, self._actor_of,
             self._shares_clock, self._care(job.method), self._whole,
@@ -250,6 +249,12 @@ class RaySession:
                 self._ray.shutdown()
             raise
         return "SPREAD" if server is None else NodeAffinitySchedulingStrategy(server.id, soft=False)
+
+    def loaded(self, seed: int) -> tuple[Any, list[Any]]:
+        """Returns the server and, by worker, the actor that holds it; they have their shards of this seed."""
+        if self._loaded_seed != seed:
+            self._load(seed)
+        return self._server, self._actor_of
 
     def stop(self) -> None:
         """Ends the running job, also one that still loads its workers."""

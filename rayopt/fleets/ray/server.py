@@ -20,6 +20,7 @@ from rayopt.fleets.base import Job
 from rayopt.fleets.ray.evaluation import Evaluations
 from rayopt.fleets.ray.messages import Load, Reply
 from rayopt.fleets.ray.metrics import RunMetrics, WatchedRecorder
+from rayopt.fleets.ray.probe import Links, time_links
 from rayopt.fleets.ray.supervision import Care, Supervision
 from rayopt.fleets.ray.transport import DirectTransport, PackedTransport, Transport
 from rayopt.fleets.ray.workers import RayWorkers
@@ -143,6 +144,10 @@ class Server:
         outcome = recorder.outcome(recorder.wall_seconds, fleet.slip.summary())
         outcome.faults = supervision.final()
         return outcome
+
+    def time_links(self, worker: Any, sizes: Sequence[int], repetitions: int) -> Links:
+        """Returns :func:`~rayopt.fleets.ray.probe.time_links` of an idle worker, as the server sees it."""
+        return time_links(worker, sizes, repetitions)
 
     @ray.method(concurrency_group="inbox")
     def deliver(self, replies: list[Reply]) -> None:

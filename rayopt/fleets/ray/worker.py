@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+import numpy as np
 import ray
+from numpy.typing import NDArray
 
 from rayopt.fleets.ray.desk import Cancelled, Desk, GaveUp
-from rayopt.fleets.ray.failures import NotLoaded
+from rayopt.fleets.ray.failures import NotLoaded, WorkerFailed
 from rayopt.fleets.ray.messages import Load, Order, Reply
+from rayopt.fleets.ray.probe import processor
 
 PUSH_EVERY = 0.005
 """Real seconds between two batches that a packed actor pushes: fewer, larger messages keep the server free."""
@@ -55,6 +59,36 @@ class Worker:
         assert order.task is not None
         reply = self._compute(order._replace(task=order.task.at(x)))
         return (None, None) if reply is None else (reply._replace(value=None), reply.value)
+
+    def time_gradients(self, orders: Sequence[Order]) -> list[float]:
+        """Returns the fleet seconds of each task, computed one after the other with no message between them.
+
+        Args:
+          orders: all assigned at the time of the first.
+
+        Raises:
+          WorkerFailed: a gradient raised an error, or is none.
+        """
+        time_scale = self._desk.time_scale
+        began_at = ended_at = time.monotonic()
+        found = []
+        for order in orders:
+            started_at = ended_at
+            assigned_at = order.assigned_at + (started_at - began_at) / time_scale
+            reply = self._compute(order._replace(assigned_at=assigned_at, sent_at=started_at))
+            if reply is not None and reply.error is not None:
+                raise WorkerFailed(f"worker {order.worker} {reply.error}")
+            ended_at = time.monotonic()
+            found.append((ended_at - started_at) / time_scale)
+        return found
+
+    def echo(self, payload: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+        """Takes a payload and returns one of ``size`` bytes, to be timed."""
+        return np.zeros(size, dtype=np.uint8)
+
+    def processor(self) -> str:
+        """Returns what the worker computes on."""
+        return processor()
 
     @ray.method(concurrency_group="control")
     def cancel(self, stamp: int) -> None:

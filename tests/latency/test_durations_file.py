@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from rayopt.errors import InvalidInput
-from rayopt.latency.trace_file import read_trace
+from rayopt.latency.durations_file import read_trace
 
 GOOD = """# rayopt profile 1
 # measured: 2026-11-24T12:00:00+00:00
