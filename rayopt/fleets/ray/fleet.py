@@ -211,6 +211,7 @@ class RaySession:
         self._stop_is_wanted = False
         carry_modules(job.method)
         self.loaded(job.seed)
+        self._warn_of_store(job.method)
         running = self._server.run.remote(
             job, self._problem.start_point(), self._workers.times(job.seed), self._shard_sizes, self._actor_of,
             self._shares_clock, self._care(job.method), self._whole,
@@ -276,11 +277,19 @@ class RaySession:
             for shard in (problem, *(problem.shard(worker) for worker in range(n)))
         ]
         server = self._server if self._is_packed else None
-        self._whole, self._loads = make_loads(whole, profiles, self._actor_of, node, server)
+        self._whole, self._loads, self._stored_bytes = make_loads(whole, profiles, self._actor_of, node, server)
         answers = self._load_all()
-        self._shares_clock = [answers[actor] for actor in self._actor_of]
+        self._shares_clock = [answers.get(actor, False) for actor in self._actor_of]
         ray.get(self._evaluator.load.remote(self._whole))
         self._loaded_seed = seed
+
+    def _warn_of_store(self, method: Method) -> None:
+        """Warns, before the run starts, of an object store that is too small for it."""
+        from rayopt.fleets.ray.demand import Demand, warn_if_scarce
+        from rayopt.fleets.ray.nodes import alive_nodes
+
+        point = 8 * self._problem.dimension * len(method.members())
+        warn_if_scarce(Demand.of(self._stored_bytes, point, self._workers.count), alive_nodes())
 
     def _care(self, method: Method) -> Care:
         """Returns how a run of this method treats workers that fail."""
@@ -289,25 +298,35 @@ class RaySession:
         return Care(self._loads, self._fleet.grace, type(method).__name__ if method.waits_for_everyone else "")
 
     def _load_all(self) -> dict[Any, bool]:
-        """Calls ``load`` of every actor; waits for those that are restarting."""
+        """Calls ``load`` of every actor; waits for those that are restarting, the server later for those that stay away.
+
+        Raises:
+          WorkerLost: none of them is there.
+        """
+        from rayopt.fleets.ray.failures import WorkerLost
+
         answers: dict[Any, bool] = {}
         give_up = time.monotonic() + RESTART_TIMEOUT
-        while len(answers) < len(self.actors):
+        heard = ""
+        while len(answers) < len(self.actors) and time.monotonic() < give_up and not self._stop_is_wanted:
             calls = [(actor, actor.load.remote(load)) for actor, load in self._loads.items() if actor not in answers]
             for actor, call in calls:
                 try:
                     answers[actor] = self._ray.get(call)
-                except self._ray.exceptions.RayActorError:
-                    if time.monotonic() > give_up:
-                        raise
+                except self._ray.exceptions.RayActorError as error:
+                    heard = str(error)
             time.sleep(REPORT_EVERY if len(answers) < len(self.actors) else 0)
+        if not answers and heard:
+            raise WorkerLost(f"no worker has a process; what was heard last: {heard}")
         return answers
 
 
 def make_loads(
     whole: Profile, profiles: Sequence[Profile], actor_of: Sequence[Any], node: str, server: Any
-) -> tuple[Load, dict[Any, Load]]:
-    """Puts what the actors need into the object store; returns what the evaluator needs, and by actor what it does.
+) -> tuple[Load, dict[Any, Load], int]:
+    """Puts what the actors need into the object store.
+
+    Returns what the evaluator needs, by actor what it does, and how many bytes that takes.
 
     Args:
       whole: the problem with all its data.
@@ -318,24 +337,26 @@ def make_loads(
     """
     import ray
 
+    from rayopt.fleets.ray.demand import bytes_of
     from rayopt.fleets.ray.messages import Load
 
     workers_of: dict[Any, list[int]] = {}
     for worker, actor in enumerate(actor_of):
         workers_of.setdefault(actor, []).append(worker)
     stored: dict[tuple[int, ...], Any] = {}
-    loads = {}
+    loads, size = {}, 0
     for actor, workers in workers_of.items():
         own = {id(profiles[worker].shard): profiles[worker] for worker in workers}
         if (shards := tuple(own)) not in stored:
             # Equal arrays of one object are stored once: a homogeneous shard is the whole problem.
-            extra = [whole] if whole.shard.homogeneous else []
-            stored[shards] = ray.put([*own.values(), *extra])
+            content = [*own.values(), whole] if whole.shard.homogeneous else list(own.values())
+            stored[shards] = ray.put(content)
+            size += bytes_of(content)
         places = [shards.index(id(profiles[worker].shard)) for worker in workers]
         loads[actor] = Load(stored[shards], workers, places, node, server)
     if whole.shard.homogeneous:
-        return Load(loads[actor_of[0]].profiles, [0], [len(shards)], node), loads
-    return Load(ray.put([whole]), [0], [0], node), loads
+        return Load(loads[actor_of[0]].profiles, [0], [len(shards)], node), loads, size
+    return Load(ray.put([whole]), [0], [0], node), loads, size + bytes_of([whole])
 
 
 def carry_modules(component: object) -> None:

@@ -9,6 +9,9 @@ from rayopt.problems.base import Problem
 from rayopt.tasks import Gradient
 from rayopt.workers import TaskTimes
 
+INLINE_BYTES = 100_000
+"""Ray sends arguments and results below this size inside the message, larger ones through the object store."""
+
 
 class Profile(NamedTuple):
     """What a worker is loaded with before a run.

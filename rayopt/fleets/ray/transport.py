@@ -10,11 +10,8 @@ from typing import Any, Protocol
 import ray
 
 from rayopt.fleets.ray.failures import WorkerFailed, is_loss
-from rayopt.fleets.ray.messages import Order, Reply
+from rayopt.fleets.ray.messages import INLINE_BYTES, Order, Reply
 from rayopt.fleets.ray.worker import PUSH_EVERY
-
-INLINE_BYTES = 100_000
-"""Ray sends arguments and results below this size inside the message, larger ones through the object store."""
 
 LOOK_UP = 0.1
 """Real seconds between two looks at what seldom changes: a request to stop, a process that died."""

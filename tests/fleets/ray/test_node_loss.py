@@ -1,0 +1,102 @@
+"""Nodes that are removed and added while a run goes on."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+from ray_sessions import opened
+
+import rayopt as ro
+from rayopt import methods
+from rayopt.fleets.ray.failures import WorkerLost
+from rayopt.problems import Quadratic
+
+pytestmark = pytest.mark.timeout(280)
+
+
+class Nodes:
+    """A cluster of a head and two more nodes, each with room for two workers."""
+
+    def __init__(self):
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+        self.others = [self.cluster.add_node(num_cpus=2) for _ in range(2)]
+        ray.init(self.cluster.address, log_to_driver=False)
+
+    def remove(self):
+        self.cluster.remove_node(self.others.pop(), allow_graceful=False)
+
+    def add(self):
+        self.others.append(self.cluster.add_node(num_cpus=2))
+
+
+@pytest.fixture
+def nodes():
+    # A folder of its own: Ray keeps there where the last cluster of this machine listens. Short: it has sockets.
+    ray.shutdown()
+    folder = tempfile.mkdtemp(prefix="ro")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)
+        found = Nodes()
+        yield found
+        ray.shutdown()
+        found.cluster.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_while_a_node_goes(fixture, nodes, method, until, comes_back):
+    """Removes a node in the second report, and adds one when its workers have been missed."""
+    done = set()
+
+    def follow():
+        workforce = fixture.progress[-1].workforce
+        if "removed" not in done:
+            done.add("removed")
+            nodes.remove()
+        elif comes_back and "added" not in done and workforce.up == 4:
+            done.add("added")
+            nodes.add()
+        elif "added" in done and workforce.up == 6:
+            fixture.session.stop()
+
+    fixture.on_progress = follow
+    try:
+        return fixture.run(method, until)
+    finally:
+        fixture.on_progress = lambda: None
+
+
+def test_a_node_is_removed_and_another_is_added(nodes):
+    with opened(Quadratic(20, noise=0.01), 0.02, n=6, num_cpus=1, server_node="head", grace=3.0) as fixture:
+        fixture.run(methods.Minibatch(0.1), ro.Until(updates=2))
+        # Without the node there is no room for two of the workers: they wait, and start on the one that is added.
+        outcome, rows = run_while_a_node_goes(fixture, nodes, methods.ASGD(0.05), ro.Until(time=120), comes_back=True)
+        assert outcome.ended_by == "interrupted"
+        assert outcome.faults.restarts == 2
+        assert outcome.faults.missing == []
+        assert outcome.counts.arrivals == len(rows) == outcome.updates
+        shown = [tuple(progress.workforce) for progress in fixture.progress if progress.workforce is not None]
+        assert (4, 2, 0) in shown
+        assert shown[-1] == (6, 0, 0)
+        outcome, rows = fixture.run(methods.Minibatch(0.1), ro.Until(updates=5))
+        assert outcome.updates == 5
+        # And nobody comes: Minibatch waits for every worker, but not for ever; ASGD goes on with those that are left.
+        with pytest.raises(WorkerLost, match=r"workers \d, \d had no process for 3 s \(grace\), and Minibatch waits"):
+            run_while_a_node_goes(fixture, nodes, methods.Minibatch(0.1), ro.Until(time=120), comes_back=False)
+        outcome, rows = fixture.run(methods.ASGD(0.05), ro.Until(updates=100))
+        assert outcome.updates == 100
+        assert len(outcome.faults.missing) == 2
+        assert not set(outcome.faults.missing) & set(rows["worker"].tolist())
+
+
+def test_workers_that_need_no_cpu_move_to_the_nodes_that_are_left(nodes):
+    with opened(Quadratic(20, noise=0.01), 0.02, n=6, server_node="head", workers_per_actor=2) as fixture:
+        fixture.run(methods.Minibatch(0.1), ro.Until(updates=2))
+        fixture.stop_when_back = True
+        outcome, rows = run_while_a_node_goes(fixture, nodes, methods.ASGD(0.05), ro.Until(time=120), comes_back=False)
+        assert outcome.faults.restarts == 1
+        assert outcome.faults.missing == []
+        assert set(rows["worker"][rows["time"] > outcome.time - 0.5].tolist()) == set(range(6))
