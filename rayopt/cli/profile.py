@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rayopt.fleets.ray import RayFleet
-    from rayopt.latency.durations_file import Trace
+    from rayopt.latency.durations_file import Durations
     from rayopt.problems.base import Problem
     from rayopt.profiling.measure import OnProgress
     from rayopt.workers import Workers
@@ -72,7 +72,7 @@ def profile(
     rayopt profile --problem '{name: quadratic, dimension: 1000}' --count 4
     rayopt profile FILE --out cluster.csv --repetitions 1000 --bytes 8,8000000
     """
-    from rayopt.latency.durations_file import read_trace
+    from rayopt.latency.durations_file import read_durations
     from rayopt.profiling.measure import Plan, check_fleet
     from rayopt.profiling.measure import profile as measure
     from rayopt.profiling.save import save
@@ -91,23 +91,23 @@ def profile(
     if quiet:
         typer.echo(out)
     else:
-        _show(read_trace(str(out)), out, console)
+        _show(read_durations(str(out)), out, console)
 
 
-def _show(trace: Trace, path: Path, console: Console) -> None:
+def _show(durations: Durations, path: Path, console: Console) -> None:
     """Prints the tables, draws the figure and says how to replay the file."""
     from rayopt.profiling.summary import fitted_line, replay_lines, summarise
     from rayopt.profiling.table import draw, render
     from rayopt.report.theory_plot import save
 
-    workers = summarise(trace)
-    console.print(render(trace, workers))
+    workers = summarise(durations)
+    console.print(render(durations, workers))
     figure = path.with_suffix(".png")
-    save(draw(trace, workers), figure)
+    save(draw(durations, workers), figure)
     console.out("\nReplay it in a workload file:\n\n  workers:", highlight=False)
-    for line in replay_lines(trace, str(path)):
+    for line in replay_lines(durations, str(path)):
         console.out(f"    {line}", highlight=False)
-    if fitted := fitted_line(trace, workers):
+    if fitted := fitted_line(durations, workers):
         console.out(f"\nOr draw from the law that fits all workers best:\n\n    {fitted}", highlight=False)
     console.out(f"\nProfile: {path}\nFigure: {figure}", highlight=False)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rayopt.errors import InvalidInput
 from rayopt.latency import fixed
-from rayopt.latency.durations_file import read_trace
+from rayopt.latency.durations_file import read_durations
 from rayopt.profiling.summary import known_times, what_times_are
 from rayopt.theory.homogeneous import with_fixed_times
 from rayopt.workers import Workers
@@ -57,14 +57,14 @@ def times_of(text: str | None, profile: str | None, count: int | None) -> FleetT
         return FleetTimes({"times": times, **with_fixed_times(times)}, of_size)
     assert profile is not None
     try:
-        trace = read_trace(profile)
-        known = known_times(trace)
+        durations = read_durations(profile)
+        known = known_times(durations)
     except InvalidInput as error:
         raise InvalidInput("--profile", error.problem, error.allowed) from None
     ascending = np.sort(known["times"])
     if count not in (None, len(ascending)):
         raise InvalidInput("--profile", f"{len(ascending)} workers for {count}", "no -n, or that of the file")
-    return FleetTimes(known, lambda size: ascending[:size], what_times_are(trace))
+    return FleetTimes(known, lambda size: ascending[:size], what_times_are(durations))
 
 
 def read_times(text: str, count: int | None) -> tuple[int, Callable[[int], Array]]:

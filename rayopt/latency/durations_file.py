@@ -33,7 +33,7 @@ _OF_A_RUN = ["worker", "time", "assigned_at", "outcome"]
 
 
 @dataclass(frozen=True, eq=False)
-class Trace:
+class Durations:
     """Recorded durations, by kind and bytes and then by worker.
 
     Args:
@@ -70,7 +70,7 @@ class Trace:
         return self.seconds[kind, sizes[0] if size is None else size]
 
 
-def read_trace(path: str) -> Trace:
+def read_durations(path: str) -> Durations:
     """Returns the recorded durations of a file.
 
     Args:
@@ -99,7 +99,7 @@ class _Reader:
         self._line = 0
         self._rows: dict[tuple[str, int], dict[int, dict[int, float]]] = {}
 
-    def read(self, lines: Iterable[str]) -> Trace:
+    def read(self, lines: Iterable[str]) -> Durations:
         header: dict[str, str] = {}
         positions: dict[str, int] | None = None
         for self._line, text in enumerate(lines, start=1):
@@ -116,7 +116,7 @@ class _Reader:
         if not self._rows:
             problem = "is empty" if positions is None else "has no rows below its header"
             raise InvalidInput("path", f"{self._path!r} {problem}", ALLOWED)
-        return Trace(self._path, self._by_worker(), header)
+        return Durations(self._path, self._by_worker(), header)
 
     def _cells(self, text: str) -> list[str]:
         try:
@@ -180,7 +180,7 @@ class _Reader:
         return InvalidInput("path", f"{self._path!r}, line {self._line}: {problem}", allowed)
 
 
-def _read_run(path: str) -> Trace:
+def _read_run(path: str) -> Durations:
     """Returns the durations of the arrivals of all runs in a trace, from assignment to completion.
 
     A task that was cancelled or given up has no duration. In virtual time a task is complete when it arrives.
@@ -207,7 +207,7 @@ def _read_run(path: str) -> Trace:
         row = int(rows[np.argmin(takes_time)])
         raise InvalidInput("path", f"{path!r}, row {row}: a task that took no time", "arrivals after assigned_at")
     found = {int(worker): read_only(seconds[workers == worker]) for worker in np.unique(workers)}
-    return Trace(path, {("compute", 0): found})
+    return Durations(path, {("compute", 0): found})
 
 
 def _check_columns(path: str, names: list[str]) -> None:

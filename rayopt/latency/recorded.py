@@ -15,7 +15,7 @@ from rayopt import errors, keys
 from rayopt.errors import InvalidInput, at_least, one_of
 from rayopt.keys import Stream
 from rayopt.latency.base import Array, BoundLatency, Latency, read_only
-from rayopt.latency.durations_file import KINDS, Trace, read_trace
+from rayopt.latency.durations_file import KINDS, Durations, read_durations
 
 ORDERS = ("cyclic", "resampled")
 ASSIGNMENTS = ("own", "cyclic")
@@ -50,7 +50,7 @@ class Recorded(Latency):
     order: str = "cyclic"
     assign: str = "own"
     bytes: int | None = None
-    _trace: list[Trace] = field(default_factory=list, init=False, compare=False)
+    _durations: list[Durations] = field(default_factory=list, init=False, compare=False)
 
     def __post_init__(self) -> None:
         try:
@@ -66,16 +66,16 @@ class Recorded(Latency):
         """Returns the durations of one run."""
         at_least("workers", workers, 1)
         kind = stream.purpose.partition("/")[0]
-        found = self.trace().of(kind if kind in KINDS else "compute", self.bytes)
+        found = self.durations().of(kind if kind in KINDS else "compute", self.bytes)
         if self.assign == "own":
             self._check_workers(found, workers)
         return BoundRecorded(self, workers, stream, list(found.values()), self.order == "resampled")
 
-    def trace(self) -> Trace:
+    def durations(self) -> Durations:
         """Returns what the file holds; it is read when it is asked for first."""
-        if not self._trace:
-            self._trace.append(read_trace(self.path))
-        return self._trace[0]
+        if not self._durations:
+            self._durations.append(read_durations(self.path))
+        return self._durations[0]
 
     def to_config(self) -> dict[str, Any]:
         """Returns the name and the arguments."""

@@ -16,7 +16,7 @@ from rayopt.errors import InvalidInput, RayoptError, at_least, one_of, positive
 from rayopt.fleets.base import FleetKind
 from rayopt.latency import zero
 from rayopt.latency.base import Array, read_only
-from rayopt.latency.durations_file import UNITS, Trace
+from rayopt.latency.durations_file import UNITS, Durations
 from rayopt.problems.base import Problem
 from rayopt.tasks import Gradient
 from rayopt.workers import Workers
@@ -68,7 +68,7 @@ def profile(
     plan: Plan | None = None,
     seed: int = 0,
     on_progress: OnProgress | None = None,
-) -> Trace:
+) -> Durations:
     """Measures the workers of a fleet and returns what they took.
 
     First payloads go to each worker and back while it is idle; then all workers compute gradients at the same
@@ -85,8 +85,8 @@ def profile(
       on_progress: told what is measured, how much is done and of how much.
 
     Returns:
-      The trace: ``trace.of("compute")`` has the fleet seconds of every worker, ``trace.of("upload", bytes)`` and
-      ``trace.of("download", bytes)`` those of payloads; ``rayopt.profiling.save.save(trace, path)`` writes it.
+      The durations: ``found.of("compute")`` has the fleet seconds of every worker, ``found.of("upload", bytes)`` and
+      ``found.of("download", bytes)`` those of payloads; ``rayopt.profiling.save.save(found, path)`` writes them.
 
     Raises:
       InvalidInput: a fleet without times, packed workers, a worker that finished no gradient in ``plan.at_most``.
@@ -111,7 +111,7 @@ def profile(
     for worker, of_worker in enumerate(links):
         for key, seconds in of_worker.items():
             found.setdefault(key, {})[worker] = read_only(np.array(seconds) / fleet.time_scale)
-    return Trace("", found, _header(problem, alone, fleet, own, processors))
+    return Durations("", found, _header(problem, alone, fleet, own, processors))
 
 
 def check_fleet(fleet: FleetKind, workers: Workers) -> None:

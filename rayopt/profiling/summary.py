@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rayopt.latency.base import Array
-from rayopt.latency.durations_file import Trace
+from rayopt.latency.durations_file import Durations
 from rayopt.profiling.fit import FEWEST, Fit, common_family, fits, to_config
 
 MOST_SHOWN = 24
@@ -63,9 +63,9 @@ class WorkerSummary:
         return float(np.mean(self.seconds > SLOW * np.median(self.seconds)))
 
 
-def summarise(trace: Trace) -> list[WorkerSummary]:
+def summarise(durations: Durations) -> list[WorkerSummary]:
     """Returns the workers of a profile, all of them or some from the fastest to the slowest, by their number."""
-    compute = trace.of("compute")
+    compute = durations.of("compute")
     ascending = sorted(compute, key=lambda worker: float(np.median(compute[worker])))
     count = min(len(ascending), MOST_SHOWN)
     shown = sorted({ascending[round(position)] for position in np.linspace(0, len(ascending) - 1, count)})
@@ -75,43 +75,43 @@ def summarise(trace: Trace) -> list[WorkerSummary]:
     ]
 
 
-def payload(trace: Trace) -> int | None:
+def payload(durations: Durations) -> int | None:
     """Returns the bytes of a gradient of the problem that was profiled, if they were sent to all workers; else None."""
-    text = trace.header.get("payload", "")
+    text = durations.header.get("payload", "")
     if not (text.isascii() and text.isdigit()):
         return None
-    links = [trace.seconds.get((kind, int(text)), {}) for kind in ("download", "upload")]
-    return int(text) if all(worker in link for link in links for worker in trace.of("compute")) else None
+    links = [durations.seconds.get((kind, int(text)), {}) for kind in ("download", "upload")]
+    return int(text) if all(worker in link for link in links for worker in durations.of("compute")) else None
 
 
-def replay_lines(trace: Trace, path: str) -> list[str]:
+def replay_lines(durations: Durations, path: str) -> list[str]:
     """Returns the lines of a workload file that replay a profile."""
-    size = payload(trace)
-    lines = [f"count: {len(trace.of('compute'))}", f"compute: {_flow({'name': 'trace', 'path': path})}"]
+    size = payload(durations)
+    lines = [f"count: {len(durations.of('compute'))}", f"compute: {_flow({'name': 'trace', 'path': path})}"]
     if size is not None:
         link = _flow({"name": "trace", "path": path, "bytes": size})
         lines += [f"download: {link}", f"upload: {link}"]
     return lines
 
 
-def fitted_line(trace: Trace, workers: Sequence[WorkerSummary]) -> str | None:
+def fitted_line(durations: Durations, workers: Sequence[WorkerSummary]) -> str | None:
     """Returns the line of a workload file with the one family that fits all workers best.
 
     None if not all are shown, or of one too little was measured.
     """
-    if len(workers) < len(trace.of("compute")) or not all(one.fits for one in workers):
+    if len(workers) < len(durations.of("compute")) or not all(one.fits for one in workers):
         return None
     return f"compute: {_flow(to_config(common_family([one.fits for one in workers])))}"
 
 
-def what_times_are(trace: Trace) -> str:
+def what_times_are(durations: Durations) -> str:
     """Returns in words what :func:`known_times` takes as the time of a task."""
-    size = payload(trace)
+    size = payload(durations)
     ways = "" if size is None else f" plus the median seconds of its ways there and back, {size:,} bytes each"
     return f"the mean seconds of a gradient{ways}"
 
 
-def known_times(trace: Trace) -> dict[str, Array]:
+def known_times(durations: Durations) -> dict[str, Array]:
     """Returns what theory is told of the workers of a profile, as arguments of :class:`~rayopt.theory.Setting`.
 
     A task is download, gradient and upload; the ways count with their medians, for a payload as large as a
@@ -120,9 +120,9 @@ def known_times(trace: Trace) -> dict[str, Array]:
     Returns:
       ``times`` (means), ``trial_times`` and ``success_probabilities``, each of shape (n,).
     """
-    compute = trace.of("compute")
-    size = payload(trace)
-    links = [] if size is None else [trace.of(kind, size) for kind in ("download", "upload")]
+    compute = durations.of("compute")
+    size = payload(durations)
+    links = [] if size is None else [durations.of(kind, size) for kind in ("download", "upload")]
     ways = np.array(
         [math.fsum(float(np.median(link[worker])) for link in links if worker in link) for worker in compute]
     )
@@ -136,9 +136,9 @@ def known_times(trace: Trace) -> dict[str, Array]:
     }
 
 
-def unit_of(trace: Trace) -> tuple[float, str]:
+def unit_of(durations: Durations) -> tuple[float, str]:
     """Returns the unit in which gradients of this profile read well: its number in a second, and its name."""
-    typical = statistics.median(float(np.median(own)) for own in trace.of("compute").values())
+    typical = statistics.median(float(np.median(own)) for own in durations.of("compute").values())
     return (1e3, "ms") if typical < 1 else (1.0, "s")
 
 

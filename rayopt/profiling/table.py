@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rayopt.latency.base import Array
-from rayopt.latency.durations_file import Trace
+from rayopt.latency.durations_file import Durations
 from rayopt.profiling.fit import Fit
 from rayopt.profiling.summary import FAR, SLOW, WorkerSummary, unit_of
 from rayopt.report.figure import COLOURS
@@ -22,20 +22,20 @@ MOST_CURVES = len(COLOURS)
 MARGIN = 1.5
 
 
-def render(trace: Trace, workers: Sequence[WorkerSummary]) -> RenderableType:
+def render(durations: Durations, workers: Sequence[WorkerSummary]) -> RenderableType:
     """Returns the table of the workers, that of the ways if they were measured, and the footnotes.
 
     Args:
-      trace: a profile.
+      durations: a profile.
       workers: those to show, from :func:`rayopt.profiling.summary.summarise`.
     """
     parts: list[RenderableType] = [
-        Text(f"Gradients, in {unit_of(trace)[1]}: measured, and the law that fits best", style="italic"),
-        _workers(trace, workers),
+        Text(f"Gradients, in {unit_of(durations)[1]}: measured, and the law that fits best", style="italic"),
+        _workers(durations, workers),
     ]
-    if trace.sizes("upload"):
-        parts += ["", Text("Messages to a worker and back, in ms, over all workers", style="italic"), _links(trace)]
-    notes = [Padding(Text(note, style="dim"), (0, 0, 0, 2), expand=False) for note in _notes(trace, workers)]
+    if durations.sizes("upload"):
+        parts += ["", Text("Messages to a worker and back, in ms, over all workers", style="italic"), _links(durations)]
+    notes = [Padding(Text(note, style="dim"), (0, 0, 0, 2), expand=False) for note in _notes(durations, workers)]
     return Group(*parts, *notes)
 
 
@@ -46,9 +46,9 @@ def _table(*titles: str) -> Table:
     return table
 
 
-def _workers(trace: Trace, workers: Sequence[WorkerSummary]) -> Table:
+def _workers(durations: Durations, workers: Sequence[WorkerSummary]) -> Table:
     table = _table("worker", "number", "median", "p90", "p99", "max", "slow", "law", "its\np90", "its\np99", "its\nmax")
-    in_a_second = unit_of(trace)[0]
+    in_a_second = unit_of(durations)[0]
     for one in workers:
         fitted = one.fitted_tail
         table.add_row(
@@ -60,19 +60,19 @@ def _workers(trace: Trace, workers: Sequence[WorkerSummary]) -> Table:
     return table
 
 
-def _links(trace: Trace) -> Table:
+def _links(durations: Durations) -> Table:
     table = _table("bytes", "download\nmedian", "p99", "upload\nmedian", "p99")
-    for size in trace.sizes("upload"):
+    for size in durations.sizes("upload"):
         cells = []
         for kind in ("download", "upload"):
-            seconds = 1e3 * np.concatenate(list(trace.of(kind, size).values()))
+            seconds = 1e3 * np.concatenate(list(durations.of(kind, size).values()))
             cells += [_number(float(np.median(seconds))), _number(float(np.quantile(seconds, 0.99)))]
         table.add_row(f"{size:,}", *cells)
     return table
 
 
-def _notes(trace: Trace, workers: Sequence[WorkerSummary]) -> list[str]:
-    count = len(trace.of("compute"))
+def _notes(durations: Durations, workers: Sequence[WorkerSummary]) -> list[str]:
+    count = len(durations.of("compute"))
     notes = [
         f"Slow: gradients that took more than {SLOW:g} times the median of their worker.",
         "Its max: the median of the largest of so many draws from the law.",
@@ -88,14 +88,14 @@ def _notes(trace: Trace, workers: Sequence[WorkerSummary]) -> list[str]:
     return notes
 
 
-def draw(trace: Trace, workers: Sequence[WorkerSummary]) -> Figure:
+def draw(durations: Durations, workers: Sequence[WorkerSummary]) -> Figure:
     """Returns the share of gradients that take longer, against seconds, both logarithmic: measured and fitted.
 
     Args:
-      trace: a profile.
+      durations: a profile.
       workers: those of which some are drawn, from the fastest to the slowest.
     """
-    in_a_second, unit = unit_of(trace)
+    in_a_second, unit = unit_of(durations)
     ascending = sorted(workers, key=lambda one: float(np.median(one.seconds)))
     picks = np.linspace(0, len(ascending) - 1, min(len(ascending), MOST_CURVES)).round().astype(int)
     figure = Figure(figsize=(8, 5), layout="constrained")

@@ -8,8 +8,8 @@ import yaml
 from typer.testing import CliRunner
 
 from rayopt.cli import main
-from rayopt.fleets.ray.fleet import connect
-from rayopt.latency.durations_file import read_trace
+from rayopt.fleets.ray.connection import connect
+from rayopt.latency.durations_file import read_durations
 
 pytestmark = pytest.mark.timeout(240)
 HEAD = "# units: seconds, bytes\nworker,kind,bytes,number,seconds\n"
@@ -38,7 +38,7 @@ def test_from_measurement_to_replay_and_theory(rayopt, tmp_path, cluster):
     assert "upload: {name: trace, path: profile.csv, bytes: 96}" in found.stdout
     assert found.stdout.endswith("Profile: profile.csv\nFigure: profile.png\n")
     assert (tmp_path / "profile.png").is_file()
-    assert read_trace("profile.csv").sizes("download") == [96, 1000]
+    assert read_durations("profile.csv").sizes("download") == [96, 1000]
 
     replay = "workers.compute={name: trace, path: profile.csv, order: resampled}"
     run = rayopt("run", "small.yaml", "--set", replay, "--set", "until.time=0.1", "--out", "replayed")
@@ -60,7 +60,7 @@ def test_a_problem_and_a_count_in_place_of_a_file(rayopt, cluster):
     found = rayopt("profile", "--problem", "{name: quadratic, dimension: 10}", "--count", 1, *options)
     assert found.exit_code == 0, found.output
     assert found.stdout == "q.csv\n"
-    assert len(read_trace("q.csv").of("compute")[0]) == 3
+    assert len(read_durations("q.csv").of("compute")[0]) == 3
 
 
 def test_measured_in_virtual_time_says_what_to_do(rayopt):

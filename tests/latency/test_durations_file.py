@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from rayopt.errors import InvalidInput
-from rayopt.latency.durations_file import read_trace
+from rayopt.latency.durations_file import read_durations
 
 GOOD = """# rayopt profile 1
 # measured: 2026-11-24T12:00:00+00:00
@@ -32,30 +32,30 @@ def written(tmp_path):
 
 
 def test_durations_by_kind_size_worker_and_number(written):
-    trace = read_trace(written(GOOD))
-    compute = trace.of("compute")
+    durations = read_durations(written(GOOD))
+    compute = durations.of("compute")
     assert {worker: seconds.tolist() for worker, seconds in compute.items()} == {0: [0.125, 0.25], 1: [0.5]}
     assert list(compute) == [0, 1]
-    assert trace.sizes("upload") == [8, 1000]
-    assert trace.of("upload", 1000)[0].tolist() == [0.01]
-    assert trace.header["measured"] == "2026-11-24T12:00:00+00:00"
+    assert durations.sizes("upload") == [8, 1000]
+    assert durations.of("upload", 1000)[0].tolist() == [0.01]
+    assert durations.header["measured"] == "2026-11-24T12:00:00+00:00"
     with pytest.raises(ValueError, match="read-only"):
         compute[0][0] = 1.0
 
 
 def test_columns_in_another_order_and_further_ones(written):
     text = "# units: seconds\nseconds,host,number,bytes,kind,worker\n0.5,a,0,0,compute,0\n"
-    assert read_trace(written(text)).of("compute")[0].tolist() == [0.5]
+    assert read_durations(written(text)).of("compute")[0].tolist() == [0.5]
 
 
 def test_what_a_file_does_not_have(written):
-    trace = read_trace(written(GOOD))
+    durations = read_durations(written(GOOD))
     with pytest.raises(InvalidInput, match="has no durations of the kind download"):
-        trace.of("download")
+        durations.of("download")
     with pytest.raises(InvalidInput, match=r"bytes: missing, and '.*' has 2 sizes; allowed: 8, 1000"):
-        trace.of("upload")
+        durations.of("upload")
     with pytest.raises(InvalidInput, match=r"bytes: '.*' has no upload of 9 bytes; allowed: 8, 1000"):
-        trace.of("upload", 9)
+        durations.of("upload", 9)
 
 
 HEAD = "# units: seconds, bytes\nworker,kind,bytes,number,seconds\n"
@@ -89,7 +89,7 @@ HEAD = "# units: seconds, bytes\nworker,kind,bytes,number,seconds\n"
 )
 def test_bad_files(written, text, message):
     with pytest.raises(InvalidInput) as caught:
-        read_trace(written(text))
+        read_durations(written(text))
     assert caught.value.key == "path"
     assert "profile.csv'" in str(caught.value)
     assert message in str(caught.value)
@@ -97,12 +97,12 @@ def test_bad_files(written, text, message):
 
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(InvalidInput, match=r"'nowhere\.csv' cannot be read \(No such file"):
-        read_trace("nowhere.csv")
+        read_durations("nowhere.csv")
     with pytest.raises(InvalidInput, match=r"cannot be read \(Is a directory\)"):
-        read_trace(str(tmp_path))
+        read_durations(str(tmp_path))
     (tmp_path / "binary.csv").write_bytes(b"\x80\x04\x95\xff")
     with pytest.raises(InvalidInput, match="it is not text in UTF-8"):
-        read_trace(str(tmp_path / "binary.csv"))
+        read_durations(str(tmp_path / "binary.csv"))
 
 
 RUN = pd.DataFrame(
@@ -117,13 +117,13 @@ RUN = pd.DataFrame(
 
 def test_the_trace_of_a_run(tmp_path):
     RUN.to_parquet(tmp_path / "trace.parquet")
-    found = read_trace(str(tmp_path / "trace.parquet")).of("compute")
+    found = read_durations(str(tmp_path / "trace.parquet")).of("compute")
     assert {worker: seconds.tolist() for worker, seconds in found.items()} == {0: [1.0, 2.0], 1: [2.0]}
 
 
 def test_in_real_time_a_task_ends_with_its_own_stamp(tmp_path):
     RUN.assign(completed_at=RUN.time - 0.25).to_parquet(tmp_path / "trace.parquet")
-    assert read_trace(str(tmp_path / "trace.parquet")).of("compute")[0].tolist() == [0.75, 1.75]
+    assert read_durations(str(tmp_path / "trace.parquet")).of("compute")[0].tolist() == [0.75, 1.75]
 
 
 @pytest.mark.parametrize(
@@ -137,10 +137,10 @@ def test_in_real_time_a_task_ends_with_its_own_stamp(tmp_path):
 def test_bad_traces_of_a_run(tmp_path, frame, message):
     frame.to_parquet(tmp_path / "trace.parquet")
     with pytest.raises(InvalidInput, match=message):
-        read_trace(str(tmp_path / "trace.parquet"))
+        read_durations(str(tmp_path / "trace.parquet"))
 
 
 def test_what_is_no_parquet(tmp_path):
     (tmp_path / "trace.parquet").write_text("worker,time\n")
     with pytest.raises(InvalidInput, match="cannot be read"):
-        read_trace(str(tmp_path / "trace.parquet"))
+        read_durations(str(tmp_path / "trace.parquet"))

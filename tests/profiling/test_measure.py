@@ -8,8 +8,8 @@ import ray
 
 import rayopt as ro
 from rayopt.errors import InvalidInput
-from rayopt.fleets.ray.fleet import connect
-from rayopt.fleets.ray.transport import WorkerFailed
+from rayopt.fleets.ray.connection import connect
+from rayopt.fleets.ray.failures import WorkerFailed
 from rayopt.problems import Quadratic
 from rayopt.profiling.measure import Plan, profile
 
@@ -26,39 +26,39 @@ def cluster():
 
 def test_emulated_times_are_found_again():
     told = []
-    trace = profile(
+    durations = profile(
         Quadratic(50), ro.Workers(3, [0.01, 0.02, 0.03]), plan=QUICK, on_progress=lambda *state: told.append(state)
     )
-    compute = trace.of("compute")
+    compute = durations.of("compute")
     for worker, seconds in compute.items():
         assert len(seconds) == 12
         # Never early; on a busy machine now and then late.
         assert seconds.min() >= 0.01 * (worker + 1) - 1e-6
         assert np.median(seconds) == pytest.approx(0.01 * (worker + 1), rel=0.5)
-    assert trace.sizes("upload") == trace.sizes("download") == [400, 1000, 200_000]
+    assert durations.sizes("upload") == durations.sizes("download") == [400, 1000, 200_000]
     for kind in ("upload", "download"):
-        for size in trace.sizes(kind):
-            assert {worker: len(own) for worker, own in trace.of(kind, size).items()} == {0: 3, 1: 3, 2: 3}
-            assert all((own >= 0).all() and own.max() < 5 for own in trace.of(kind, size).values())
+        for size in durations.sizes(kind):
+            assert {worker: len(own) for worker, own in durations.of(kind, size).items()} == {0: 3, 1: 3, 2: 3}
+            assert all((own >= 0).all() and own.max() < 5 for own in durations.of(kind, size).values())
     assert told[0] == ("transfers", 0, 3)
     assert told[-1] == ("gradients", 36, 36)
-    assert trace.header["payload"] == "400"
-    assert trace.header["units"] == "seconds, bytes"
-    assert trace.header["workers"] == "3, compute emulated, fixed(times=[0.01, 0.02, 0.03])"
-    assert "processor of workers 0 to 2" in trace.header
+    assert durations.header["payload"] == "400"
+    assert durations.header["units"] == "seconds, bytes"
+    assert durations.header["workers"] == "3, compute emulated, fixed(times=[0.01, 0.02, 0.03])"
+    assert "processor of workers 0 to 2" in durations.header
 
 
 def test_full_speed_and_fleet_seconds():
-    trace = profile(Quadratic(50), ro.Workers(2, "measured"), plan=QUICK)
-    assert all(0 < np.median(seconds) < 0.1 for seconds in trace.of("compute").values())
-    assert "at full speed" in trace.header["workers"]
+    durations = profile(Quadratic(50), ro.Workers(2, "measured"), plan=QUICK)
+    assert all(0 < np.median(seconds) < 0.1 for seconds in durations.of("compute").values())
+    assert "at full speed" in durations.header["workers"]
     slow = profile(Quadratic(5), ro.Workers(1, 2.0), ro.RayFleet(time_scale=0.005), QUICK)
     assert np.median(slow.of("compute")[0]) == pytest.approx(2.0, rel=0.5)
 
 
 def test_emulated_links_are_left_out():
-    trace = profile(Quadratic(5), ro.Workers(1, 0.001, upload=0.5), plan=QUICK)
-    assert np.median(trace.of("compute")[0]) < 0.25
+    durations = profile(Quadratic(5), ro.Workers(1, 0.001, upload=0.5), plan=QUICK)
+    assert np.median(durations.of("compute")[0]) < 0.25
 
 
 class Broken(Quadratic):

@@ -10,7 +10,7 @@ import yaml
 from rich.console import Console
 
 import rayopt as ro
-from rayopt.latency.durations_file import Trace, read_trace
+from rayopt.latency.durations_file import Durations, read_durations
 from rayopt.profiling.save import save
 from rayopt.profiling.summary import fitted_line, known_times, payload, replay_lines, summarise, what_times_are
 from rayopt.profiling.table import draw, render
@@ -25,21 +25,21 @@ def made(workers=3, count=50, header=None, **kinds):
         for size, seconds in sizes.items()
     }
     default = {"payload": "80", "units": "seconds, bytes"}
-    return Trace("profile.csv", {("compute", 0): compute, **links}, default if header is None else header)
+    return Durations("profile.csv", {("compute", 0): compute, **links}, default if header is None else header)
 
 
 LINKS = {"download": {80: 0.001, 1000: 0.5}, "upload": {80: 0.002, 1000: 0.5}}
 
 
 def test_what_is_written_is_read_to_the_bit(tmp_path):
-    trace = made(**LINKS)
-    save(trace, tmp_path / "profile.csv")
-    again = read_trace(str(tmp_path / "profile.csv"))
-    assert again.seconds.keys() == trace.seconds.keys()
-    for key, workers in trace.seconds.items():
+    durations = made(**LINKS)
+    save(durations, tmp_path / "profile.csv")
+    again = read_durations(str(tmp_path / "profile.csv"))
+    assert again.seconds.keys() == durations.seconds.keys()
+    for key, workers in durations.seconds.items():
         for worker, seconds in workers.items():
             assert again.seconds[key][worker].tobytes() == seconds.tobytes()
-    assert again.header.items() >= trace.header.items()
+    assert again.header.items() >= durations.header.items()
     assert [path.name for path in tmp_path.iterdir()] == ["profile.csv"]
 
 
@@ -62,15 +62,15 @@ def test_of_many_workers_some_are_shown():
 
 
 def test_the_lines_of_a_workload_file_mean_what_was_measured(tmp_path):
-    trace = made(**LINKS)
+    durations = made(**LINKS)
     path = tmp_path / "profile.csv"
-    save(trace, path)
-    config = yaml.safe_load("\n".join(replay_lines(trace, str(path))))
+    save(durations, path)
+    config = yaml.safe_load("\n".join(replay_lines(durations, str(path))))
     workers = ro.Workers(**config)
-    assert workers.times(0).expected == pytest.approx(known_times(trace)["times"])
-    fitted = fitted_line(trace, summarise(trace))
+    assert workers.times(0).expected == pytest.approx(known_times(durations)["times"])
+    fitted = fitted_line(durations, summarise(durations))
     law = ro.Workers(3, yaml.safe_load(fitted)["compute"])
-    assert law.times(0).expected == pytest.approx([own.mean() for own in trace.of("compute").values()], rel=0.02)
+    assert law.times(0).expected == pytest.approx([own.mean() for own in durations.of("compute").values()], rel=0.02)
 
 
 def test_a_law_of_workers_that_are_not_all_shown_has_no_line():
@@ -84,23 +84,23 @@ def test_a_path_that_yaml_would_misread_is_quoted(tmp_path):
 
 
 def test_what_theory_is_told():
-    trace = made(**LINKS)
-    known = known_times(trace)
-    compute = trace.of("compute").values()
-    assert payload(trace) == 80
+    durations = made(**LINKS)
+    known = known_times(durations)
+    compute = durations.of("compute").values()
+    assert payload(durations) == 80
     assert known["times"] == pytest.approx([own.mean() + 0.003 for own in compute])
     assert known["trial_times"] == pytest.approx([np.sort(own)[24] + 0.003 for own in compute])
     assert known["success_probabilities"].tolist() == [0.5] * 3
-    assert "80 bytes each" in what_times_are(trace)
+    assert "80 bytes each" in what_times_are(durations)
     alone = made()
     assert payload(alone) is None
     assert known_times(alone)["times"] == pytest.approx([own.mean() for own in compute])
     assert what_times_are(alone) == "the mean seconds of a gradient"
 
 
-def shown(trace):
+def shown(durations):
     text = io.StringIO()
-    Console(file=text, width=120).print(render(trace, summarise(trace)))
+    Console(file=text, width=120).print(render(durations, summarise(durations)))
     return text.getvalue()
 
 
@@ -119,9 +119,9 @@ def test_the_table():
 def test_a_law_with_another_tail_is_said_to_have_one():
     seconds = 0.01 * (1 + 0.01 * np.abs(np.random.default_rng(1).standard_normal(400)))
     seconds[:20] = np.linspace(0.02, 0.05, 20)
-    trace = Trace("", {("compute", 0): {7: seconds}}, {})
-    assert summarise(trace)[0].has_another_tail
-    assert "as short) for worker 7: better replay the measurements." in " ".join(shown(trace).split())
+    durations = Durations("", {("compute", 0): {7: seconds}}, {})
+    assert summarise(durations)[0].has_another_tail
+    assert "as short) for worker 7: better replay the measurements." in " ".join(shown(durations).split())
     assert "another tail" not in shown(made())
 
 

@@ -6,23 +6,14 @@ import time
 
 import numpy as np
 import pytest
-import ray
 
 import rayopt as ro
 from rayopt import methods
 from rayopt.errors import InvalidInput
-from rayopt.fleets.ray.fleet import connect
 from rayopt.problems import Quadratic
 from rayopt.tasks import Trial
 
-pytestmark = pytest.mark.timeout(240)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    connect(None)
-    yield
-    ray.shutdown()
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("cluster")]
 
 
 class Slow(Quadratic):
