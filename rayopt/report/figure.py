@@ -15,6 +15,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from rayopt.errors import one_of
+from rayopt.file_names import file_name
 from rayopt.report.summary import RUN_COLUMNS
 from rayopt.run_folder import write_whole
 
@@ -82,9 +83,9 @@ def draw(history: pd.DataFrame, summary: dict[str, Any], metric: str = "value") 
 
 def save_figures(history: pd.DataFrame, summary: dict[str, Any], folder: Path) -> list[Path]:
     """Writes ``<metric>.png`` for each metric that was recorded, and returns the paths."""
-    paths = []
+    paths: list[Path] = []
     for metric in recorded_metrics(history):
-        path = Path(folder) / f"{metric}.png"
+        path = Path(folder) / f"{file_name(metric, (known.stem for known in paths), 'metric')}.png"
         figure = draw(history, summary, metric)
         write_whole(path, partial(figure.savefig, format="png", dpi=RESOLUTION))
         paths.append(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
@@ -18,6 +17,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from rayopt.file_names import file_name
 from rayopt.report.figure import AXIS_TITLES, COLOURS, RESOLUTION
 from rayopt.run_folder import write_whole
 from rayopt.until import Target, larger_is_better
@@ -62,7 +62,7 @@ def save_heat_maps(result: TuningResult, folder: Path) -> list[Path]:
     """Writes a figure for each method that ran, and returns the paths."""
     paths: list[Path] = []
     for label in dict.fromkeys(result.medians.label):
-        path = Path(folder) / f"{_file_name(label, (known.stem for known in paths))}.png"
+        path = Path(folder) / f"{file_name(label, (known.stem for known in paths))}.png"
         write_whole(path, partial(result.plot(label).savefig, format="png", dpi=RESOLUTION))
         paths.append(path)
     return paths
@@ -178,10 +178,3 @@ def _heading(medians: pd.DataFrame, best: Choice | None, legend: Iterable[str]) 
 
 def _title(metric: str) -> str:
     return f"{AXIS_TITLES.get(metric, metric.replace('_', ' '))} at the end"
-
-
-def _file_name(label: str, taken: Iterable[str]) -> str:
-    """Returns a name of letters and digits that no other file has."""
-    name = re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-").lower() or "method"
-    known = set(taken)
-    return next(found for found in (name, *(f"{name}-{count}" for count in range(2, 10_000))) if found not in known)
