@@ -15,6 +15,7 @@ from rayopt.checkpoint.snapshot import Schedule
 from rayopt.errors import InvalidInput, RayoptError, ServerLost
 from rayopt.faults import Faults
 from rayopt.fleets.base import Job, Session
+from rayopt.logs import RunLogger
 from rayopt.methods.base import Method
 from rayopt.recording import Counts, Outcome, Progress, Record
 from rayopt.trace_file import TraceFile
@@ -125,15 +126,26 @@ class Execution:
     def _run(self, position: int, run: Run) -> Exception | None:
         """Runs one run and keeps what came of it; returns its error."""
         self._display.started(run)
+        log = RunLogger(f"{run.label}, seed {run.seed}")
+        log.info("starts: %r until %s", run.method, self._until)
         failure: Exception | None = None
         try:
             run.outcome = self._run_to_the_end(position, run)
+            log.info(
+                "ended by %s at fleet time %g after %d updates, %d arrivals and %.1f s",
+                run.outcome.ended_by,
+                run.outcome.time,
+                run.outcome.updates,
+                run.outcome.counts.arrivals,
+                run.outcome.wall_seconds,
+            )
         except KeyboardInterrupt:
             # The second one: this run leaves no record, but those before it do.
             run.problem = BROKEN_OFF
         except Exception as error:
             run.problem = str(error) if isinstance(error, RayoptError) else repr(error)
             failure = error
+            log.error("failed: %s", run.problem)
         if self._files is not None and self._seconds_left() == 0:
             self._save(position + 1, None)
         return failure
@@ -146,8 +158,9 @@ class Execution:
         while True:
             try:
                 outcome = self._run_once(position, run, start)
-            except ServerLost:
+            except ServerLost as error:
                 restarts += 1
+                RunLogger(f"{run.label}, seed {run.seed}").warning("the server was lost: %s", error)
                 if restarts > MOST_RESTARTS:
                     raise
                 start, parts = self._last_state(position, parts)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CONFIG, HISTORY, TRACE_FILE, SUMMARY = "config.yaml", "history.parquet", "trace.parquet", "summary.json"
 ALWAYS_THERE = (CONFIG, HISTORY, SUMMARY)
 UNFINISHED = "unfinished"
+EVENTS = "tensorboard"
 PART = ".part"
 
 
@@ -65,7 +66,7 @@ class RunFolder:
             raise InvalidInput("out", f"{self.path} is a file", "a new folder, or one that rayopt wrote")
         present = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
         missing = _missing(self.path)
-        if missing and present - {UNFINISHED}:
+        if missing and present - {UNFINISHED, EVENTS}:
             raise InvalidInput("out", f"{self.path} exists and is not a run folder (it has no {missing[0]})",
                                "a new folder, or one that rayopt wrote")  # fmt: skip
         if any(self.unfinished.glob("checkpoint-*.npz")):

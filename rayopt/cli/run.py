@@ -15,7 +15,9 @@ from rayopt.errors import InvalidInput
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rayopt.execution import Display
     from rayopt.experiment import Experiment
+    from rayopt.report.displays import Displays
     from rayopt.result import Result
 
 
@@ -42,6 +44,10 @@ def run(
         float | None,
         typer.Option(metavar="SECONDS", help="Real seconds between checkpoints. Default: record.checkpoint, or 60."),
     ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write event files for TensorBoard into the run folder.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens to standard error.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")] = False,
 ) -> None:
     """Run every method of a workload on every seed.
@@ -58,9 +64,10 @@ def run(
     rayopt run FILE --set fleet.time_scale=0.01   10 ms for a fleet second
     rayopt run FILE --fleet simulated --seeds 0,1,2,3,4
     rayopt run runs/today/config.yaml             the same again
+    rayopt run FILE --tensorboard --out runs/today && tensorboard --logdir runs/today
     """
     from rayopt.config import load_workload
-    from rayopt.report.progress import ProgressBars
+    from rayopt.logs import show_logs
     from rayopt.run_folder import RunFolder
 
     if seeds is not None:
@@ -72,11 +79,24 @@ def run(
     RunFolder(folder)
     experiment = load_workload(file, changes or (), fleet, data).build()
     console = open_console(quiet)
+    display = _displays(folder, quiet, tensorboard)
+    if verbose:
+        show_logs()
     announce(experiment, folder, console)
     try:
-        finish(lambda: experiment.run(folder, None if quiet else ProgressBars()), folder, console, quiet)
+        finish(lambda: experiment.run(folder, display), folder, console, quiet)
     except InvalidInput as error:
         raise error.within("", str(file)) from None
+
+
+def _displays(folder: Path, quiet: bool, tensorboard: bool) -> Displays:
+    """Returns what follows the experiment: bars, event files."""
+    from rayopt.report.displays import Displays
+    from rayopt.report.progress import ProgressBars
+    from rayopt.report.tensorboard import EventFiles
+
+    found: list[Display] = [] if quiet else [ProgressBars()]
+    return Displays([*found, EventFiles(folder)] if tensorboard else found)
 
 
 def finish(work: Callable[[], Result], folder: Path, console: Console, quiet: bool) -> None:

@@ -14,6 +14,7 @@ from rayopt.errors import InvalidInput, RayoptError, ServerLost, at_least, posit
 from rayopt.fleets.base import FleetKind, forget
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.placement import read_label, read_placement
+from rayopt.logs import LOGGER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -249,6 +250,12 @@ class RaySession:
             if self._owns_connection:
                 self._ray.shutdown()
             raise
+        LOGGER.info(
+            "%d worker actors on %d nodes of Ray, server on %s",
+            len(seats),
+            len(nodes),
+            "any" if server is None else server.address,
+        )
         return "SPREAD" if server is None else NodeAffinitySchedulingStrategy(server.id, soft=False)
 
     def loaded(self, seed: int) -> tuple[Any, list[Any]]:

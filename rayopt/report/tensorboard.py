@@ -1,0 +1,96 @@
+"""Event files of an experiment for TensorBoard, written while it runs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rayopt.errors import InvalidInput
+from rayopt.file_names import file_name
+from rayopt.run_folder import EVENTS
+
+if TYPE_CHECKING:
+    from rayopt.execution import Run
+    from rayopt.recording import Progress
+    from rayopt.until import Until
+
+SECONDS_BETWEEN_EVENTS = 1.0
+NOT_METRICS = ("step_size", "time", "updates", "arrivals")
+
+
+class EventFiles:
+    """Writes a folder of events for each run and step size: a display, see ``rayopt.execution.Display``.
+
+    The step of an event is the number of updates. Its wall time is when the run began plus the fleet time, so
+    that TensorBoard's axis *relative* shows fleet seconds. While a run goes on there are ``live/loss`` and
+    ``live/arrivals_per_second``; when it has ended, all its metrics at all history times.
+
+    Args:
+      folder: the run folder; the events go to ``tensorboard`` in it.
+
+    Raises:
+      InvalidInput: tensorboardX is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            raise InvalidInput(
+                "tensorboard", "tensorboardX is not installed", "`pip install 'rayopt[tensorboard]'`"
+            ) from None
+        self._writer_of = SummaryWriter
+        self._folder = Path(folder) / EVENTS
+        self._names: dict[str, str] = {}
+        self._writers: dict[str, Any] = {}
+
+    def opened(self, runs: Sequence[Run], until: Until) -> None:
+        """Nothing is written before a run starts."""
+
+    def started(self, run: Run) -> None:
+        """Notes when the run begins."""
+        self._began_at = time.time()
+        self._next = 0.0
+
+    def progressed(self, run: Run, progress: Progress) -> None:
+        """Writes where the run stands, at most once a second."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + SECONDS_BETWEEN_EVENTS
+        found = {"live/loss": progress.value}
+        if progress.wall_seconds > 0:
+            found["live/arrivals_per_second"] = progress.arrivals / progress.wall_seconds
+        self._write(_name(run), found, progress.updates, progress.time)
+        self._writers[_name(run)].flush()
+
+    def ended(self, run: Run) -> None:
+        """Writes the history of the run."""
+        if run.outcome is None:
+            return
+        several = len(run.method.members()) > 1
+        for row in run.outcome.rows:
+            name = f"{_name(run)}, step size {row['step_size']:g}" if several else _name(run)
+            metrics = {key: value for key, value in row.items() if key not in NOT_METRICS}
+            self._write(name, metrics, row["updates"], row["time"])
+        self.closed()
+
+    def closed(self) -> None:
+        """Completes the files."""
+        for writer in self._writers.values():
+            writer.close()
+        self._writers = {}
+
+    def _write(self, name: str, values: dict[str, float], updates: int, seconds: float) -> None:
+        if name not in self._writers:
+            self._names.setdefault(name, file_name(name, self._names.values()))
+            self._writers[name] = self._writer_of(str(self._folder / self._names[name]))
+        for tag, value in values.items():
+            if math.isfinite(value):
+                self._writers[name].add_scalar(tag, value, updates, walltime=self._began_at + seconds)
+
+
+def _name(run: Run) -> str:
+    return f"{run.label}, seed {run.seed}"
