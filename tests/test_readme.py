@@ -47,5 +47,5 @@ def test_workloads_load_and_their_config_loads_again(workload, tmp_path):
 
 
 def test_commands_name_files_that_exist():
-    for name in re.findall(r"(?:workloads|docs)/\w+\.\w+|cluster\.yaml", README):
+    for name in re.findall(r"(?:workloads|docs)/(?:\w+/)?\w+\.\w+|cluster\.yaml", README):
         assert (Path(__file__).parents[1] / name).is_file(), name

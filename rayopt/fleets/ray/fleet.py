@@ -305,7 +305,7 @@ class RaySession:
         return Care(self._loads, self._fleet.grace, type(method).__name__ if method.waits_for_everyone else "")
 
     def _load_all(self) -> dict[Any, bool]:
-        """Calls ``load`` of every actor; waits for those that are restarting, the server later for those that stay away.
+        """Calls ``load`` of every actor; waits for those that restart, the server later for those that stay away.
 
         Raises:
           WorkerLost: none of them is there.
