@@ -61,7 +61,7 @@ def test_ten_experiments_are_there():
 
 
 class TestRingmaster:
-    """Reference medians of independent simulations, and of the poster: at full size, to t = 200."""
+    """Medians of independent simulations, near which the poster is: at full size, one seed, to t = 200."""
 
     def test_the_start_is_that_of_the_figure(self):
         result = run("ringmaster_figure", "until.time=1", "seeds=[0]")
@@ -69,7 +69,7 @@ class TestRingmaster:
         assert medians(result, 0, "gap")["Rennala"] == pytest.approx(442.77, abs=0.005)
 
     def test_figure(self):
-        found = medians(run("ringmaster_figure", "until.time=200", "seeds=[0, 1, 2]"), 200)
+        found = medians(run("ringmaster_figure", "until.time=200", "seeds=[0]"), 200)
         reference = {
             "Ringmaster (script)": 1.0e-2,
             "Ringmaster (legend)": 2.1e-2,
@@ -80,11 +80,11 @@ class TestRingmaster:
         assert list(found) == sorted(found, key=found.__getitem__)
 
     def test_as_the_text_states_it(self):
-        found = medians(run("ringmaster_text", "until.time=200", "seeds=[0, 1, 2]"), 200)
+        found = medians(run("ringmaster_text", "until.time=200", "seeds=[0]"), 200)
         assert found == pytest.approx({"Ringmaster": 2.4e-3, "Rennala": 5.8e-3, "DelayAdaptiveASGD": 3.8e2}, rel=0.5)
 
     def test_network(self):
-        changes = (*SMALL_DATA, "problem.hidden=8", "workers.count=300", "until.time=100", "record.every=100")
+        changes = (*SMALL_DATA, "problem.hidden=8", "workers.count=100", "until.time=100", "seeds=[0, 1, 2]")
         found = medians(run("ringmaster_nn", *changes), 100)
         assert found["Ringmaster"] < 1e-2 < found["DelayAdaptiveASGD"]
         assert found["Rennala"] < 1e-1 < found["DelayAdaptiveASGD"]
@@ -92,7 +92,7 @@ class TestRingmaster:
 
 class TestRennala:
     def test_first_by_far_with_ten_thousand_workers(self):
-        found = medians(run("rennala_10000", "until.time=100", "seeds=[0, 1]"), 100, "gap")
+        found = medians(run("rennala_10000", "until.time=100", "seeds=[0]"), 100, "gap")
         assert 10 * found["Rennala"] < min(found["ASGD"], found["Minibatch"])
 
     def test_slow_workers_do_not_matter_to_it_and_to_the_others_they_do(self):
