@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rayopt.fleets.ray import RayFleet
     from rayopt.fleets.shared_memory import SharedMemoryFleet
     from rayopt.profiling.measure import profile
+    from rayopt.replaying import replay
     from rayopt.tuning.tune import tune
 
 __version__ = "0.2.0"
@@ -42,6 +43,7 @@ __all__ = [
     "methods",
     "problems",
     "profile",
+    "replay",
     "run",
     "theory",
     "tune",
@@ -62,8 +64,11 @@ def __getattr__(name: str) -> Any:
         from rayopt.profiling.measure import profile
 
         return profile
+    if name == "replay":
+        from rayopt.replaying import replay
+
+        return replay
     if name == "tune":
-        # Pandas takes long to import too.
         from rayopt.tuning.tune import tune
 
         return tune

@@ -14,6 +14,7 @@ from rayopt.checkpoint.files import CheckpointFiles
 from rayopt.checkpoint.snapshot import Schedule
 from rayopt.errors import InvalidInput, RayoptError, ServerLost
 from rayopt.faults import Faults
+from rayopt.fingerprints import Fingerprint
 from rayopt.fleets.base import Job, Session
 from rayopt.logs import RunLogger
 from rayopt.methods.base import Method
@@ -230,5 +231,6 @@ def outcome_of(tree: dict[str, Any]) -> Outcome:
     """Returns the outcome that :func:`tree_of` described."""
     faults = Faults(**tree["faults"] | {"rejected": dict(tree["faults"]["rejected"])})
     return Outcome(
-        **tree | {"counts": Counts(**tree["counts"]), "diverged_at": dict(tree["diverged_at"]), "faults": faults}
-    )
+        **tree | {"counts": Counts(**tree["counts"]), "diverged_at": dict(tree["diverged_at"]), "faults": faults,
+                "fingerprints": [Fingerprint(*found) for found in tree["fingerprints"]]}
+    )  # fmt: skip

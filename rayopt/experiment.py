@@ -15,6 +15,7 @@ import yaml
 
 from rayopt.checkpoint.encoding import Encoded
 from rayopt.checkpoint.files import CheckpointFiles
+from rayopt.environment import environment
 from rayopt.errors import InvalidInput, RayoptError, at_least
 from rayopt.execution import BROKEN_OFF, NOT_RUN, Display, Execution, Run
 from rayopt.fleets.base import FleetKind
@@ -238,6 +239,7 @@ class Experiment:
         summary = summarise(
             runs, self.until, self.problem, skew=skew, bound=bound, notes=self.fleet.notes(runs), skipped=self.skipped
         )
+        summary["environment"] = environment(getattr(self.fleet, "blas_threads", None))
         folder.write_config(config)
         folder.write_history(history)
         folder.write_summary(summary)

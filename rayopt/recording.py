@@ -16,6 +16,7 @@ from rayopt.arrival import Arrival
 from rayopt.checkpoint.encoding import Plain
 from rayopt.errors import FleetStuck, InvalidInput, one_of, positive
 from rayopt.faults import Faults, Workforce
+from rayopt.fingerprints import Fingerprint, Fingerprints
 from rayopt.until import Until
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ TRACE = np.dtype(
         ("outcome", "i1"),
         ("updates", "i8"),
         ("completed_at", "f8"),
+        ("checksum", "f8"),
     ]
 )
 ROW_GROUP = 65_536
@@ -116,17 +118,17 @@ class TraceBuffer:
     def __init__(self, flush: Callable[[NDArray[np.void]], None]) -> None:
         self._rows = np.zeros(ROW_GROUP, dtype=TRACE)
         self._bytes = self._rows.view(np.uint8).data
-        self._pack = struct.Struct("=diqdqqbqd").pack_into
+        self._pack = struct.Struct("=diqdqqbqdd").pack_into
         self._size = TRACE.itemsize
         self._flush = flush
         self._next = 0
 
-    def add(self, arrival: Arrival, updates_before: int, outcome: int, updates: int) -> None:
+    def add(self, arrival: Arrival, updates_before: int, outcome: int, updates: int, checksum: float) -> None:
         """Adds the row of one arrival."""
         version = arrival.task.version
         self._pack(
             self._bytes, self._next * self._size, arrival.time, arrival.worker, arrival.number, arrival.assigned_at,
-            version, updates_before - version, outcome, updates, arrival.completed_at,
+            version, updates_before - version, outcome, updates, arrival.completed_at, checksum,
         )  # fmt: skip
         self._next += 1
         if self._next == ROW_GROUP:
@@ -217,6 +219,7 @@ class Outcome:
       busy_seconds: worker-seconds of computation.
       wall_seconds: real seconds.
       slip: real time only: end-to-end lateness of arrivals in real seconds, {"median", "p99", "largest"}.
+      fingerprints: hashes of x along the run.
       faults: real time only: what went wrong with workers and was made good.
     """
 
@@ -230,6 +233,7 @@ class Outcome:
     busy_seconds: float
     wall_seconds: float
     slip: dict[str, float] = field(default_factory=dict)
+    fingerprints: list[Fingerprint] = field(default_factory=list)
     faults: Faults = field(default_factory=Faults)
 
 
@@ -254,6 +258,7 @@ class Recorder:
       until: the limits.
       evaluate: given a row and a point, computes the metrics and calls ``evaluated(row, metrics)``, now or later.
       flush_trace: receives chunks of the trace.
+      real_time: whether the trace is to hold a sum of x after each arrival: a replay finds by it where x differs.
       on_progress: called with the recorder now and then.
       on_checkpoint: called between two events, after somebody has asked for a checkpoint.
     """
@@ -264,6 +269,7 @@ class Recorder:
     flush_trace: Callable[[NDArray[np.void]], None]
     on_progress: Callable[[Recorder], None] | None = None
     on_checkpoint: Callable[[], None] | None = None
+    real_time: bool = False
 
     rows: list[Row] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
@@ -282,7 +288,7 @@ class Recorder:
     def begin(self, method: Method, fleet: RecordedFleet) -> None:
         """Writes the row of time 0."""
         self._open(method, fleet)
-        self._write_row(0.0)
+        self._write_row(0.0, must_hash=True)
         self._schedule()
 
     def resume(self, method: Method, fleet: RecordedFleet, state: dict[str, Any]) -> None:
@@ -296,6 +302,8 @@ class Recorder:
         self._last_update = state["last_update"]
         self._points = state["points"]
         self._met = state["met"]
+        self._fingerprints = Fingerprints([Fingerprint(*found) for found in state["fingerprints"]], state["stride"])
+        self._checksum = state["checksum"]
         self._started_at -= state["wall_seconds"]
         if self._buffer is not None:
             self._buffer.refill(state["trace"])
@@ -306,6 +314,7 @@ class Recorder:
 
     def state(self) -> dict[str, Any]:
         """Returns the record up to now, without the rows of the trace that were handed on."""
+        self._hash(must=True)
         return {
             "rows": Plain([dict(row) for row in self.rows]),
             "counts": asdict(self.counts),
@@ -318,6 +327,9 @@ class Recorder:
             "wall_seconds": self.wall_seconds,
             "trace": None if self._buffer is None else self._buffer.rows,
             "unevaluated": self._unevaluated,
+            "fingerprints": Plain(list(self._fingerprints.taken)),
+            "stride": self._fingerprints.stride,
+            "checksum": self._checksum,
         }
 
     def ask_for_checkpoint(self) -> None:
@@ -335,6 +347,8 @@ class Recorder:
         self._cancelled = fleet.cancelled
         self._points = 0
         self._unevaluated: dict[int, Array] = {}
+        self._fingerprints = Fingerprints()
+        self._checksum = math.nan
         self._members = method.members()
         self._met = np.zeros(len(self._members), dtype=bool)
         self._every = self.record.every or math.inf
@@ -367,7 +381,9 @@ class Recorder:
                 counts.failed += 1
                 outcome = FAILED
             if self._buffer is not None:
-                self._buffer.add(arrival, self._updates, outcome, updates)
+                if self.real_time and updates != self._updates:
+                    self._checksum = float(np.add.reduce(self._method.x, axis=None))
+                self._buffer.add(arrival, self._updates, outcome, updates, self._checksum)
         if self._cancelled:
             self._cancellations(arrival.time, updates)
         if updates != self._updates:
@@ -419,6 +435,7 @@ class Recorder:
         """Writes the last row and hands on the rest of the trace."""
         if self.rows[-1]["time"] != self._fleet.now:
             self._write_row(self._fleet.now)
+        self._hash(must=True)
         if self._buffer is not None:
             self._buffer.flush()
 
@@ -435,6 +452,7 @@ class Recorder:
             busy_seconds=self._fleet.busy_seconds,
             wall_seconds=wall_seconds,
             slip=slip or {},
+            fingerprints=self._fingerprints.taken,
         )
 
     def stop(self, reason: str = "interrupted") -> None:
@@ -465,7 +483,8 @@ class Recorder:
                 self._met[member] = True
         self._settle()
 
-    def _write_row(self, now: float) -> None:
+    def _write_row(self, now: float, must_hash: bool = False) -> None:
+        self._hash(must_hash)
         x = self._method.estimate
         finite = np.isfinite(x).all(axis=-1).reshape(-1)
         for member, step_size in enumerate(self._members):
@@ -476,6 +495,9 @@ class Recorder:
             )
         self._points += 1
         self._evaluate(self._points - 1, x)
+
+    def _hash(self, must: bool = False) -> None:
+        self._fingerprints.offer(self._method.x, self._fleet.now, self._method.updates, self.counts.arrivals, must)
 
     def _evaluate(self, point: int, x: Array) -> None:
         self._unevaluated[point] = x
@@ -504,6 +526,6 @@ class Recorder:
                 assert self._buffer is not None
                 columns = {"time": now, "worker": workers, "number": numbers, "assigned_at": assigned_at,
                            "version": versions, "delay": updates - versions, "outcome": CANCELLED,
-                           "updates": updates, "completed_at": math.nan}  # fmt: skip
+                           "updates": updates, "completed_at": math.nan, "checksum": math.nan}  # fmt: skip
                 self._buffer.add_many(columns, len(workers))
         self._cancelled.clear()

@@ -31,7 +31,7 @@ class TraceFile:
 
     Args:
       folder: where the parts are.
-      real_time: whether to keep the column ``completed_at``, the worker's own stamp.
+      real_time: whether to keep the columns ``completed_at``, the worker's own stamp, and ``checksum``, a sum of x.
       kept: the parts to go on after; all others are removed.
     """
 
@@ -46,7 +46,7 @@ class TraceFile:
                   ("worker", pa.int32()), ("number", integers), ("assigned_at", floats), ("version", integers),
                   ("delay", integers), ("outcome", text), ("updates", integers)]  # fmt: skip
         if real_time:
-            fields.append(("completed_at", floats))
+            fields += [("completed_at", floats), ("checksum", floats)]
         self._schema = pa.schema(fields)
         self._numbers = [name for name, _ in fields if name not in (*NAMES, "seed", "run")]
         self._writer: Any = None

@@ -54,6 +54,8 @@ class RayFleet(FleetKind):
       num_gpus: GPUs that each worker actor reserves, a part of one or whole ones.
       grace: real seconds that a worker's process may be away before a method that waits for every worker ends
         with an error; other methods go on without it.
+      blas_threads: threads that products of matrices may use in each worker actor: 1 leaves the cores to the other
+        workers, and makes a replay equal to the bit wherever the processor is of the same type.
 
     Raises:
       InvalidInput: an argument that is not allowed.
@@ -72,6 +74,7 @@ class RayFleet(FleetKind):
         num_cpus: float = 0,
         num_gpus: float = 0,
         grace: float = GRACE,
+        blas_threads: int = 1,
     ) -> None:
         self.workers_per_actor = at_least("workers_per_actor", workers_per_actor, 1)
         self.time_scale = positive("time_scale", time_scale)
@@ -83,6 +86,7 @@ class RayFleet(FleetKind):
             read_label("server_node", server_node)
         self.server_node = server_node
         self.grace = positive("grace", grace)
+        self.blas_threads = at_least("blas_threads", blas_threads, 1)
 
     def emulated(self, workers: Workers) -> Workers:
         """Returns the workers with the latencies that stand for the nodes they run on."""
@@ -104,6 +108,8 @@ class RayFleet(FleetKind):
         config |= {key: value for key, value in given.items() if value is not None}
         if self.grace != GRACE:
             config["grace"] = self.grace
+        if self.blas_threads != 1:
+            config["blas_threads"] = self.blas_threads
         return config | self.placement.to_config()
 
     def check_workers(self, workers: Workers) -> None:
@@ -280,7 +286,7 @@ class RaySession:
         node = ray.get(self._server.node.remote())
         # Kept as long as the session: processes that die fetch them again.
         whole, *profiles = [
-            Profile(shard, times, seed, self._fleet.time_scale)
+            Profile(shard, times, seed, self._fleet.time_scale, self._fleet.blas_threads)
             for shard in (problem, *(problem.shard(worker) for worker in range(n)))
         ]
         server = self._server if self._is_packed else None

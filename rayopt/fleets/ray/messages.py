@@ -21,12 +21,14 @@ class Profile(NamedTuple):
       times: how long tasks take; real seconds are fleet seconds times ``time_scale``.
       seed: addresses samples.
       time_scale: real seconds per fleet second.
+      blas_threads: threads that products of matrices may use in the worker's process.
     """
 
     shard: Problem
     times: TaskTimes
     seed: int
     time_scale: float
+    blas_threads: int = 1
 
 
 class Load(NamedTuple):

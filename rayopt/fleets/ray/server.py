@@ -112,7 +112,9 @@ class Server:
             else DirectTransport(actors, shares_clock, supervision.lost)
         )
         evaluations = Evaluations(self._evaluator, problem, job.record.metrics or ())
-        recorder = WatchedRecorder(job.record, job.until, evaluations, lambda rows: self._record.append(rows.copy()))
+        recorder = WatchedRecorder(
+            job.record, job.until, evaluations, lambda rows: self._record.append(rows.copy()), real_time=True
+        )
         job.method.prepare(start_point, len(actors))
 
         def background() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import ray
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from rayopt.fleets.ray.desk import Cancelled, Desk, GaveUp
 from rayopt.fleets.ray.failures import NotLoaded, WorkerFailed
@@ -37,6 +38,7 @@ class Worker:
         """Takes the worker's shard; returns whether it shares the server's clock."""
         shares_clock = is_on(load.server_node)
         (profile,) = load.fetch().values()
+        threadpool_limits(profile.blas_threads)
         self._desk.load(profile, shares_clock)
         self._is_loaded = True
         return shares_clock
@@ -139,6 +141,7 @@ class PackedWorkers:
         """Takes the shards of its workers; returns whether they share the server's clock."""
         shares_clock = is_on(load.server_node)
         profiles = load.fetch()
+        threadpool_limits(profiles[load.workers[0]].blas_threads)
         with self._changed:
             self._due.clear()
             self._current.clear()

@@ -164,9 +164,8 @@ class RayWorkers:
         return self._times.probability_within(seconds)
 
     def wake(self, seconds: float) -> None:
-        """Asks for an :class:`Alarm` after so many fleet seconds."""
-        now = self._clock()
-        self._alarms.append((now + seconds, now))
+        """Asks for an :class:`Alarm` so many fleet seconds after the event that the method reacts to."""
+        self._alarms.append((self.now + seconds, self.now))
         self._alarms.sort()
 
     def wait(self, until: float = math.inf) -> Arrival | None:
@@ -178,20 +177,21 @@ class RayWorkers:
           WorkerFailed: a worker brings nothing but errors.
         """
         while True:
-            while self._ready:
-                received_at, reply = self._ready[0]
-                if received_at > until:
-                    self.now = until
-                    return None
-                self._ready.popleft()
-                if self._stamp[reply.worker] == reply.stamp:
-                    return self._deliver(received_at, reply)
-                self._supervision.faults.late += 1
-            now = self._clock()
+            now = self._ready[0][0] if self._ready else self._clock()
+            # An alarm comes before what was received after its time, so that a replay knows their order.
             if self._alarms and self._alarms[0][0] <= min(now, until):
                 due, set_at = self._alarms.pop(0)
                 self.now = max(self.now, due)
                 return Alarm(self.now, set_at)
+            if self._ready:
+                if now > until:
+                    self.now = until
+                    return None
+                _, reply = self._ready.popleft()
+                if self._stamp[reply.worker] == reply.stamp:
+                    return self._deliver(now, reply)
+                self._supervision.faults.late += 1
+                continue
             if now >= until or self.stopping:
                 self.now = max(self.now, min(now, until))
                 return None

@@ -1,0 +1,101 @@
+"""Real Ray: what was recorded in real time is replayed in virtual time, x equal to the bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import ray
+
+import rayopt as ro
+from rayopt import methods
+from rayopt.fleets.ray.connection import connect
+from rayopt.problems import MLP, LogisticRegression, Quadratic
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    connect(None)
+    yield
+    ray.shutdown()
+
+
+def recorded(folder, method, problem, until, per_actor=1, **others):
+    fleet = ro.RayFleet(workers_per_actor=per_actor)
+    return ro.run(method, problem, ro.Workers(4, "0.004 * sqrt(i)"), until=until, fleet=fleet, out=folder, **others)
+
+
+@pytest.mark.parametrize("per_actor", [1, 2], ids=["direct", "packed"])
+def test_methods_on_digits(cluster, tmp_path, per_actor):
+    chosen = [
+        methods.ASGD([0.05, 0.2]),
+        methods.Ringmaster(0.3, threshold=3, interrupt=True),
+        methods.Rennala(0.8, batch_size=6, interrupt=True),
+        methods.FedBuff(0.2, local_steps=2, buffer_size=3),
+        methods.ATA(0.3, batch_size=6, alpha=0.1),
+        methods.Malenia(0.3, batch_size=12),
+    ]
+    problem = LogisticRegression.digits(batch=8, partition={"name": "dirichlet", "alpha": 1.0})
+    result = recorded(
+        tmp_path / "run", chosen, problem, ro.Until(updates=60), per_actor, record=ro.Record(every=0.05), force=True
+    )
+    again = ro.replay(tmp_path / "run")
+    assert [run.difference for run in again.runs] == [None] * 6
+    assert [run.updates for run in again.runs] == [60] * 6
+    assert all(run.checked > 2 for run in again.runs)
+    assert not again.elsewhere
+    assert result.summary["environment"]["blas_threads"] == 1
+
+
+def test_values_through_the_object_store_and_networks(cluster, tmp_path):
+    recorded(tmp_path / "large", methods.Ringmaster(0.5, threshold=2), Quadratic(30_000, noise=0.01),
+             ro.Until(updates=30))  # fmt: skip
+    recorded(tmp_path / "network", methods.ASGD(0.05), MLP.digits(hidden=[16], batch=16), ro.Until(updates=60))
+    assert ro.replay(tmp_path / "large").is_equal
+    assert ro.replay(tmp_path / "network").is_equal
+
+
+class Alarmed(methods.ASGD):
+    """Cancels two workers and moves x every 11 ms."""
+
+    name = "alarmed"
+
+    def start(self, fleet):
+        fleet.wake(0.011)
+        super().start(fleet)
+
+    def receive(self, arrival, fleet):
+        if arrival.worker is not None:
+            return super().receive(arrival, fleet)
+        self.x = 0.9 * self.x
+        fleet.assign(np.array([1, 3]), self.point())
+        return fleet.wake(0.011)
+
+
+def test_alarms(cluster, tmp_path):
+    workers, until, fleet = ro.Workers(4, "0.004 * sqrt(i)"), ro.Until(updates=200), ro.RayFleet()
+    experiment = ro.Experiment([Alarmed(0.05)], Quadratic(20, noise=0.01), workers, until, fleet)
+    experiment.run(tmp_path / "run")
+    assert ro.replay(tmp_path / "run", experiment).is_equal
+
+
+def test_the_first_difference_is_shown(cluster, tmp_path):
+    folder = tmp_path / "run"
+    result = recorded(folder, methods.ASGD(0.05), Quadratic(20, noise=0.01), ro.Until(updates=80))
+    trace = result.trace
+    # Two updates of one version by workers that swap places: the method does not mind, but x does.
+    later = next(k for k in range(20, 79) if trace.worker[k] != trace.worker[k + 1])
+    order = [*range(later), later + 1, later, *range(later + 2, 80)]
+    swapped = pd.DataFrame(trace.loc[order]).reset_index(drop=True)
+    swapped["updates"] = trace.updates
+    swapped["time"] = trace.time
+    swapped["checksum"] = trace.checksum
+    for name in ("method", "label", "outcome"):
+        swapped[name] = swapped[name].astype(str)
+    swapped.to_parquet(folder / "trace.parquet")
+    (run,) = ro.replay(folder).runs
+    assert (run.difference.update, run.difference.worker) == (later + 1, trace.worker[later + 1])
+    assert run.difference.what == "the sum of x is another one"
+    assert run.difference.size > 0
