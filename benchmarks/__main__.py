@@ -1,4 +1,4 @@
-"""Prints every benchmark beside its floor: ``python -m benchmarks [virtual|papers|real|tuning|hogwild|soak]``."""
+"""Prints every benchmark beside its floor: ``python -m benchmarks [virtual|papers|real|checkpoint|tuning|hogwild|soak]``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import hogwild, paper_sizes, real_time, soak, tuning, virtual_time
+from benchmarks import checkpoint, hogwild, paper_sizes, real_time, soak, tuning, virtual_time
 
 PARTS = {
     "virtual": virtual_time.rows,
     "papers": paper_sizes.rows,
     "real": real_time.rows,
+    "checkpoint": checkpoint.rows,
     "tuning": tuning.rows,
     "hogwild": hogwild.rows,
     "soak": soak.rows,

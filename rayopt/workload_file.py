@@ -42,7 +42,7 @@ def read(path: str | Path) -> dict[str, Any]:
         raise InvalidInput(str(path), "there is no such file", "a workload file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(str(path), f"it cannot be read ({error})", "a workload file, YAML in UTF-8") from None
-    found = _parse(text, str(path))
+    found = parse(text, str(path))
     if not isinstance(found, dict):
         problem = "it is empty" if found is None else f"it holds a {type(found).__name__}"
         raise InvalidInput(str(path), problem, "a mapping with the keys problem, workers, methods, until")
@@ -63,7 +63,7 @@ def override(tree: dict[str, Any], change: str) -> None:
     if not separator or not key.strip():
         raise InvalidInput("--set", f"{change!r} is not a change", "key=value, such as workers.count=64")
     source = f"--set {change}"
-    assign(tree, key.strip(), _parse(text, source), source)
+    assign(tree, key.strip(), parse(text, source), source)
 
 
 def assign(tree: dict[str, Any], key: str, value: Any, source: str = "") -> None:
@@ -111,7 +111,7 @@ def _position(node: Any, step: str) -> str | int:
     raise InvalidInput("", f"{step!r} is not a position in a list of {len(node)}", f"0 to {len(node) - 1}")
 
 
-def _parse(text: str, source: str) -> Any:
+def parse(text: str, source: str) -> Any:
     """Returns what YAML text means, or raises InvalidInput with the line."""
     try:
         return yaml.load(text, _Loader)

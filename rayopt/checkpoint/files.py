@@ -7,6 +7,7 @@ import os
 import re
 import warnings
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,10 @@ class CheckpointFiles:
         self._next += 1
         self._writing = self._writer.submit(self._write, path, checkpoint)
         return True
+
+    def when_written(self, react: Callable[[], None]) -> None:
+        """Calls back from the writer's thread when what was saved so far is written."""
+        self._writer.submit(react)
 
     def latest(self) -> Encoded | None:
         """Returns the last checkpoint, or the one before if the last cannot be read; None if there is none."""

@@ -19,6 +19,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -70,18 +71,23 @@ class Durations:
         return self.seconds[kind, sizes[0] if size is None else size]
 
 
-def read_durations(path: str) -> Durations:
+def read_durations(path: str, label: str | None = None, seed: int | None = None) -> Durations:
     """Returns the recorded durations of a file.
 
     Args:
       path: a CSV, or a ``.parquet``: the trace of a run, whose durations are those of its arrivals.
+      label: of a trace: which method's; None for all.
+      seed: of a trace: which seed's; None for all.
 
     Raises:
       InvalidInput: it cannot be read, has no header, other units or no rows, or a row is not what it must be;
         the text has the line.
     """
     if Path(path).suffix == ".parquet":
-        return _read_run(path)
+        return _read_run(path, {"label": label, "seed": seed})
+    for key, value in (("label", label), ("seed", seed)):
+        if value is not None:
+            raise InvalidInput(key, f"{path!r} is not the trace of a run, which alone tells it", "nothing")
     try:
         # csv wants the line ends as they are.
         with Path(path).open(newline="", encoding="utf-8") as lines:
@@ -180,21 +186,30 @@ class _Reader:
         return InvalidInput("path", f"{self._path!r}, line {self._line}: {problem}", allowed)
 
 
-def _read_run(path: str) -> Durations:
+def _read_run(path: str, chosen: Mapping[str, Any]) -> Durations:
     """Returns the durations of the arrivals of all runs in a trace, from assignment to completion.
 
     A task that was cancelled or given up has no duration. In virtual time a task is complete when it arrives.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
-            _check_columns(path, names)
-            table = file.read([*_OF_A_RUN, *(["completed_at"] if "completed_at" in names else [])])
+            wanted = {key: value for key, value in chosen.items() if value is not None}
+            _check_columns(path, names, [*_OF_A_RUN, *wanted])
+            optional = [name for name in ("completed_at",) if name in names]
+            table = file.read([*_OF_A_RUN, *optional, *wanted])
     except (OSError, pa.ArrowException) as error:
         raise InvalidInput("path", f"{path!r} cannot be read ({_first_line(error)})", ALLOWED) from None
+    for key, value in wanted.items():
+        there = table.column(key).cast(pa.string())
+        table = table.filter(pc.equal(there, str(value)))
+        if not table.num_rows:
+            known = ", ".join(pc.unique(there).to_pylist())
+            raise InvalidInput(key, f"{value!r} is not in {path!r}", known)
     outcomes = table.column("outcome").cast(pa.string()).to_numpy(zero_copy_only=False)
     rows = np.flatnonzero(np.isin(outcomes, ("used", "ignored")))
     if not rows.size:
@@ -210,8 +225,8 @@ def _read_run(path: str) -> Durations:
     return Durations(path, {("compute", 0): found})
 
 
-def _check_columns(path: str, names: list[str]) -> None:
-    for name in _OF_A_RUN:
+def _check_columns(path: str, names: list[str], wanted: list[str]) -> None:
+    for name in wanted:
         if name not in names:
             raise InvalidInput("path", f"{path!r} has no column {name!r}", ALLOWED)
 

@@ -37,6 +37,8 @@ class Recorded(Latency):
       assign: "own": worker i takes the durations of the recorded worker i; "cyclic": the recorded workers are
         given out in turn, and those who share one start at different places in it.
       bytes: which of the recorded sizes, of ``upload`` and ``download``; None if there is only one.
+      label: of the trace of a run folder: which method's tasks; None for those of all.
+      seed: of the trace of a run folder: which seed's tasks; None for those of all.
 
     Raises:
       InvalidInput: an argument that is not allowed; when it is bound: a file that cannot be read, with the line,
@@ -50,6 +52,8 @@ class Recorded(Latency):
     order: str = "cyclic"
     assign: str = "own"
     bytes: int | None = None
+    label: str | None = None
+    seed: int | None = None
     _durations: list[Durations] = field(default_factory=list, init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -61,6 +65,8 @@ class Recorded(Latency):
         one_of("assign", self.assign, ASSIGNMENTS)
         if self.bytes is not None:
             at_least("bytes", self.bytes, 0)
+        if self.seed is not None:
+            at_least("seed", self.seed, 0)
 
     def bind(self, workers: int, stream: Stream) -> BoundLatency:
         """Returns the durations of one run."""
@@ -74,13 +80,14 @@ class Recorded(Latency):
     def durations(self) -> Durations:
         """Returns what the file holds; it is read when it is asked for first."""
         if not self._durations:
-            self._durations.append(read_durations(self.path))
+            self._durations.append(read_durations(self.path, self.label, self.seed))
         return self._durations[0]
 
     def to_config(self) -> dict[str, Any]:
         """Returns the name and the arguments."""
-        size = {} if self.bytes is None else {"bytes": self.bytes}
-        return {"name": self.name, "path": self.path, "order": self.order, "assign": self.assign, **size}
+        chosen = {"bytes": self.bytes, "label": self.label, "seed": self.seed}
+        chosen = {key: value for key, value in chosen.items() if value is not None}
+        return {"name": self.name, "path": self.path, "order": self.order, "assign": self.assign, **chosen}
 
     def _check_workers(self, found: Mapping[int, Array], workers: int) -> None:
         for worker in range(workers):

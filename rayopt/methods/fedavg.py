@@ -48,6 +48,7 @@ class FedAvg(Method):
 
     name = "fedavg"
     paper = "arXiv 1602.05629, Algorithm 1"
+    tasks_are_gradients = False
     heterogeneous = True
 
     def __init__(

@@ -53,6 +53,7 @@ class FedBuff(Method):
 
     name = "fedbuff"
     paper = "arXiv 2106.06639, Algorithm 1"
+    tasks_are_gradients = False
     heterogeneous = True
 
     def __init__(

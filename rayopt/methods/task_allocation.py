@@ -29,6 +29,8 @@ class TaskAllocation(Method):
       batch_size: B, the tasks of one iteration.
     """
 
+    tasks_are_gradients = False
+
     def __init__(self, step_size: float | Sequence[float], batch_size: int) -> None:
         super().__init__(step_size)
         self.batch_size = at_least("batch_size", batch_size, 1)

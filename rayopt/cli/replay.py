@@ -1,0 +1,100 @@
+"""``rayopt replay``: a recorded run executed again, or another method on what it has measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rayopt.cli.app import main, open_console
+
+if TYPE_CHECKING:
+    from rayopt.experiment import Experiment
+    from rayopt.methods import Method
+
+DIFFERENT = 1
+
+
+@main.command()
+def replay(
+    folder: Annotated[Path, typer.Argument(help="A folder that `rayopt run` wrote, with a trace.", metavar="RUN")],
+    method: Annotated[
+        str | None,
+        typer.Option(metavar="METHOD", help="Try this method on the durations that RUN has measured; a name or YAML."),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="LABEL", help="With --method: the durations of this one. Default: the first.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="With --method: the durations of this seed. Default: the first.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="With --method: a run folder for what comes of it.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="The folder of the problem's data, if it has moved.")
+    ] = None,
+) -> None:
+    """Execute a recorded run again, and check that x is the same to the bit.
+
+    Every arrival comes again in the recorded order, also if the run was one in real time on a cluster; gradients are
+    computed anew, one by one as the workers did. The hash of x is compared wherever one was recorded, and every
+    decision of the method: what it used, ignored and cancelled. The first difference ends the replay of a run and is
+    shown: the update, the worker, and how far the sum of x is off. Then the program ends with 1.
+
+    Equal bits can be expected on the same type of processor with the same versions; what differs is said.
+
+    With --method, RUN's workers are given to another method, in virtual time: they take as long for each task as
+    they took in RUN, in the same order, and again from the first when the recorded ones have run out.
+
+    \b
+    rayopt replay runs/today
+    rayopt replay runs/today --method '{name: ringmaster, step_size: 0.1, threshold: 8}'
+    rayopt replay runs/today --method asgd --label Rennala --seed 1 --out runs/what-if
+    """
+    from rayopt.replaying import recorded_experiment
+    from rayopt.replaying import replay as execute
+    from rayopt.run_folder import RunFolder
+
+    found = RunFolder.existing(folder)
+    experiment = recorded_experiment(found, data)
+    console = open_console()
+    if method is not None:
+        from rayopt.replaying.other import try_other
+        from rayopt.report.table import render
+
+        other = try_other(found, experiment, make_method(method, experiment), label, seed, out)
+        console.print(render(other.result.summary))
+        for note in other.notes:
+            console.out(f"  {note}", highlight=False)
+        return
+    again = execute(folder, experiment)
+    for run in again.runs:
+        console.out(str(run), highlight=False)
+    for text in again.elsewhere:
+        console.out(f"  {text}.", highlight=False)
+    if not again.is_equal:
+        raise typer.Exit(DIFFERENT)
+
+
+def make_method(text: str, recorded: Experiment) -> Method:
+    """Returns the method of an option; without a step size, with that of the recorded method.
+
+    Raises:
+      InvalidInput: it is not a method.
+    """
+    from rayopt.components import look_up, make
+    from rayopt.errors import InvalidInput
+    from rayopt.methods import METHODS
+    from rayopt.workload_file import parse
+
+    given: Any = parse(text, "--method")
+    arguments = {"name": given} if isinstance(given, str) else given
+    if not isinstance(arguments, dict) or not isinstance(arguments.get("name"), str):
+        raise InvalidInput("--method", f"{text!r} is not a method", "a name, or a mapping such as {name: asgd, ...}")
+    arguments = {"step_size": recorded.methods[0].step_size, **arguments}
+    try:
+        return make(look_up(arguments.pop("name"), METHODS), arguments)
+    except InvalidInput as error:
+        raise error.within("--method") from None

@@ -1,0 +1,77 @@
+"""Another method on the durations that a run has measured."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import rayopt as ro
+from rayopt import methods
+from rayopt.problems import Quadratic
+from rayopt.replaying import recorded_experiment
+from rayopt.replaying.other import try_other
+from rayopt.run_folder import RunFolder
+
+N = 6
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recorded") / "run"
+    both = [methods.ASGD(0.05), methods.Rennala(0.3, batch_size=4, interrupt=True), methods.UTA(0.3, batch_size=6)]
+    times = ro.latency.exponential("sqrt(i)")
+    ro.run(both, Quadratic(20, noise=0.1), ro.Workers(N, times), until=ro.Until(time=60), seed=[0, 1], out=folder)
+    return RunFolder.existing(folder)
+
+
+def other(folder, method, **choice):
+    return try_other(folder, recorded_experiment(folder), method, **choice)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_same_method_again_is_the_run_itself(folder, seed):
+    """ASGD never cancels: with its own durations it makes the same run, as far as all durations are known."""
+    found = other(folder, methods.ASGD(0.05), seed=seed).result.trace
+    before = folder.read_trace()
+    before = before[(before.label == "ASGD") & (before.seed == seed)].reset_index(drop=True)
+    # A worker's last task, which was not over at the end, is the first whose duration is not known.
+    known = int((found.number < found.worker.map(before.groupby("worker").size())).cumprod().sum())
+    assert known > 100
+    for column in ("worker", "number", "version", "updates"):
+        assert found[column][:known].tolist() == before[column][:known].tolist()
+    np.testing.assert_allclose(found.time[:known], before.time[:known], rtol=1e-12)
+
+
+def test_another_method_on_the_same_workers(folder):
+    found = other(folder, methods.Minibatch(0.3))
+    before = folder.read_trace()
+    own = before[(before.label == "ASGD") & (before.seed == 0) & (before.worker == N - 1)]
+    again = found.result.trace[found.result.trace.worker == N - 1]
+    taken = (again.time - again.assigned_at).to_numpy()
+    np.testing.assert_allclose(taken[: len(own)], (own.time - own.assigned_at)[: len(taken)], rtol=1e-12)
+    assert found.notes[0].startswith("Durations of ASGD, seed 0: ")
+    assert found.result.config["workers"]["compute"]["name"] == "trace"
+
+
+def test_cancelled_tasks_and_repetition_are_told(folder):
+    notes = other(folder, methods.ASGD(0.05), label="Rennala").notes
+    assert "tasks were cancelled" in notes[1]
+    assert f"of {N} workers had more tasks than were recorded" in notes[2]
+
+
+@pytest.mark.parametrize(
+    ("choice", "key"), [({"label": "Rennalla"}, "label"), ({"seed": 7}, "seed"), ({"label": "UTA"}, "label")]
+)
+def test_what_cannot_be_asked(folder, choice, key):
+    with pytest.raises(ro.InvalidInput) as caught:
+        other(folder, methods.ASGD(0.05), **choice)
+    assert caught.value.key == key
+
+
+@pytest.mark.parametrize(
+    ("choice", "key"), [({"label": "Rennalla"}, "label"), ({"seed": 7}, "seed"), ({"seed": True}, "seed")]
+)
+def test_a_latency_of_one_run(folder, choice, key):
+    with pytest.raises(ro.InvalidInput) as caught:
+        ro.Workers(N, {"name": "trace", "path": str(folder.path / "trace.parquet"), **choice})
+    assert caught.value.key == f"compute.{key}" or caught.value.key == key
