@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 import rayopt as ro
 from benchmarks.measure import Row
 from rayopt.arrival import Arrival
@@ -18,7 +20,6 @@ from rayopt.fleets.base import Job
 from rayopt.methods.base import Fleet
 from rayopt.problems import LogisticRegression
 from rayopt.recording import Record
-
 
 REPEATS = 5
 
@@ -72,8 +73,6 @@ def one(problem: LogisticRegression, arrivals: int = 40_000) -> tuple[float, flo
         files.close()
         size = sum(path.stat().st_size for path in Path(folder).iterdir())
     taken_at, written_at = begun[0], begun[1]
-    waits = list(zip(received_at, [after - before for before, after in zip(received_at, received_at[1:], strict=False)],
-                     strict=False))  # fmt: skip
-    during = max(wait for start, wait in waits if start + wait >= taken_at and start <= written_at)
-    usual = max(wait for start, wait in waits[2000:] if start + wait < taken_at or start > written_at)
-    return written_at - taken_at, during, usual, size
+    times = np.array(received_at)
+    waits, is_during = np.diff(times), (times[1:] >= taken_at) & (times[:-1] <= written_at)
+    return written_at - taken_at, float(waits[is_during].max()), float(waits[~is_during].max()), size

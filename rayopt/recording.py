@@ -16,7 +16,7 @@ from rayopt.arrival import Arrival
 from rayopt.checkpoint.encoding import Plain
 from rayopt.errors import FleetStuck, InvalidInput, one_of, positive
 from rayopt.faults import Faults, Workforce
-from rayopt.fingerprints import Fingerprint, Fingerprints
+from rayopt.fingerprints import LARGEST_BYTES, Fingerprint, Fingerprints
 from rayopt.until import Until
 
 if TYPE_CHECKING:
@@ -314,7 +314,9 @@ class Recorder:
 
     def state(self) -> dict[str, Any]:
         """Returns the record up to now, without the rows of the trace that were handed on."""
-        self._hash(must=True)
+        if self.real_time or self._method.x.nbytes > LARGEST_BYTES:
+            # In virtual time the record must not tell when checkpoints were taken, unless there is little else.
+            self._hash(must=True)
         return {
             "rows": Plain([dict(row) for row in self.rows]),
             "counts": asdict(self.counts),

@@ -30,7 +30,7 @@ WORKLOAD = {
         {"name": "ringmaster", "step_size": [0.02, 0.05], "threshold": 20, "interrupt": True},
         {"name": "rennala", "step_size": 0.3, "batch_size": 20},
     ],
-    "until": {"time": 1200},
+    "until": {"time": 900},
     "record": {"every": 50, "checkpoint": 0.1},
     "seeds": [0, 1],
 }
