@@ -28,7 +28,9 @@ def advise(comparison: Comparison) -> str:
     favoured = [name for name, value in seconds.items() if value <= AS_GOOD * least]
     others = [name for name in seconds if name not in favoured]
     parts = [f"Theory favours {_listed([_with_parameters(name, comparison) for name in favoured])}: {least:.4g} s"]
-    if 0 < comparison.lower_bound < math.inf:
+    if least < (1 - 1e-9) * comparison.lower_bound < math.inf:
+        parts.append("less than the lower bound, which is of fixed times: slow tasks are given up")
+    elif 0 < comparison.lower_bound < math.inf:
         parts.append(f"{least / comparison.lower_bound:.3g} times the lower bound")
     compared = list(dict.fromkeys([*others[:1], *(name for name in ("ASGD", "Minibatch") if name in others)]))
     if compared and least > 0:

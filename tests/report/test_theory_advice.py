@@ -27,6 +27,13 @@ def test_without_noise_the_fastest_worker_does_it_all():
     assert "Hero" in text.partition(":")[0]
 
 
+def test_who_gives_slow_tasks_up_may_beat_the_bound_of_fixed_times():
+    chances = {"trial_times": [1.0, 1.0], "success_probabilities": [0.9, 0.9]}
+    text = advise(compare(Setting([10.0, 10.0], noise_variance=8.0, **chances, **KNOWN)))
+    assert text.startswith("Theory favours MindFlayer: ")
+    assert "less than the lower bound, which is of fixed times: slow tasks are given up, " in text
+
+
 def test_no_method_ends():
     setting = Setting([math.inf, math.inf], noise_variance=1.0, **KNOWN)
     assert advise(compare(setting)) == "Theory favours no method: none has a finite time on these workers."
