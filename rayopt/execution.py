@@ -18,8 +18,8 @@ from rayopt.fingerprints import Fingerprint
 from rayopt.fleets.base import Job, Session
 from rayopt.logs import RunLogger
 from rayopt.methods.base import Method
+from rayopt.patient_trace import PatientTrace
 from rayopt.recording import Counts, Outcome, Progress, Record
-from rayopt.trace_file import TraceFile
 from rayopt.until import Until
 
 NOT_RUN = "not run: interrupted"
@@ -83,7 +83,7 @@ class Execution:
         session: Session,
         until: Until,
         record: Record,
-        trace: TraceFile | None,
+        trace: PatientTrace | None,
         display: Display,
         folder: Path | None = None,
     ) -> None:

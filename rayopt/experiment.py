@@ -22,6 +22,7 @@ from rayopt.fleets.base import FleetKind
 from rayopt.fleets.simulated import SimulatedFleet
 from rayopt.interrupts import Interrupts, interrupts
 from rayopt.methods.base import Method
+from rayopt.patient_trace import PatientTrace
 from rayopt.problems.base import Problem
 from rayopt.recording import Progress, Record
 from rayopt.result import Result
@@ -193,7 +194,8 @@ class Experiment:
                 folder.begin(self.to_config())
             has_trace = self.record.trace and self.fleet.has_arrivals
             parts = [] if checkpoint is None else checkpoint.tree["trace"]
-            trace = TraceFile(folder.unfinished, self.fleet.name != "simulated", parts) if has_trace else None
+            is_real = self.fleet.name != "simulated"
+            trace = PatientTrace(TraceFile(folder.unfinished, is_real, parts)) if has_trace else None
             execution = Execution(
                 runs, session, self.until, self.record, trace, display, folder.unfinished if is_kept else None
             )
@@ -220,17 +222,13 @@ class Experiment:
         self,
         runs: Sequence[Run],
         folder: RunFolder,
-        trace: TraceFile | None,
+        trace: PatientTrace | None,
         temporary: tempfile.TemporaryDirectory[str] | None,
     ) -> Result:
         """Writes what the runs have left, and returns it."""
         from rayopt.report.optimality import lower_bound
         from rayopt.report.summary import history_frame, summarise
 
-        if trace is not None:
-            trace.close(folder.path / TRACE_FILE)
-        else:
-            folder.forget_trace()
         config = self.to_config()
         history = history_frame(runs, self.record)
         split = self.problem.split(self.workers.count, self.seeds[0])
@@ -240,10 +238,30 @@ class Experiment:
             runs, self.until, self.problem, skew=skew, bound=bound, notes=self.fleet.notes(runs), skipped=self.skipped
         )
         summary["environment"] = environment(getattr(self.fleet, "blas_threads", None))
-        folder.write_config(config)
-        folder.write_history(history)
-        folder.write_summary(summary)
-        folder.end()
+
+        def put(folder: RunFolder) -> RunFolder:
+            # It may have gone away in the middle of a run.
+            folder.path.mkdir(parents=True, exist_ok=True)
+            if trace is not None:
+                trace.close(folder.path / TRACE_FILE)
+            else:
+                folder.forget_trace()
+            folder.write_config(config)
+            folder.write_history(history)
+            folder.write_summary(summary)
+            folder.end()
+            return folder
+
+        try:
+            put(folder)
+        except OSError as error:
+            other = RunFolder(tempfile.mkdtemp(prefix="rayopt-"))
+            warnings.warn(
+                f"{folder.path} cannot be written ({error}): the results are in {other.path}", UserWarning, stacklevel=5
+            )
+            if trace is not None:
+                trace.move_to(other.unfinished)
+            folder = put(other)
         return Result(history, summary, config, folder, temporary)
 
     def to_config(self) -> dict[str, Any]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from rayopt.errors import InvalidInput
+from rayopt.files import write_text, write_whole, write_yaml
 from rayopt.trace_file import parts_in, read_trace
 
 if TYPE_CHECKING:
@@ -23,27 +22,6 @@ CONFIG, HISTORY, TRACE_FILE, SUMMARY = "config.yaml", "history.parquet", "trace.
 ALWAYS_THERE = (CONFIG, HISTORY, SUMMARY)
 UNFINISHED = "unfinished"
 EVENTS = "tensorboard"
-PART = ".part"
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Writes a file under another name and renames it when it is complete."""
-    part = path.with_name(path.name + PART)
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file, complete or not at all."""
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def write_yaml(path: Path, tree: dict[str, Any]) -> None:
-    """Writes a mapping of plain values as YAML."""
-    write_text(path, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110))
 
 
 class RunFolder:

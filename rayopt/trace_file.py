@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rayopt.files import write_whole
 from rayopt.recording import OUTCOMES, ROW_GROUP
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ class TraceFile:
         self._numbers = [name for name, _ in fields if name not in (*NAMES, "seed", "run")]
         self._writer: Any = None
         self._parts = list(kept)
+        self._places: dict[str, Path] = {}
         self._remove_others()
 
     def write(self, rows: NDArray[np.void], method: str, label: str, seed: int, run: int = 0) -> None:
@@ -84,7 +87,29 @@ class TraceFile:
             path = self._next_part()
             os.replace(path, path.with_suffix(""))
             self._parts.append(path.with_suffix("").name)
+        return self.parts
+
+    @property
+    def parts(self) -> list[str]:
+        """The names of all complete parts."""
         return list(self._parts)
+
+    def drop(self) -> None:
+        """Forgets the part that is being written, after an error."""
+        writer, self._writer = self._writer, None
+        # A disk that is full has no room for the end of the file either.
+        with contextlib.suppress(OSError):
+            if writer is not None:
+                writer.close()
+        with contextlib.suppress(OSError):
+            self._next_part().unlink(missing_ok=True)
+
+    def move_to(self, folder: Path) -> None:
+        """Writes into another folder from now on; complete parts are read where they are."""
+        self.drop()
+        for name in self._parts:
+            self._places.setdefault(name, self._folder)
+        self._folder = folder
 
     def rewind(self, parts: Sequence[str]) -> None:
         """Forgets everything but these parts."""
@@ -94,31 +119,32 @@ class TraceFile:
         self._parts = list(parts)
         self._remove_others()
 
-    def close(self, path: Path) -> None:
-        """Makes one file of all parts."""
-        if not self.cut():
+    def close(self, path: Path) -> int:
+        """Makes one file of all parts; returns how many of them are not there any more."""
+        self.cut()
+        paths = [self._places.get(name, self._folder) / name for name in self._parts]
+        found = [part for part in paths if part.is_file()]
+        if len(found) == 1 and found[0].parent == self._folder:
+            os.replace(found[0], path)
+        else:
             # A trace without a row is a trace.
-            self._writer = self._open(self._next_part())
-            self.cut()
-        first, *others = [self._folder / name for name in self._parts]
-        if others:
-            first = self._merged([first, *others])
-        os.replace(first, path)
+            write_whole(path, lambda merged: self._merge(found, merged))
+        return len(paths) - len(found)
 
-    def _merged(self, parts: Sequence[Path]) -> Path:
+    def _merge(self, parts: Sequence[Path], merged: Path) -> None:
         import pyarrow.parquet as pq
 
-        merged = self._next_part()
         with self._open(merged) as writer:
             for part in parts:
                 file = pq.ParquetFile(part)
                 for group in range(file.num_row_groups):
                     writer.write_table(file.read_row_group(group).cast(self._schema), row_group_size=ROW_GROUP)
-        return merged
 
     def _open(self, path: Path) -> Any:
         import pyarrow.parquet as pq
 
+        # It may have gone away in the middle of a run.
+        path.parent.mkdir(parents=True, exist_ok=True)
         return pq.ParquetWriter(
             path, self._schema, compression="lz4", use_dictionary=list(NAMES), write_statistics=False
         )

@@ -108,9 +108,9 @@ def finish(work: Callable[[], Result], folder: Path, console: Console, quiet: bo
         typer.echo(f"interrupted: {_left_in(folder)}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     if quiet:
-        typer.echo(folder)
+        typer.echo(result.folder.path)
     if kept := _kept_after_interrupt(result):
-        typer.echo(f"interrupted: {kept} is in {folder}", err=True)
+        typer.echo(f"interrupted: {kept} is in {result.folder.path}", err=True)
         raise typer.Exit(INTERRUPTED)
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from rayopt.errors import one_of
 from rayopt.file_names import file_name
+from rayopt.files import write_whole
 from rayopt.report.summary import RUN_COLUMNS
-from rayopt.run_folder import write_whole
 
 Array = NDArray[np.float64]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from rayopt.files import write_whole
 from rayopt.report import figure
 from rayopt.report.costs import draw_costs
 from rayopt.report.delays import draw_delays
 from rayopt.report.summary import ends_with_updates
 from rayopt.result import Result
-from rayopt.run_folder import write_whole
 
 
 def save_all(result: Result) -> list[Path]:

@@ -18,8 +18,8 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from rayopt.file_names import file_name
+from rayopt.files import write_whole
 from rayopt.report.figure import AXIS_TITLES, COLOURS, RESOLUTION
-from rayopt.run_folder import write_whole
 from rayopt.until import Target, larger_is_better
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import pandas as pd
 from rayopt import workload_file
 from rayopt.errors import InvalidInput
 from rayopt.experiment import BROKEN_OFF, NOT_RUN
-from rayopt.run_folder import RunFolder, write_text, write_whole, write_yaml
+from rayopt.files import write_text, write_whole, write_yaml
+from rayopt.run_folder import RunFolder
 from rayopt.tuning.jobs import Found, TuningJob
 
 CONFIG, JOBS, TABLE, TUNED, CONFIRMED = "tuning.yaml", "jobs", "tuning.parquet", "tuned.yaml", "confirmed"

@@ -171,8 +171,9 @@ class Supervision:
         if gone and (self._care.waits_for or len(self._absences) == len(gone)):
             method = self._care.waits_for
             why = f"{method} waits for every worker" if method else "no other worker is left"
+            missing = self._names(list(self._absences))
             raise WorkerLost(
-                f"{self._names(gone)} had no process for {self._care.grace:g} s (grace), and {why}; "
+                f"no process for {missing}, for longer than {self._care.grace:g} s (grace), and {why}; "
                 f"what was heard last: {self._absences[gone[0]].heard}"
             )
 

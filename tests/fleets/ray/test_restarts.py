@@ -94,7 +94,7 @@ def test_a_worker_that_is_gone_for_good_is_an_error_for_a_method_that_waits_for_
         fixture.run(methods.ASGD(0.1), ro.Until(updates=5))
         ray.kill(fixture.session.actors[0])
         names = "worker 0" if per_actor == 1 else "workers 0, 1"
-        with pytest.raises(WorkerLost, match=rf"{names} had no process for 1 s \(grace\), and Minibatch waits"):
+        with pytest.raises(WorkerLost, match=rf"no process for {names}, .* 1 s \(grace\), and Minibatch waits"):
             fixture.run(methods.Minibatch(0.1), ro.Until(updates=5))
         outcome, rows = fixture.run(methods.ASGD(0.1), ro.Until(time=3))
         assert outcome.ended_by == "time"

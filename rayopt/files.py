@@ -1,0 +1,32 @@
+"""Files that are complete or not there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PART = ".part"
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Writes a file under another name and renames it when it is complete."""
+    part = path.with_name(path.name + PART)
+    try:
+        write(part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, complete or not at all."""
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def write_yaml(path: Path, tree: dict[str, Any]) -> None:
+    """Writes a mapping of plain values as YAML."""
+    write_text(path, yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110))
