@@ -14,10 +14,11 @@ import ray
 
 import rayopt as ro
 from benchmarks.measure import Row
+from rayopt.faults import Workforce
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.fleet import RaySession
-from rayopt.recording import TRACE, Outcome, Record
+from rayopt.recording import TRACE, Outcome, Progress, Record
 
 SECONDS = 600.0
 WORKERS = 32
@@ -26,7 +27,7 @@ KILL_EVERY = 2.0
 
 
 class Killer:
-    """Kills a worker process of this process's own cluster every so many seconds, in turns.
+    """Kills a worker process of this process's own cluster every so many seconds, in turns, if any is at work.
 
     Args:
       every: real seconds.
@@ -37,9 +38,14 @@ class Killer:
 
     def __init__(self, every: float) -> None:
         self.kills = 0
+        self._workforce: Workforce | None = None
         self._every = every
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._go_on)
+
+    def follow(self, progress: Progress) -> None:
+        """Takes note of how many workers are up."""
+        self._workforce = progress.workforce
 
     def __enter__(self) -> Killer:
         self._thread.start()
@@ -51,6 +57,9 @@ class Killer:
 
     def _go_on(self) -> None:
         while not self._is_over.wait(self._every):
+            # A machine that is slower than the killer would otherwise never get anyone up again.
+            if self._workforce is None or not self._workforce.up:
+                continue
             # The oldest first: everyone is killed, not the one that has just come back again and again.
             for process in worker_processes()[:1]:
                 with contextlib.suppress(ProcessLookupError):
@@ -81,7 +90,7 @@ def soak(seconds: float, kill_every: float = KILL_EVERY) -> tuple[Outcome, np.nd
         session.run(warm_up, lambda rows: None, lambda progress: None)
         with Killer(kill_every) as killer:
             job = Job(ro.methods.ASGD(0.01), 0, until, record)
-            outcome = session.run(job, lambda rows: chunks.append(rows), lambda progress: None)
+            outcome = session.run(job, lambda rows: chunks.append(rows), killer.follow)
     return outcome, np.concatenate(chunks), killer.kills
 
 

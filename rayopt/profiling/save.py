@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from rayopt.files import write_text
 from rayopt.latency.durations_file import COLUMNS, Durations
-from rayopt.run_folder import write_text
 
 
 def save(durations: Durations, path: str | Path) -> None:
