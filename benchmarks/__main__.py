@@ -1,4 +1,4 @@
-"""Prints every benchmark beside its floor: ``python -m benchmarks [virtual|papers|real|checkpoint|tuning|hogwild|soak]``."""
+"""Prints every benchmark beside its floor: ``python -m benchmarks [PART ...]``, a part as in ``PARTS``."""
 
 from __future__ import annotations
 
