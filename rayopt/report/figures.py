@@ -25,7 +25,7 @@ def save_all(result: Result) -> list[Path]:
     paths = figure.save_figures(result.history, result.summary, folder)
     if ends_with_updates(result.summary):
         paths.append(_save(draw_costs(result.summary), folder / "costs.png"))
-    if any(run.get("slip") for run in result.summary["runs"]) and len(result.trace):
+    if result.config.get("fleet", {}).get("name") == "ray" and len(result.trace):
         delays = draw_delays(result.trace, result.config["workers"]["count"])
         paths += [] if delays is None else [_save(delays, folder / "delays.png")]
     return paths

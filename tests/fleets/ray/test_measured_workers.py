@@ -11,6 +11,7 @@ import rayopt as ro
 from rayopt import methods
 from rayopt.errors import InvalidInput
 from rayopt.problems import Quadratic
+from rayopt.report.figures import save_all
 from rayopt.tasks import Trial
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("cluster")]
@@ -42,6 +43,8 @@ def test_workers_run_at_full_speed_and_what_they_took_is_recorded(fleet):
     assert asgd["ended_by"] == "updates"
     assert asgd["slip"] == {}
     assert (result.trace.completed_at - result.trace.assigned_at >= 0.02).all()
+    # Delays are measured too, though there is no slip.
+    assert "delays.png" in {path.name for path in save_all(result)}
     assert "worker: the fleet does not tell who is fastest" in hero["problem"]
     assert "mean times that are known" in rescaled["problem"]
 
