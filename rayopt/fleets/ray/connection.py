@@ -42,10 +42,11 @@ def connect(address: str | None) -> bool:
             pass  # `ray start` has made a cluster here: it has its own settings.
     try:
         ray.init(address, **quiet)
-    except ConnectionError as error:
+    except (ConnectionError, ray.exceptions.AuthenticationError) as error:
         raise InvalidInput(
-            "fleet.address", f"{address!r}: no Ray cluster answers ({str(error).splitlines()[0]})",
-            "auto where `ray start` has run, host:port of a cluster, or nothing for a local one",
+            "fleet.address", f"{asked or 'auto'!r}: no Ray cluster lets this program in ({str(error).splitlines()[0]})",
+            "auto where `ray start` has run, host:port of a cluster, or nothing for a local one; a cluster that asks "
+            "for a token also wants RAY_AUTH_MODE=token and the same token here",
         ) from None  # fmt: skip
     return True
 

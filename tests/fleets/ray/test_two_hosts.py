@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,10 @@ from pathlib import Path
 import pytest
 from namespaces import NotAllowed, two_hosts
 
+from rayopt.problems.mnist import SUBSET
+from rayopt.result import load
+
+ROOT = Path(__file__).parents[3]
 PROGRAM = Path(__file__).with_name("far_worker.py")
 DIMENSION = 1_000_000
 GRADIENT = 8 * DIMENSION
@@ -46,3 +51,28 @@ def test_a_gradient_that_is_used_does(hosts):
     used = found["far"]["used"]
     assert used >= 2
     assert found["bytes"] > used * GRADIENT
+
+
+def test_the_workload_runs_unchanged_and_the_far_host_needs_no_data(hosts, tmp_path):
+    program = ROOT / "workloads" / "mnist_logreg.py"
+    command = hosts.command(0, [sys.executable, program, "--workers", 2, "--time", 1, "--out", tmp_path / "run"])
+    environment = {**hosts.environment, "RAYOPT_DATA": str(SUBSET)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "MNIST, 12,000 training and 2,000 test images" in done.stdout
+    result = load(tmp_path / "run")
+    assert set(result.trace.worker) == {0, 1}
+    assert (result.table.updates > 0).all()
+
+
+def test_without_the_token_nobody_gets_in(hosts):
+    command = hosts.command(0, [sys.executable, PROGRAM, "asgd", 10, 4])
+    # Ray tries for a while before it gives up: both at the same time.
+    tried = [
+        subprocess.Popen(command, env={**hosts.environment, **change}, stderr=subprocess.PIPE, text=True)
+        for change in ({"RAY_AUTH_TOKEN": "0" * 64}, {"RAY_AUTH_MODE": "disabled"})
+    ]
+    for process in tried:
+        _, said = process.communicate(timeout=200)
+        assert process.returncode != 0
+        assert re.search(r"InvalidInput: fleet\.address: .*lets this program in .* RAY_AUTH_MODE=token", said)
