@@ -168,7 +168,7 @@ def test_the_split_function_is_the_mean_over_workers(x):
 
 def test_its_code_travels_with_the_problem():
     cloudpickle = pytest.importorskip("ray.cloudpickle")
-    from rayopt.fleets.ray.fleet import carry_modules
+    from rayopt.fleets.ray.cargo import carry_modules
 
     carry_modules(small(loss=cross_entropy_of_rows))
     try:

@@ -97,7 +97,7 @@ class SharedMemorySession:
     def __init__(self, problem: Problem, workers: Workers, owns_connection: bool = False) -> None:
         import ray
 
-        from rayopt.fleets.ray.fleet import carry_modules
+        from rayopt.fleets.ray.cargo import carry_modules
 
         carry_modules(problem)
         self._ray = ray

@@ -38,8 +38,10 @@ def test_shards_that_do_not_fit(small_store):
 
 
 def test_points_and_values_that_do_not_fit(small_store):
-    warned = pytest.warns(UserWarning, match=r"128 MB of it \(shards 0 MB, points 64 MB, values 64 MB\)")
-    with opened(Quadratic(1_000_000), 0.02, n=8) as fixture, warned:
+    with (
+        opened(Quadratic(1_000_000), 0.02, n=8) as fixture,
+        pytest.warns(UserWarning, match=r"128 MB of it \(shards 0 MB, points 64 MB, values 64 MB\)"),
+    ):
         outcome, _ = fixture.run(methods.Rennala(0.01, batch_size=4), ro.Until(updates=3))
     assert outcome.updates == 3
 
