@@ -31,7 +31,8 @@ class ComputedValues:
     def value(self, arrival: Arrival) -> Array:
         """Computes the value of one arrival."""
         task = arrival.task
-        if task.count != 1:
+        # Only tasks of one stochastic gradient draw as the look-ahead does: local steps draw a sample for each, even one.
+        if task.count != 1 or not task.estimates_gradient:
             key = self._samples.key(arrival.worker, arrival.number)
             return task.evaluate(self._problem, task.draw(self._problem, arrival.worker, key))
         return task.evaluate(self._problem, self._next_samples.get(arrival.worker, arrival.number))

@@ -10,7 +10,7 @@ from rayopt.arrival import GradientSum
 from rayopt.fleets.clock import SimulatedWorkers
 from rayopt.keys import Stream
 from rayopt.problems import Free, LogisticRegression, Quadratic
-from rayopt.tasks import Gradient
+from rayopt.tasks import Gradient, LocalSGD
 
 
 def fleet_of(times, problem=None):
@@ -75,3 +75,13 @@ def test_merged_sums_and_means():
     np.testing.assert_allclose(first.mean(), (a.value + b.value) / 2, rtol=1e-12)
     with pytest.raises(ValueError, match="no gradients"):
         GradientSum().sum()
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_local_steps_have_one_value_alone_and_in_a_sum(steps):
+    problem = LogisticRegression.digits(batch=3).split(1, 0)
+    fleet = fleet_of([1.0], problem)
+    fleet.assign(0, LocalSGD(problem.start_point(), 0, steps, 0.1))
+    arrival, total = fleet.wait(5.0), GradientSum()
+    total.add(arrival)
+    np.testing.assert_allclose(arrival.value, total.sum(), rtol=1e-12)
