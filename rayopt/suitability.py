@@ -33,8 +33,5 @@ def _endless_worker(times: TaskTimes) -> int | None:
 
 def silent_worker(times: TaskTimes) -> int | None:
     """Returns the first worker whose tasks are known never to end, or None."""
-    if times.expected is None:
-        return None
-    answers = times.probability_within(np.full(times.n, np.finfo(np.float64).max))
-    silent = np.flatnonzero(np.isinf(times.expected) if answers is None else answers == 0)
+    silent = np.flatnonzero(times.never_end)
     return int(silent[0]) if silent.size else None

@@ -166,6 +166,23 @@ class TaskTimes:
         return self._with_links(self._compute.quantile(probability)) if self._has_law else None
 
     @property
+    def never_end(self) -> NDArray[np.bool_]:
+        """Whether no task of a worker ever ends, as far as is known before any runs; shape (n,).
+
+        A power that dies out later is not among these: its worker answers until then.
+        """
+        never = np.zeros(self.n, dtype=bool)
+        if self.are_measured:
+            return never
+        everyone, numbers = np.arange(self.n), np.zeros(self.n, dtype=np.int64)
+        for part in (self._compute, *self._links):
+            if part.depends_on_start:
+                never |= np.isinf(part.durations(everyone, numbers, 0.0))
+            else:
+                never |= part.probability_within(np.full(self.n, np.finfo(np.float64).max)) == 0
+        return never
+
+    @property
     def _has_law(self) -> bool:
         if self.depends_on_start or self.are_measured:
             return False

@@ -42,6 +42,23 @@ def test_a_silent_worker_is_one_of_no_chance():
     assert silent_worker(TaskTimes(ro.Workers(2, ro.latency.exponential(mean=1.0, base="i")), 0)) is None
 
 
+def test_a_worker_with_a_heavy_tail_or_a_power_that_dies_out_is_not_silent():
+    # Neither has a finite mean, and neither has a law that the server could ask.
+    heavy = ro.Workers(2, ro.latency.latency({"name": "cauchy", "scale": 1, "base": 1}), upload=ro.latency.exponential(1))
+    dying = ro.latency.latency({"name": "power", "starts": [0, 10], "powers": [1, 0]})
+    dead = ro.latency.latency({"name": "power", "starts": [0, 10], "powers": [0.05, 0]})
+    assert silent_worker(TaskTimes(heavy, 0)) is None
+    assert silent_worker(TaskTimes(ro.Workers(2, dying), 0)) is None
+    assert silent_worker(TaskTimes(ro.Workers(2, dead), 0)) == 0
+    assert silent_worker(TaskTimes(ro.Workers(2, "i", upload=[1.0, math.inf]), 0)) == 1
+
+
+def test_a_fleet_that_dies_out_is_stuck_at_that_time():
+    dying = ro.latency.latency({"name": "power", "starts": [0, 10], "powers": [1, 0]})
+    with pytest.raises(ro.errors.FleetStuck, match="stuck at time 10: 2 workers busy"):
+        ro.run(methods.Malenia(0.1, 2), Quadratic(4), ro.Workers(2, dying), until=ro.Until(updates=100))
+
+
 def test_convex_methods_on_what_is_not_convex():
     class ForConvex(methods.ASGD):
         convex = True
