@@ -149,9 +149,18 @@ class Grid:
         combinations = []
         for chosen in itertools.product(*tried.values()):
             values = dict(zip(tried, chosen, strict=True))
-            combinations.append(Combination(values, make(self.kind, {**fixed, **values}, ("name", "label"))))
+            combinations.append(Combination(values, self._make({**fixed, **values})))
         object.__setattr__(self, "tried", tried)
         object.__setattr__(self, "combinations", combinations)
+
+    def _make(self, arguments: Mapping[str, Any]) -> Method:
+        """Returns the method; a list where one value is allowed is likely meant as a grid."""
+        try:
+            return make(self.kind, arguments, ("name", "label"))
+        except InvalidInput as error:
+            if error.key == "step_size" or not isinstance(self.parameters.get(error.key), list | tuple):
+                raise
+            raise InvalidInput(error.key, error.problem, f"{error.allowed}; to try several values, {FORMS}") from None
 
     @classmethod
     def of(cls, given: Grid | Method) -> Grid:

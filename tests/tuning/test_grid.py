@@ -116,3 +116,10 @@ class TestGrid:
         with pytest.raises(InvalidInput) as caught:
             Grid(ro.methods.Ringmaster, parameters)
         assert str(caught.value).startswith(message)
+
+    def test_a_list_where_a_grid_is_meant_is_told_how_to_be_one(self):
+        with pytest.raises(InvalidInput, match=r"threshold: \[1, 4\] is not .*; to try several values, {grid: \["):
+            Grid(ro.methods.Ringmaster, {"step_size": 0.1, "threshold": [1, 4]})
+        with pytest.raises(InvalidInput) as caught:
+            Grid(ro.methods.Ringmaster, {"step_size": 0.1, "threshold": 0})
+        assert "several" not in str(caught.value)
