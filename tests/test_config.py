@@ -313,3 +313,8 @@ class TestTheory:
         with pytest.raises(ro.InvalidInput) as caught:
             self.build(workload_file, {"name": "rennala", "theory": theory})
         assert caught.value.key == key
+
+    def test_a_method_without_a_theory_is_an_error_of_the_key_theory(self, workload_file):
+        with pytest.raises(ro.InvalidInput, match="no theory of FedAvg") as caught:
+            self.build(workload_file, {"name": "fedavg", "theory": {"eps": 0.1}, "local_steps": 2})
+        assert caught.value.key == "methods[0].theory"

@@ -102,7 +102,7 @@ class Method:
           MissingConstant: the setting does not tell a constant that it takes.
           InvalidInput: there is no theory of this method here.
         """
-        raise InvalidInput("method", f"no theory of {cls.__name__} is known here", "its arguments, given by hand")
+        raise InvalidInput("theory", f"no theory of {cls.__name__} is known here", "its arguments, given by hand")
 
     @classmethod
     def from_theory(cls, problem: Problem, workers: Workers, eps: float, **given: Any) -> Self:
