@@ -28,6 +28,15 @@ def rayopt(tmp_path, monkeypatch):
 
 
 class TestRun:
+    def test_a_warning_is_one_line_without_its_source(self, workload_file, tmp_path):
+        split = {"name": "logistic_regression", "data": "digits", "partition": "split"}
+        file = workload_file(problem=split, force=True)
+        command = [sys.executable, "-m", "rayopt", "run", str(file), "--out", str(tmp_path / "runs")]
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+        warned = [line for line in found.stderr.splitlines() if "run by force" in line or "UserWarning" in line]
+        assert [line[: line.index(" is made")] for line in warned[:1]] == ["warning: Rennala: run by force: Rennala"]
+        assert "UserWarning" not in found.stderr
+
     def test_writes_the_run_folder_and_shows_the_table(self, rayopt, workload_file, tmp_path):
         found = rayopt("run", workload_file(), "--out", "runs/today")
         assert found.exit_code == 0, found.output

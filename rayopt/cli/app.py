@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,18 +22,34 @@ WIDTH_OF_A_FILE = 120
 
 
 class Commands(TyperGroup):
-    """The commands; an error of rayopt's own is one line and no traceback."""
+    """The commands; an error of rayopt's own is one line and no traceback, a warning one line and no source."""
 
     def invoke(self, context: Any) -> Any:
         """Runs the command that was asked."""
         try:
-            return super().invoke(context)
+            with warnings_in_one_line():
+                return super().invoke(context)
         except RayoptError as error:
             typer.echo(str(error).replace("\n", " "), err=True)
             raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def warnings_in_one_line() -> Iterator[None]:
+    """Shows warnings to users as their text; those of Python and of libraries to programmers stay what they are."""
+    before = warnings.formatwarning
+
+    def format_warning(message: Any, category: type[Warning], *place: Any) -> str:
+        return f"warning: {message}\n" if category is UserWarning else before(message, category, *place)
+
+    warnings.formatwarning = format_warning
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 main = typer.Typer(cls=Commands, rich_markup_mode="rich", add_completion=False, no_args_is_help=True)
