@@ -44,7 +44,9 @@ def test_a_silent_worker_is_one_of_no_chance():
 
 def test_a_worker_with_a_heavy_tail_or_a_power_that_dies_out_is_not_silent():
     # Neither has a finite mean, and neither has a law that the server could ask.
-    heavy = ro.Workers(2, ro.latency.latency({"name": "cauchy", "scale": 1, "base": 1}), upload=ro.latency.exponential(1))
+    heavy = ro.Workers(
+        2, ro.latency.latency({"name": "cauchy", "scale": 1, "base": 1}), upload=ro.latency.exponential(1)
+    )
     dying = ro.latency.latency({"name": "power", "starts": [0, 10], "powers": [1, 0]})
     dead = ro.latency.latency({"name": "power", "starts": [0, 10], "powers": [0.05, 0]})
     assert silent_worker(TaskTimes(heavy, 0)) is None

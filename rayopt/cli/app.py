@@ -42,10 +42,14 @@ def warnings_in_one_line() -> Iterator[None]:
     """Shows warnings to users as their text; those of Python and of libraries to programmers stay what they are."""
     before = warnings.formatwarning
 
-    def format_warning(message: Any, category: type[Warning], *place: Any) -> str:
-        return f"warning: {message}\n" if category is UserWarning else before(message, category, *place)
+    def in_one_line(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if category is UserWarning:
+            return f"warning: {message}\n"
+        return before(message, category, filename, lineno, line)
 
-    warnings.formatwarning = format_warning
+    warnings.formatwarning = in_one_line
     try:
         yield
     finally:

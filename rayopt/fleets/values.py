@@ -31,7 +31,7 @@ class ComputedValues:
     def value(self, arrival: Arrival) -> Array:
         """Computes the value of one arrival."""
         task = arrival.task
-        # Only tasks of one stochastic gradient draw as the look-ahead does: local steps draw a sample for each, even one.
+        # Only tasks of one stochastic gradient draw as the look-ahead does: a local step draws by a key of its own.
         if task.count != 1 or not task.estimates_gradient:
             key = self._samples.key(arrival.worker, arrival.number)
             return task.evaluate(self._problem, task.draw(self._problem, arrival.worker, key))

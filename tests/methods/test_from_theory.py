@@ -29,7 +29,7 @@ def test_every_method_with_a_theory_descends_with_it(name, simulate):
 
 @pytest.mark.parametrize("name", sorted(WITHOUT_THEORY & METHODS.keys()))
 def test_a_method_without_theory_says_so(name):
-    with pytest.raises(ro.InvalidInput, match="^theory: no theory of"):
+    with pytest.raises(ro.InvalidInput, match=r"^theory: no theory of"):
         METHODS[name].from_theory(PROBLEM, WORKERS, EPS)
 
 
