@@ -84,10 +84,12 @@ def test_a_node_is_removed_and_another_is_added(nodes):
         outcome, rows = fixture.run(methods.Minibatch(0.1), ro.Until(updates=5))
         assert outcome.updates == 5
         # And nobody comes: Minibatch waits for every worker, but not for ever; ASGD goes on with those that are left.
-        with pytest.raises(WorkerLost, match=r"no process for workers \d, \d, .* 3 s \(grace\), and Minibatch waits"):
+        with pytest.raises(
+            WorkerLost, match=r"no process for workers? \d(, \d)?, .* 3 s \(grace\), and Minibatch waits"
+        ):
             run_while_a_node_goes(fixture, nodes, methods.Minibatch(0.1), ro.Until(time=120), comes_back=False)
-        outcome, rows = fixture.run(methods.ASGD(0.05), ro.Until(updates=100))
-        assert outcome.updates == 100
+        outcome, rows = fixture.run(methods.ASGD(0.05), ro.Until(time=5))
+        assert outcome.updates > 100
         assert len(outcome.faults.missing) == 2
         assert not set(outcome.faults.missing) & set(rows["worker"].tolist())
 
