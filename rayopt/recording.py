@@ -221,6 +221,8 @@ class Outcome:
       slip: real time only: end-to-end lateness of arrivals in real seconds, {"median", "p99", "largest"}.
       fingerprints: hashes of x along the run.
       faults: real time only: what went wrong with workers and was made good.
+      requested: values that other processes were to compute alone, in virtual time with parallel gradients.
+      wasted: those of them that were not asked for.
     """
 
     rows: list[Row]
@@ -235,6 +237,8 @@ class Outcome:
     slip: dict[str, float] = field(default_factory=dict)
     fingerprints: list[Fingerprint] = field(default_factory=list)
     faults: Faults = field(default_factory=Faults)
+    requested: int = 0
+    wasted: int = 0
 
 
 @dataclass

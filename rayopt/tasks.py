@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -42,6 +42,9 @@ class Gradient:
 
     estimates_gradient: ClassVar[bool] = True
     """Whether the value is a stochastic gradient at x, and not something else that was computed from there."""
+
+    sums_one_by_one: ClassVar[bool] = False
+    """Whether :meth:`evaluate_sum` adds up :meth:`evaluate` of one sample after the other."""
 
     draws: int = 1
     time_limit: float = math.inf
@@ -128,6 +131,7 @@ class LocalSGD(Gradient):
     __slots__ = ("step_size",)
 
     estimates_gradient = False
+    sums_one_by_one = True
 
     def __init__(self, x: Array, version: int, steps: int, step_size: Any) -> None:
         super().__init__(x, version, steps)
@@ -150,7 +154,13 @@ class LocalSGD(Gradient):
 
     def evaluate_sum(self, problem: Oracle, samples: Sequence[Any], weights: Array | None) -> Array:
         """Returns sum_j weights[j] * evaluate(samples[j]), the shape of x."""
-        total = np.zeros_like(self.x)
-        for position, sample in enumerate(samples):
-            total += (1.0 if weights is None else weights[position]) * self.evaluate(problem, sample)
-        return total
+        weights = np.ones(len(samples)) if weights is None else weights
+        return weighted_total(self.x, (self.evaluate(problem, sample) for sample in samples), weights)
+
+
+def weighted_total(like: Array, values: Iterable[Array], weights: Iterable[float]) -> Array:
+    """Returns sum_j weights[j] * values[j] in this order, the shape of ``like``; one value is needed at a time."""
+    total = np.zeros_like(like)
+    for value, weight in zip(values, weights, strict=True):
+        total += weight * value
+    return total

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from heapq import heappop, heappush
+from heapq import heappop, heappush, merge
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.arrival import Alarm, Arrival
+from rayopt.arrival import Alarm, Arrival, Source
 from rayopt.errors import FleetStuck
 from rayopt.fleets.values import ComputedValues
 from rayopt.keys import Stream
@@ -52,6 +53,7 @@ class SimulatedWorkers:
 
     Attributes:
       cancelled: (workers, numbers, assigned_at, versions) of what was cancelled since the list was last cleared.
+      source: where the values of arrivals come from: computed here, unless it is replaced before the first arrival.
     """
 
     def __init__(self, problem: Problem, times: TaskTimes, seed: int) -> None:
@@ -61,7 +63,7 @@ class SimulatedWorkers:
         self.random = Stream(seed, "method").generator()
         self.expected_times: Array | None = times.expected
         self.cancelled: list[tuple[Any, Any, Any, Any]] = []
-        self.source = ComputedValues(problem, n, seed)
+        self.source: Source = ComputedValues(problem, n, seed)
         self._times = times
         self._next_durations = Lookahead(n, self._draw_durations, 1 if times.depends_on_start else BLOCK)
         self._fixed = None if times.fixed is None else times.fixed.data
@@ -231,6 +233,25 @@ class SimulatedWorkers:
             raise FleetStuck(self.now, self.busy, self.n - self.busy)
         self.now = until
         return None
+
+    def upcoming(self, count: int) -> list[tuple[Gradient, int, int]]:
+        """Returns (task, worker, number) of the next tasks to end with a value, in order, ``count`` at most.
+
+        They may be cancelled yet, and new ones may end before them. Beyond the slice, tasks whose duration was put off
+        stand where they end at the soonest.
+        """
+        ends = self._ends_view
+        near = merge(reversed(self._slice), sorted(self._late))
+        workers = list(islice((worker for time, worker in near if ends[worker] == time), count))
+        if len(workers) < count:
+            beyond = np.flatnonzero((self._ends > self._horizon) & np.isfinite(self._ends))
+            order = np.argsort(self._ends[beyond], kind="stable")[: count - len(workers)]
+            workers += beyond[order].tolist()
+        return [
+            (self._tasks[worker], worker, self._numbers_view[worker])
+            for worker in workers
+            if worker not in self._giving_up
+        ]
 
     def _assign_many(self, workers: NDArray[np.integer], task: Gradient | Sequence[Gradient]) -> None:
         if isinstance(task, Gradient):

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayopt.checkpoint.snapshot import asking_for_checkpoints, offer, restore
-from rayopt.fleets.base import FleetKind, Job, OnCheckpoint, OnProgress, OnTrace, forget
+from rayopt.errors import InvalidInput, at_least, one_of
+from rayopt.fleets.base import Finished, FleetKind, Job, OnCheckpoint, OnProgress, OnTrace, forget
 from rayopt.fleets.clock import SimulatedWorkers
 from rayopt.loop import serve
 from rayopt.problems.base import Problem
@@ -21,20 +22,66 @@ Array = NDArray[np.float64]
 
 
 class SimulatedFleet(FleetKind):
-    """Virtual time: a discrete-event simulation in one process, exact and reproducible to the bit."""
+    """Virtual time: a discrete-event simulation, exact and reproducible to the bit.
+
+    Args:
+      gradients: "here": computed in this process, when a method asks for them; "ray": computed ahead of that, in
+        parallel, on Ray actors. The results are the same to the bit on machines of one type. It is worth it where a
+        gradient takes milliseconds and the method asks for single ones (ASGD, Ringmaster) or for local steps (FedAvg);
+        a batch at one point (Rennala, Minibatch) stays one product in this process.
+      processes: how many actors, with "ray"; by default as many as the cluster has CPUs.
+      address: with "ray", "auto" or "host:port" of a cluster that runs; by default as in :class:`RayFleet`.
+
+    Raises:
+      InvalidInput: an argument that is not allowed.
+    """
 
     name: ClassVar[str] = "simulated"
 
+    def __init__(self, gradients: str = "here", processes: int | None = None, address: str | None = None) -> None:
+        self.gradients = one_of("gradients", gradients, ("here", "ray"))
+        for key, value in (("processes", processes), ("address", address)):
+            if value is not None and self.gradients != "ray":
+                raise InvalidInput(key, f"{value!r}, and gradients are computed here", "gradients: ray with it")
+        self.processes = None if processes is None else at_least("processes", processes, 1)
+        if address is not None and not isinstance(address, str):
+            raise InvalidInput("address", f"{address!r} is not an address", "auto, or host:port of a Ray cluster")
+        self.address = address
+
     def open(self, problem: Problem, workers: Workers) -> SimulatedSession:
-        """Returns a session, to be used in a ``with`` statement."""
+        """Returns a session, to be used in a ``with`` statement.
+
+        Raises:
+          InvalidInput: no cluster answers at the address.
+        """
+        if self.gradients == "ray":
+            from rayopt.fleets.ray.ahead import open_session
+
+            return open_session(problem, workers, self.processes, self.address)
         return SimulatedSession(problem, workers)
 
     def to_config(self) -> dict[str, Any]:
         """Returns the mapping that makes an equal fleet."""
-        return {"name": self.name}
+        if self.gradients == "here":
+            return {"name": self.name}
+        given = {"processes": self.processes, "address": self.address}
+        return {"name": self.name, "gradients": "ray"} | {key: value for key, value in given.items() if value}
+
+    def notes(self, runs: Sequence[Finished]) -> list[str]:
+        """Returns how many gradients were computed ahead, and how many of them for nothing."""
+        if self.gradients == "here":
+            return []
+        counted: dict[str, tuple[int, int]] = {}
+        for run in runs:
+            if run.outcome is not None and run.outcome.requested:
+                requested, wasted = counted.get(run.label, (0, 0))
+                counted[run.label] = (requested + run.outcome.requested, wasted + run.outcome.wasted)
+        told = [f"{label} {wasted:,} of {requested:,}" for label, (requested, wasted) in counted.items()]
+        return [f"Gradients computed on Ray that were not needed: {', '.join(told)}."] if told else []
 
     def __repr__(self) -> str:
-        return "SimulatedFleet()"
+        arguments = ", ".join(f"{key}={value!r}" for key, value in self.to_config().items() if key != "name")
+        return f"SimulatedFleet({arguments})"
 
 
 class SimulatedSession:
@@ -64,7 +111,7 @@ class SimulatedSession:
         """
         self._stop_is_wanted = False
         problem = self._problem.split(self._workers.count, job.seed)
-        fleet = SimulatedWorkers(problem, self._workers.times(job.seed), job.seed)
+        fleet = self._make_fleet(problem, job)
         job.method.prepare(problem.start_point(), fleet.n)
         recorder = self._recorder = Recorder(
             job.record, job.until, Evaluation(problem, job.record.metrics or ()), on_trace,
@@ -78,6 +125,9 @@ class SimulatedSession:
         with asking_for_checkpoints(recorder, job.checkpoints):
             serve(job.method, fleet, recorder)
         return recorder.outcome(recorder.wall_seconds)
+
+    def _make_fleet(self, problem: Problem, job: Job) -> SimulatedWorkers:
+        return SimulatedWorkers(problem, self._workers.times(job.seed), job.seed)
 
     def stop(self) -> None:
         """Ends the running job at its next arrival."""

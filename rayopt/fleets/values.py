@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rayopt.arrival import Array, Arrival
 from rayopt.keys import Stream
 from rayopt.lookahead import Lookahead
 from rayopt.problems.base import Problem
 from rayopt.tasks import Gradient
+
+
+class Group(NamedTuple):
+    """Tasks at one point, and what each weighs in their sum.
+
+    Attributes:
+      task: one of them; the others differ from it in nothing that is computed.
+      workers: shape (m,).
+      numbers: the workers' task numbers, shape (m,).
+      weights: shape (m,).
+    """
+
+    task: Gradient
+    workers: NDArray[np.integer]
+    numbers: NDArray[np.integer]
+    weights: Array
 
 
 class ComputedValues:
@@ -30,26 +47,41 @@ class ComputedValues:
 
     def value(self, arrival: Arrival) -> Array:
         """Computes the value of one arrival."""
-        task = arrival.task
+        return self.value_of(arrival.task, arrival.worker, arrival.number)
+
+    def value_of(self, task: Gradient, worker: int, number: int) -> Array:
+        """Computes what a worker's task brings."""
         # Only tasks of one stochastic gradient draw as the look-ahead does: a local step draws by a key of its own.
         if task.count != 1 or not task.estimates_gradient:
-            key = self._samples.key(arrival.worker, arrival.number)
-            return task.evaluate(self._problem, task.draw(self._problem, arrival.worker, key))
-        return task.evaluate(self._problem, self._next_samples.get(arrival.worker, arrival.number))
+            return task.evaluate(self._problem, task.draw(self._problem, worker, self._samples.key(worker, number)))
+        return task.evaluate(self._problem, self._next_samples.get(worker, number))
 
     def weighted_sum(self, arrivals: Sequence[Arrival], weights: Array) -> Array:
         """Returns sum_j weights[j] * value of arrival j, one product for all that were asked at one point."""
+        sums = self._sums(self._groups(arrivals, weights))
+        return sums[0] if len(sums) == 1 else np.sum(sums, axis=0)
+
+    def sum_of_group(
+        self, task: Gradient, workers: NDArray[np.integer], numbers: NDArray[np.integer], weights: Array
+    ) -> Array:
+        """Returns sum_j weights[j] * what the task ``numbers[j]`` of ``workers[j]`` brings, in one product."""
+        if self._is_exact(task):
+            return float(weights.sum()) * self._problem.full_gradient(task.x)
+        keys = self._samples.keys(workers, numbers)
+        return task.evaluate_sum(self._problem, task.draw_many(self._problem, workers, keys), weights)
+
+    def _sums(self, groups: Sequence[Group]) -> list[Array]:
+        return [self.sum_of_group(*group) for group in groups]
+
+    def _groups(self, arrivals: Sequence[Arrival], weights: Array) -> list[Group]:
+        """Returns the arrivals by point, in order of the first of each."""
         group_of = {task: self._group(task) for task in {arrival.task for arrival in arrivals}}
         if len(group_of) == 1:
-            return self._sum_of_group(arrivals, weights)
+            return [_group(arrivals, weights)]
         groups: dict[Any, list[int]] = {}
         for position, arrival in enumerate(arrivals):
             groups.setdefault(group_of[arrival.task], []).append(position)
-        sums = [
-            self._sum_of_group([arrivals[position] for position in members], weights[members])
-            for members in groups.values()
-        ]
-        return sums[0] if len(sums) == 1 else np.sum(sums, axis=0)
+        return [_group([arrivals[position] for position in members], weights[members]) for members in groups.values()]
 
     def _group(self, task: Gradient) -> Any:
         return id(task.x) if self._is_exact(task) else task.group
@@ -57,17 +89,14 @@ class ComputedValues:
     def _is_exact(self, task: Gradient) -> bool:
         return self._problem.exact and task.estimates_gradient
 
-    def _sum_of_group(self, arrivals: Sequence[Arrival], weights: Array) -> Array:
-        task = arrivals[0].task
-        if self._is_exact(task):
-            return float(weights.sum()) * self._problem.full_gradient(task.x)
-        workers = np.array([arrival.worker for arrival in arrivals])
-        keys = self._samples.keys(workers, np.array([arrival.number for arrival in arrivals]))
-        return task.evaluate_sum(self._problem, task.draw_many(self._problem, workers, keys), weights)
-
     def _draw_samples(self, worker: int, first: int, size: int) -> Sequence[Any]:
         """Returns the samples of a worker's next tasks of one stochastic gradient."""
         if size == 1:
             return [self._problem.draw(worker, self._samples.key(worker, first))]
         samples = self._problem.draw_many(np.full(size, worker), self._samples.keys_of(worker, first, size))
         return samples.tolist() if np.ndim(samples) == 1 else samples
+
+
+def _group(arrivals: Sequence[Arrival], weights: Array) -> Group:
+    workers = np.array([arrival.worker for arrival in arrivals])
+    return Group(arrivals[0].task, workers, np.array([arrival.number for arrival in arrivals]), weights)

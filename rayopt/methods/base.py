@@ -158,6 +158,13 @@ class Method:
         """Reacts to one arrival."""
         raise NotImplementedError
 
+    def would_use(self, task: Gradient, later: int) -> bool:
+        """Returns whether the value of this task would be asked for if it arrived after so many more updates.
+
+        What it is False for is not computed ahead; where it is True in vain, work is wasted and nothing else.
+        """
+        return True
+
     @property
     def needs_shared_memory(self) -> bool:
         """Whether the method runs only where workers change x in place, not where a server receives arrivals."""

@@ -11,7 +11,8 @@ import numpy as np
 from rayopt.arrival import Arrival
 from rayopt.errors import InvalidInput, positive
 from rayopt.methods.asgd import ASGD
-from rayopt.methods.base import Fleet
+from rayopt.methods.base import Array, Fleet
+from rayopt.tasks import Gradient
 from rayopt.theory import Setting, parameters
 
 
@@ -74,14 +75,17 @@ class Picky(ASGD):
         super().start(fleet)
 
     def receive(self, arrival: Arrival, fleet: Fleet) -> None:
-        if self.is_close(arrival):
+        if self.is_close(arrival.task.x):
             self.descend(arrival.value)
         else:
             self.updates += 1
         fleet.assign(arrival.worker, self.point())
 
-    def is_close(self, arrival: Arrival) -> bool:
-        """Whether the gradient was computed within the limit of x_t."""
+    def would_use(self, task: Gradient, later: int) -> bool:
+        return self.is_close(task.x)
+
+    def is_close(self, x: Array) -> bool:
+        """Whether a gradient was computed within the limit of x_t."""
         if self.distance_limit == math.inf:
             return True
-        return float(np.linalg.norm(self.x - arrival.task.x)) <= self.distance_limit
+        return float(np.linalg.norm(self.x - x)) <= self.distance_limit

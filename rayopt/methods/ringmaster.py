@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rayopt.arrival import Arrival
 from rayopt.errors import at_least, boolean
 from rayopt.methods.base import Fleet, Method, everyone
+from rayopt.tasks import Gradient
 from rayopt.theory import Setting, parameters
 
 
@@ -66,6 +67,9 @@ class Ringmaster(Method):
     def start(self, fleet: Fleet) -> None:
         self.started: NDArray[np.int64] = np.zeros(fleet.n, dtype=np.int64)
         fleet.assign(everyone(fleet), self.point())
+
+    def would_use(self, task: Gradient, later: int) -> bool:
+        return self.updates + later - task.version < self.threshold
 
     def receive(self, arrival: Arrival, fleet: Fleet) -> None:
         delay = self.updates - arrival.version

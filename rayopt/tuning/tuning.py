@@ -93,6 +93,9 @@ class Tuning:
         if self.fleet.name != "simulated":
             raise InvalidInput("fleet", f"{self.fleet.name!r} runs in real time, and jobs side by side would slow each "
                                "other", "simulated (--set fleet=simulated)")  # fmt: skip
+        if isinstance(self.fleet, SimulatedFleet) and self.fleet.gradients != "here":
+            raise InvalidInput("fleet.gradients", f"{self.fleet.gradients!r}, and jobs run side by side already",
+                               "here (--set fleet=simulated)")  # fmt: skip
         self.seeds = checked_seeds("tune.seeds", self.seeds)
         self.confirm = checked_seeds("tune.confirm", self.confirm)
         if both := sorted(set(self.seeds) & set(self.confirm)):

@@ -319,3 +319,33 @@ def test_durations_and_samples_do_not_depend_on_the_order_of_execution():
         a, b = one.wait(100.0), other.wait(100.0)
         assert (a.time, a.worker) == (b.time, b.worker)
         assert a.value.tobytes() == b.value.tobytes()
+
+
+# ---- what comes next ----
+
+
+@pytest.mark.parametrize("n", [3, 40, 500])
+@pytest.mark.parametrize("times", ["sqrt(i)", "random"])
+def test_what_is_upcoming_is_what_comes(n, times):
+    compute = ro.latency.half_normal(base="sqrt(i)", scale=1.0) if times == "random" else times
+    fleet = SimulatedWorkers(Free(2), ro.Workers(n, compute).times(0), 0)
+    fleet.assign(np.arange(n), Gradient(X, 0))
+    met = 0
+    for version in range(1, 300):
+        expected = fleet.upcoming(2)
+        assert len(expected) == 2
+        arrival = fleet.wait()
+        met += expected[0] == (arrival.task, arrival.worker, arrival.number)
+        fleet.assign(arrival.worker, Gradient(X, version))
+    # Durations that were put off may end later than they could.
+    assert met == 299 if times == "sqrt(i)" or n <= FIRST_SLICE else met > 270
+
+
+def test_upcoming_tasks_are_neither_cancelled_nor_given_up():
+    fleet = fleet_of([1.0, 2.0, 3.0, math.inf, 4.0])
+    fleet.assign(np.arange(5), Gradient(X, 0))
+    assert fleet.wait().worker == 0
+    fleet.cancel(1)
+    fleet.assign(2, Trial(X, 1, time_limit=2.5))
+    fleet.assign(0, Series(X, 1, count=2))
+    assert [(worker, number) for _, worker, number in fleet.upcoming(5)] == [(0, 1), (4, 0)]

@@ -324,6 +324,7 @@ class TestBadInput:
             ({"confirm": [5, 2, 1]}, "tune.confirm: [1, 2] are among the tuning seeds [0, 1, 2]; allowed: other seeds"),
             ({"metric": "gab"}, "tune.metric: 'gab' is unknown (did you mean 'gap'?); allowed: value"),
             ({"fleet": type("Fleet", (), {"name": "ray"})()}, "fleet: 'ray' runs in real time"),
+            ({"fleet": ro.SimulatedFleet(gradients="ray")}, "fleet.gradients: 'ray', and jobs run side by side"),
         ],
     )  # fmt: skip
     def test_arguments(self, tuning, changes, message):

@@ -1,0 +1,204 @@
+"""Virtual order, parallel gradients: values of the next arrivals are computed before they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from rayopt.arrival import Array, Arrival
+from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace, forget
+from rayopt.fleets.clock import SimulatedWorkers
+from rayopt.fleets.ray.calculators import Calculators
+from rayopt.fleets.ray.fleet import carry_modules
+from rayopt.fleets.simulated import SimulatedSession
+from rayopt.fleets.values import ComputedValues, Group
+from rayopt.problems.base import Problem
+from rayopt.recording import Outcome
+from rayopt.tasks import Gradient, weighted_total
+from rayopt.workers import Workers
+
+AHEAD = 2
+"""Values in work for each process: while it computes one, the next is already there."""
+KEPT = 4
+"""So many times that number of values are kept which nobody has asked for yet."""
+
+
+class ParallelValues(ComputedValues):
+    """Has values computed by other processes, ahead of time where it can be known what will be asked for.
+
+    A method that asks for single values (ASGD, Ringmaster) will ask for those of the next arrivals: they are requested
+    while it waits. A sum over one point is one product, which can be made only when it is known what belongs to it; but
+    the products of a sum over several points, and local steps, are made side by side. So the bits are those of one
+    process, which computes each value alone, and each sum by the same products.
+
+    Args:
+      problem: split over the workers.
+      workers: how many there are.
+      seed: addresses the samples.
+      calculators: they have the problem already.
+      upcoming: returns (task, worker, number) of so many of the next arrivals.
+      would_use: whether the method would ask for the value of a task after so many more updates.
+
+    Attributes:
+      requested: values that were requested alone.
+      taken: those of them that were asked for.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        workers: int,
+        seed: int,
+        calculators: Calculators,
+        upcoming: Callable[[int], Sequence[tuple[Gradient, int, int]]],
+        would_use: Callable[[Gradient, int], bool],
+    ) -> None:
+        super().__init__(problem, workers, seed)
+        self._calculators = calculators
+        self._upcoming = upcoming
+        self._would_use = would_use
+        self._depth = AHEAD * len(calculators.actors)
+        self._references: dict[tuple[int, int], Any] = {}
+        self._asks_for_single_values = False
+        self.requested = 0
+        self.taken = 0
+
+    @property
+    def wasted(self) -> int:
+        """Values that were requested and that nobody has asked for."""
+        return self.requested - self.taken
+
+    def value(self, arrival: Arrival) -> Array:
+        """Returns the value of one arrival."""
+        self._asks_for_single_values = True
+        reference = self._take(arrival.task, arrival.worker, arrival.number)
+        self._look_ahead()
+        return self._calculators.collect(reference)
+
+    def _sums(self, groups: Sequence[Group]) -> list[Array]:
+        in_parts = any(group.task.sums_one_by_one and not self._is_exact(group.task) for group in groups)
+        self._asks_for_single_values = in_parts
+        if len(groups) == 1 and not in_parts:
+            return super()._sums(groups)
+        references = self._side_by_side(groups)
+        return [self._collect(group, references) for group in groups]
+
+    def _collect(self, group: Group, references: Iterator[Any]) -> Array:
+        collect = self._calculators.collect
+        if self._is_whole(group):
+            return collect(next(references))
+        return weighted_total(group.task.x, (collect(next(references)) for _ in group.weights), group.weights)
+
+    def _is_whole(self, group: Group) -> bool:
+        return self._is_exact(group.task) or not group.task.sums_one_by_one
+
+    def _side_by_side(self, groups: Iterable[Group]) -> Iterator[Any]:
+        """Yields the references to all parts of the sums in order; the next ones are always in work already."""
+        window: list[Any] = []
+        for make in self._requests(groups):
+            window.append(make())
+            if len(window) > self._depth:
+                yield window.pop(0)
+        self._look_ahead()
+        yield from window
+
+    def _requests(self, groups: Iterable[Group]) -> Iterator[Callable[[], Any]]:
+        for group in groups:
+            if self._is_whole(group):
+                yield partial(self._calculators.sum_of_group, group)
+            else:
+                for worker, number in zip(group.workers.tolist(), group.numbers.tolist(), strict=True):
+                    yield partial(self._take, group.task, worker, number)
+
+    def _take(self, task: Gradient, worker: int, number: int) -> Any:
+        """Returns the reference to a value that is asked for now."""
+        if (worker, number) not in self._references:
+            self._request(task, worker, number)
+        self.taken += 1
+        return self._references.pop((worker, number))
+
+    def _request(self, task: Gradient, worker: int, number: int) -> None:
+        self._references[worker, number] = self._calculators.value(task, worker, number)
+        self.requested += 1
+
+    def _look_ahead(self) -> None:
+        """Requests the values of the next arrivals; forgets the oldest ones that were not asked for."""
+        if not self._asks_for_single_values:
+            return
+        upcoming = self._upcoming(self._depth)
+        # What is asked for now makes an update, and so does each that is used before the next one.
+        later = 1
+        for task, worker, number in upcoming:
+            if self._would_use(task, later):
+                later += 1
+                if (worker, number) not in self._references:
+                    self._request(task, worker, number)
+        if len(self._references) > KEPT * self._depth:
+            needed = {(worker, number) for _, worker, number in upcoming}
+            old = [key for key in self._references if key not in needed]
+            for key in old[: len(self._references) - KEPT * self._depth]:
+                del self._references[key]
+
+
+class ParallelSession(SimulatedSession):
+    """Runs jobs in virtual time, their values computed on Ray (see ``rayopt.fleets.base.Session``).
+
+    Args:
+      problem: the oracle, not yet split.
+      workers: how many, and how fast.
+      calculators: the processes; they end with the session.
+      at_end: called after that.
+    """
+
+    def __init__(
+        self, problem: Problem, workers: Workers, calculators: Calculators, at_end: Callable[[], None]
+    ) -> None:
+        super().__init__(problem, workers)
+        self._calculators = calculators
+        self._at_end = at_end
+        self._loaded_seed: int | None = None
+        self._values: ParallelValues | None = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._calculators.close()
+        self._at_end()
+
+    def run(
+        self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint = forget
+    ) -> Outcome:
+        """Runs one job to its end.
+
+        Raises:
+          FleetStuck: nothing will ever arrive and no limit ends the run.
+          WorkerLost: a process died over the same work again and again.
+        """
+        outcome = super().run(job, on_trace, on_progress, on_checkpoint)
+        assert self._values is not None
+        outcome.requested, outcome.wasted = self._values.requested, self._values.wasted
+        return outcome
+
+    def _make_fleet(self, problem: Problem, job: Job) -> SimulatedWorkers:
+        carry_modules(job.method)
+        fleet = super()._make_fleet(problem, job)
+        if self._loaded_seed != job.seed:
+            self._calculators.load(problem, fleet.n, job.seed)
+            self._loaded_seed = job.seed
+        self._values = fleet.source = ParallelValues(
+            problem, fleet.n, job.seed, self._calculators, fleet.upcoming, job.method.would_use
+        )
+        return fleet
+
+
+def open_session(problem: Problem, workers: Workers, processes: int | None, address: str | None) -> ParallelSession:
+    """Connects to Ray and starts the processes; by default as many as the cluster has CPUs."""
+    import ray
+
+    from rayopt.fleets.ray.connection import connect
+
+    owns_connection = connect(address)
+    count = processes or max(int(ray.cluster_resources().get("CPU", 1)), 1)
+    return ParallelSession(problem, workers, Calculators(count), ray.shutdown if owns_connection else lambda: None)

@@ -1,0 +1,280 @@
+"""Virtual order, parallel gradients: the bits of one process, from several."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+
+import rayopt as ro
+from rayopt import methods
+from rayopt.fleets.base import Job
+from rayopt.fleets.clock import SimulatedWorkers
+from rayopt.fleets.ray import calculators as module
+from rayopt.fleets.ray.ahead import AHEAD, KEPT, ParallelSession, ParallelValues
+from rayopt.fleets.ray.calculators import Calculators
+from rayopt.fleets.ray.connection import connect
+from rayopt.fleets.ray.failures import WorkerLost
+from rayopt.fleets.simulated import SimulatedSession
+from rayopt.fleets.values import ComputedValues
+from rayopt.problems import Free, LogisticRegression, Quadratic
+from rayopt.recording import TRACE, Record
+from rayopt.tasks import Gradient
+
+N = 6
+WORKERS = ro.Workers(N, ro.latency.half_normal(base="sqrt(i)", scale=0.5))
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    connect(None)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def calculators(cluster):
+    pool = Calculators(2)
+    yield pool
+    pool.close()
+
+
+def run(session, method, until, seed=0):
+    """Returns the outcome, the trace and the last point."""
+    record = Record(metrics=(), trace="all").resolve((), until)
+    chunks = [np.zeros(0, dtype=TRACE)]
+    job = Job(method.fresh(), seed, until, record)
+    outcome = session.run(job, lambda rows: chunks.append(rows.copy()), lambda progress: None)
+    return outcome, np.concatenate(chunks), job.method.x
+
+
+def parallel(calculators, problem, workers=WORKERS):
+    return ParallelSession(problem, workers, calculators, lambda: None)
+
+
+DIGITS = LogisticRegression.digits(batch=4)
+SPLIT = LogisticRegression.digits(batch=4, partition={"name": "labels", "shards_per_worker": 2})
+
+
+@pytest.mark.parametrize(
+    ("method", "problem"),
+    [
+        (methods.ASGD(0.1), DIGITS),
+        (methods.ASGD([0.1, 0.2]), DIGITS),
+        (methods.ASGD(0.1), Quadratic(20_000, noise=0.1)),
+        (methods.Ringmaster(0.2, threshold=3), DIGITS),
+        (methods.Ringmaster(0.2, threshold=3, interrupt=True), DIGITS),
+        (methods.Rennala(0.5, batch_size=4), DIGITS),
+        (methods.Malenia(0.5, batch_size=8), SPLIT),
+        (methods.FedAvg(0.1, local_steps=3), SPLIT),
+        (methods.FedBuff(0.1, local_steps=2, buffer_size=3), SPLIT),
+        (methods.Ringleader(0.1), SPLIT),
+        (methods.Ringleader(0.1), Quadratic(30)),
+    ],
+    ids=repr,
+)
+def test_the_bits_are_those_of_one_process(calculators, method, problem):
+    until = ro.Until(time=12)
+    here, rows, x = run(SimulatedSession(problem, WORKERS), method, until, seed=3)
+    there, other_rows, other_x = run(parallel(calculators, problem), method, until, seed=3)
+    assert here.updates == there.updates > 0
+    # Cancelled tasks were completed at NaN, which equals nothing but its own bits.
+    assert other_rows.tobytes() == rows.tobytes()
+    np.testing.assert_array_equal(other_x, x)
+
+
+def test_little_is_computed_in_vain(calculators):
+    session = parallel(calculators, DIGITS)
+    asgd, _, _ = run(session, methods.ASGD(0.1), ro.Until(time=20))
+    assert asgd.counts.used == asgd.requested - asgd.wasted
+    assert asgd.wasted == AHEAD * 2
+    ringmaster, _, _ = run(session, methods.Ringmaster(0.1, threshold=2), ro.Until(time=20))
+    assert ringmaster.counts.ignored > 10
+    assert ringmaster.wasted < ringmaster.counts.ignored
+    # What belongs to a batch is one product, made when the batch is full: here.
+    rennala, _, _ = run(session, methods.Rennala(0.1, batch_size=4), ro.Until(time=20))
+    assert rennala.requested == 0
+
+
+# ---- faults ----
+
+
+class Deadly(Quadratic):
+    """Kills the process that computes its gradient, unless the file exists; makes the file first if it is to."""
+
+    def __init__(self, path: Path, once: bool) -> None:
+        super().__init__(5)
+        self.path, self.once = path, once
+
+    def gradient(self, x, sample, checkpoint=None):
+        if not self.path.exists():
+            if self.once:
+                self.path.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().gradient(x, sample, checkpoint)
+
+
+def test_a_process_that_dies_is_started_again(cluster, tmp_path):
+    problem = Deadly(tmp_path / "died", once=True)
+    with ParallelSession(problem, WORKERS, Calculators(2), lambda: None) as session:
+        _, rows, x = run(session, methods.ASGD(0.1), ro.Until(updates=20))
+    assert problem.path.exists()
+    _, same_rows, same_x = run(SimulatedSession(problem, WORKERS), methods.ASGD(0.1), ro.Until(updates=20))
+    np.testing.assert_array_equal(rows, same_rows)
+    np.testing.assert_array_equal(x, same_x)
+
+
+def test_a_task_that_kills_every_process_is_an_error(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "RETRIES", 0)
+    problem = Deadly(tmp_path / "never", once=False)
+    with (
+        ParallelSession(problem, WORKERS, Calculators(1), lambda: None) as session,
+        pytest.raises(WorkerLost, match="died 1 times over the same work"),
+    ):
+        run(session, methods.ASGD(0.1), ro.Until(updates=20))
+
+
+class Broken(Quadratic):
+    """Fails where x has left the start."""
+
+    def gradient(self, x, sample, checkpoint=None):
+        if np.any(x != self.start_point()):
+            raise ZeroDivisionError("by design")
+        return super().gradient(x, sample, checkpoint)
+
+
+def test_an_error_of_the_problem_is_raised_as_it_is(calculators):
+    for session in (SimulatedSession(Broken(3), WORKERS), parallel(calculators, Broken(3))):
+        with pytest.raises(ZeroDivisionError, match="by design"):
+            run(session, methods.ASGD(0.1), ro.Until(updates=50))
+
+
+class Slow(Quadratic):
+    """Takes a while for a gradient."""
+
+    def gradient(self, x, sample, checkpoint=None):
+        time.sleep(0.01)
+        return super().gradient(x, sample, checkpoint)
+
+
+def test_ctrl_c_ends_the_run_and_keeps_the_record(cluster):
+    timer = threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT))
+
+    class Interrupted(methods.ASGD):
+        name = "interrupted"
+
+        def start(self, fleet):
+            timer.start()
+            super().start(fleet)
+
+    fleet = ro.SimulatedFleet(gradients="ray", processes=2)
+    result = ro.run(Interrupted(0.1), Slow(3), WORKERS, until=ro.Until(updates=100_000), fleet=fleet)
+    (summary,) = result.summary["runs"]
+    assert summary["ended_by"] == "interrupted"
+    assert len(result.trace) == summary["arrivals"] > 0
+    assert "that were not needed: Interrupted" in result.summary["notes"][0]
+    assert ray.is_initialized()
+
+
+# ---- what is requested, and when ----
+
+
+class Desk:
+    """Calculators in this process, which note what was requested."""
+
+    actors = (None, None)
+
+    def __init__(self, problem):
+        self.values = ComputedValues(problem, N, 0)
+        self.requested = []
+
+    def value(self, task, worker, number):
+        self.requested.append((worker, number))
+        return lambda: self.values.value_of(task, worker, number)
+
+    def collect(self, reference):
+        return reference()
+
+
+def desk_and_fleet(times, would_use=lambda task, later: True):
+    fleet = SimulatedWorkers(Free(2), ro.Workers(N, times).times(0), 0)
+    desk = Desk(Free(2))
+    fleet.source = ParallelValues(Free(2), N, 0, desk, fleet.upcoming, would_use)
+    return desk, fleet
+
+
+def test_the_next_arrivals_are_requested_first():
+    desk, fleet = desk_and_fleet("i")
+    fleet.assign(np.arange(N), Gradient(np.zeros(2), 0))
+    first = fleet.wait()
+    assert desk.requested == []
+    assert first.value is not None
+    assert desk.requested == [(worker, 0) for worker in range(1 + 2 * AHEAD)]
+    fleet.assign(0, Gradient(np.zeros(2), 1))
+    # Worker 0 ends again at 2, behind worker 1 only by number.
+    second = fleet.wait()
+    assert second.worker == 0
+    assert second.value is not None
+    assert desk.requested[1 + 2 * AHEAD :] == [(0, 1)]
+
+
+def test_what_would_be_ignored_is_not_requested():
+    seen = []
+
+    def would_use(task, later):
+        seen.append(later)
+        return later < 3
+
+    desk, fleet = desk_and_fleet("i", would_use)
+    fleet.assign(np.arange(N), Gradient(np.zeros(2), 0))
+    assert fleet.wait().value is not None
+    assert seen == [1, 2, 3, 3]
+    assert desk.requested == [(0, 0), (1, 0), (2, 0)]
+
+
+def test_what_nobody_asks_for_is_forgotten():
+    desk, fleet = desk_and_fleet("i")
+    fleet.assign(np.arange(N), Gradient(np.zeros(2), 0))
+    values = fleet.source
+    for version in range(1, 40):
+        # Two new tasks for everyone for each value that is asked for: what was requested ahead never arrives.
+        assert fleet.wait().value is not None
+        fleet.assign(np.arange(N), Gradient(np.zeros(2), version))
+        fleet.assign(np.arange(N), Gradient(np.zeros(2), version))
+    assert values.requested == len(desk.requested)
+    assert values.taken == 39
+    assert values.wasted > 100
+    assert len(values._references) <= KEPT * 2 * AHEAD
+
+
+# ---- the fleet's arguments ----
+
+
+def test_the_fleet_in_a_file():
+    fleet = ro.SimulatedFleet(gradients="ray", processes=2)
+    assert fleet.to_config() == {"name": "simulated", "gradients": "ray", "processes": 2}
+    assert repr(fleet) == "SimulatedFleet(gradients='ray', processes=2)"
+    assert ro.SimulatedFleet().to_config() == {"name": "simulated"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "text"),
+    [
+        ({"gradients": "rey"}, "gradients", "did you mean 'ray'"),
+        ({"gradients": "ray", "processes": 0}, "processes", "at least 1"),
+        ({"processes": 2}, "processes", "gradients: ray"),
+        ({"address": "auto"}, "address", "gradients: ray"),
+        ({"gradients": "ray", "address": 5}, "address", "is not an address"),
+    ],
+)
+def test_bad_arguments(arguments, key, text):
+    with pytest.raises(ro.InvalidInput, match=text) as caught:
+        ro.SimulatedFleet(**arguments)
+    assert caught.value.key == key
