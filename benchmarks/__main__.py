@@ -1,4 +1,4 @@
-"""Prints every benchmark beside its floor: ``python -m benchmarks [PART ...]``, a part as in ``PARTS``."""
+"""Prints every benchmark beside its floor: ``python -m benchmarks [PART ...]``; all parts by default."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rayopt.errors import DataError
 from rayopt.files import write_whole
 from rayopt.recording import OUTCOMES, ROW_GROUP
 
@@ -22,6 +23,7 @@ TRACE_COLUMNS = (
     "method", "label", "seed", "run", "time", "worker", "number", "assigned_at", "version", "delay", "outcome",
     "updates",
 )  # fmt: skip
+PART_NAME = r"trace-\d{6}\.parquet"
 NAMES = ("method", "label", "outcome")
 
 
@@ -35,6 +37,9 @@ class TraceFile:
       folder: where the parts are.
       real_time: whether to keep the columns ``completed_at``, the worker's own stamp, and ``checksum``, a sum of x.
       kept: the parts to go on after; all others are removed.
+
+    Raises:
+      DataError: a part that was kept is not there.
     """
 
     def __init__(self, folder: Path, real_time: bool = False, kept: Sequence[str] = ()) -> None:
@@ -52,9 +57,8 @@ class TraceFile:
         self._schema = pa.schema(fields)
         self._numbers = [name for name, _ in fields if name not in (*NAMES, "seed", "run")]
         self._writer: Any = None
-        self._parts = list(kept)
         self._places: dict[str, Path] = {}
-        self._remove_others()
+        self.rewind(kept)
 
     def write(self, rows: NDArray[np.void], method: str, label: str, seed: int, run: int = 0) -> None:
         """Appends a chunk, of dtype ``rayopt.recording.TRACE``, as one row group.
@@ -112,17 +116,25 @@ class TraceFile:
         self._folder = folder
 
     def rewind(self, parts: Sequence[str]) -> None:
-        """Forgets everything but these parts."""
+        """Forgets everything but these parts.
+
+        Raises:
+          DataError: one of them is not there.
+        """
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        for name in parts:
+            # Names come from a file: none may lead out of the folder.
+            if not re.fullmatch(PART_NAME, name) or not self._place(name).is_file():
+                raise DataError(f"{self._folder} has no part {name!r} of the trace, which the checkpoint counts on")
         self._parts = list(parts)
         self._remove_others()
 
     def close(self, path: Path) -> int:
         """Makes one file of all parts; returns how many of them are not there any more."""
         self.cut()
-        paths = [self._places.get(name, self._folder) / name for name in self._parts]
+        paths = [self._place(name) for name in self._parts]
         found = [part for part in paths if part.is_file()]
         if len(found) == 1 and found[0].parent == self._folder:
             os.replace(found[0], path)
@@ -149,6 +161,9 @@ class TraceFile:
             path, self._schema, compression="lz4", use_dictionary=list(NAMES), write_statistics=False
         )
 
+    def _place(self, part: str) -> Path:
+        return self._places.get(part, self._folder) / part
+
     def _next_part(self) -> Path:
         last = max((int(name[6:12]) for name in self._parts), default=-1)
         return self._folder / f"trace-{last + 1:06d}.parquet.part"
@@ -162,7 +177,7 @@ class TraceFile:
 def parts_in(folder: Path) -> list[Path]:
     """Returns the complete parts in a folder, in order."""
     names = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in names if re.fullmatch(r"trace-\d{6}\.parquet", path.name))
+    return sorted(path for path in names if re.fullmatch(PART_NAME, path.name))
 
 
 def read_trace(paths: Sequence[Path]) -> pd.DataFrame:
