@@ -154,7 +154,8 @@ class Execution:
     def _run_to_the_end(self, position: int, run: Run) -> Outcome:
         """Runs one run; after the loss of the server, again from its last checkpoint."""
         start = self._started.pop(position, None)
-        parts = self._trace.cut() if self._trace is not None else []
+        # In virtual time nothing is lost, and many short runs need no part each.
+        parts = self._trace.cut() if self._trace is not None and self._trace.real_time else []
         restarts = 0
         while True:
             try:
@@ -183,7 +184,7 @@ class Execution:
             else:
                 self._save(position, snapshot)
 
-        job = Job(run.method, run.seed, self._until, self._record, self._schedule(run.method), start, run.label)
+        job = Job(run.method, run.seed, self._until, self._record, self._schedule(), start, run.label)
         return self._session.run(job, on_trace, lambda progress: self._display.progressed(run, progress), on_checkpoint)
 
     def _last_state(self, position: int, parts: list[str]) -> tuple[Encoded | None, list[str]]:
@@ -193,7 +194,7 @@ class Execution:
             return None, parts
         return Encoded(found.tree["run"], found.arrays), found.tree["trace"]
 
-    def _schedule(self, method: Method) -> Schedule | None:
+    def _schedule(self) -> Schedule | None:
         every = self._record.checkpoint
         return None if self._files is None else Schedule(self._seconds_left(), float(every))
 

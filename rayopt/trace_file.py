@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rayopt.errors import DataError
 from rayopt.files import write_whole
-from rayopt.recording import OUTCOMES, ROW_GROUP
+from rayopt.trace_rows import OUTCOMES, ROW_GROUP
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +45,7 @@ class TraceFile:
     def __init__(self, folder: Path, real_time: bool = False, kept: Sequence[str] = ()) -> None:
         import pyarrow as pa
 
+        self.real_time = real_time
         self._folder = folder
         self._arrow = pa
         text = pa.dictionary(pa.int32(), pa.string())
