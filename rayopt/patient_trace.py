@@ -38,6 +38,11 @@ class PatientTrace:
         self._dropped = 0
         self._retry_at: float | None = None
 
+    @property
+    def real_time(self) -> bool:
+        """Whether the rows have the columns of real time."""
+        return self._file.real_time
+
     def write(self, rows: NDArray[np.void], method: str, label: str, seed: int, run: int = 0) -> None:
         """Appends a chunk; see :meth:`rayopt.trace_file.TraceFile.write`."""
         if self._retry_at is not None and self._bytes + rows.nbytes > MOST_BYTES:
