@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -41,10 +39,9 @@ def free_port():
 
 
 @pytest.fixture(scope="module")
-def head():
+def head(short_folder):
     """The environment and the dashboard's address of a cluster that ends by the identifiers of its processes."""
-    folder = tempfile.mkdtemp(prefix="ro")
-    environment = {**os.environ, "RAY_TMPDIR": folder, "RAY_AUTH_MODE": "token"}
+    environment = {**os.environ, "RAY_TMPDIR": short_folder, "RAY_AUTH_MODE": "token"}
     environment.pop("RAY_ADDRESS", None)
     dashboard = free_port()
     # --block: this process is the parent of all others, and takes them with it.
@@ -64,7 +61,6 @@ def head():
     yield environment, f"http://127.0.0.1:{dashboard}"
     started.terminate()
     started.wait(timeout=30)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def takes_jobs(address, environment):

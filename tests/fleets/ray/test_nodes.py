@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
 
@@ -26,12 +24,10 @@ pytestmark = pytest.mark.timeout(280)
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    # A folder of its own: Ray keeps there where the last cluster of this machine listens. Short: it has sockets.
+def cluster(short_folder):
     ray.shutdown()
-    folder = tempfile.mkdtemp(prefix="ro")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("RAY_TMPDIR", short_folder)
         found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         found.add_node(num_cpus=2, labels={"speed": "fast"})
         found.add_node(num_cpus=1, labels={"speed": "slow"})
@@ -39,7 +35,6 @@ def cluster():
         yield found
         ray.shutdown()
         found.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def node_named(label):
