@@ -59,6 +59,7 @@ class TraceFile:
         self._numbers = [name for name, _ in fields if name not in (*NAMES, "seed", "run")]
         self._writer: Any = None
         self._places: dict[str, Path] = {}
+        self._file: Path | None = None
         self.rewind(kept)
 
     def write(self, rows: NDArray[np.void], method: str, label: str, seed: int, run: int = 0) -> None:
@@ -133,12 +134,16 @@ class TraceFile:
         self._remove_others()
 
     def close(self, path: Path) -> int:
-        """Makes one file of all parts; returns how many of them are not there any more."""
+        """Makes one file of all parts; returns how many of them are not there any more.
+
+        May be called again with another path, where what else belongs to the first could not be written.
+        """
         self.cut()
-        paths = [self._place(name) for name in self._parts]
+        paths = [self._place(name) for name in self._parts] if self._file is None else [self._file]
         found = [part for part in paths if part.is_file()]
         if len(found) == 1 and found[0].parent == self._folder:
             os.replace(found[0], path)
+            self._file = path
         else:
             # A trace without a row is a trace.
             write_whole(path, lambda merged: self._merge(found, merged))

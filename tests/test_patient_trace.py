@@ -159,7 +159,8 @@ def test_a_run_whose_folder_goes_away_ends_with_everything_in_it(tmp_path):
     assert len(result.trace) == 200
 
 
-def test_a_folder_that_cannot_be_written_in_the_end_is_replaced(tmp_path, monkeypatch):
+@pytest.mark.parametrize("seed", [0, [0, 1]])
+def test_a_folder_that_cannot_be_written_in_the_end_is_replaced(tmp_path, monkeypatch, seed):
     write = RunFolder.write_history
 
     def full(folder, history):
@@ -171,7 +172,7 @@ def test_a_folder_that_cannot_be_written_in_the_end_is_replaced(tmp_path, monkey
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     with pytest.warns(UserWarning, match=r"run cannot be written .*No space left.*: the results are in "):
-        result = experiment(out=tmp_path / "run")
+        result = experiment(out=tmp_path / "run", seed=seed)
     assert result.folder.path != tmp_path / "run"
     assert len(result.trace) == sum(run["arrivals"] for run in result.summary["runs"])
     assert result.folder.read_history().equals(result.history)
