@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from rayopt import workload_file
 from rayopt.components import FLEETS, look_up, make
 from rayopt.description import describe
-from rayopt.errors import DataError, InvalidInput, UnknownConstant, nearest, positive
+from rayopt.errors import DataError, InvalidInput, NoTheory, nearest, positive
 from rayopt.experiment import Experiment, NothingRan, default_labels
 from rayopt.fleets.base import FleetKind
 from rayopt.methods import METHODS, Method
@@ -118,7 +118,7 @@ class MethodSection(Component):
         """Returns the method with the arguments that theory recommends, but for those that the file gives.
 
         Raises:
-          UnknownConstant: theory needs a constant that neither the problem nor the file knows.
+          NoTheory: theory needs a constant that neither the problem nor the file knows, or other workers.
         """
         method = look_up(self.name, METHODS)
         constants = dict(self.theory or {})
@@ -278,7 +278,7 @@ class Workload(ProblemAlone):
                 try:
                     with _at(f"methods[{position}]"):
                         made[position] = section.build_from_theory(problem, workers)
-                except UnknownConstant as error:
+                except NoTheory as error:
                     skipped.append(f"{section.label or look_up(section.name, METHODS).__name__}: skipped: {error}")
         return skipped
 

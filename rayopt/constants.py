@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rayopt.errors import InvalidInput, UnknownConstant
+from rayopt.errors import InvalidInput, NoTheory, UnknownConstant
 from rayopt.latency.measured import HOW_TO_MEASURE
 from rayopt.theory.checks import NotAllowed
 from rayopt.theory.setting import MissingConstant, Setting
@@ -99,8 +99,13 @@ class Lookup:
 
 
 @contextmanager
-def in_words_of_rayopt() -> Iterator[None]:
-    """Turns what theory refuses into an :class:`~rayopt.errors.InvalidInput` that says what to do."""
+def in_words_of_rayopt(refusal: type[InvalidInput] = InvalidInput) -> Iterator[None]:
+    """Turns what theory refuses into an error that says what to do.
+
+    Args:
+      refusal: the class of the error where a number is not allowed; a constant that is not known is always an
+        :class:`~rayopt.errors.UnknownConstant`.
+    """
     try:
         yield
     except MissingConstant as error:
@@ -108,4 +113,4 @@ def in_words_of_rayopt() -> Iterator[None]:
         allowed = f"{error.name}=..., given by hand" + (f"; {hint}" if hint else "")
         raise UnknownConstant(error.name, f"not known ({error.symbol})", allowed) from None
     except NotAllowed as error:
-        raise InvalidInput(error.name, error.problem, error.allowed) from None
+        raise refusal(error.name, error.problem, error.allowed) from None

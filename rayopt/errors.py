@@ -38,7 +38,11 @@ class InvalidInput(RayoptError, ValueError):
         return type(self)(f"{prefix}.{self.key}" if prefix else self.key, self.problem, self.allowed, source)
 
 
-class UnknownConstant(InvalidInput):
+class NoTheory(InvalidInput):
+    """No theorem recommends anything for these workers and this problem: a formula refuses them."""
+
+
+class UnknownConstant(NoTheory):
     """A constant that theory needs is not known of the problem, nor given."""
 
 

@@ -296,6 +296,16 @@ class TestTheory:
         assert "noise_variance: not known" in text
         assert result.table.label.tolist() == ["ASGD"]
 
+    @pytest.mark.parametrize("name", ["ringleader", "ia2sgd", "rescaled_asgd", "vecna"])
+    def test_a_method_is_skipped_whose_theorem_is_not_about_these_workers(self, workload_file, name):
+        workers = {"count": 2, "compute": [1.0, math.inf]}
+        refused = {"name": name, "theory": {"eps": 0.1}}
+        experiment = self.build(workload_file, refused, {"name": "asgd", "step_size": 0.01}, workers=workers)
+        assert [method.name for method in experiment.methods] == ["asgd"]
+        (text,) = experiment.skipped
+        assert text.startswith(f"{ro.methods.METHODS[name].__name__}: skipped: ")
+        assert "finite" in text
+
     def test_if_nothing_is_left_the_error_says_why(self, workload_file):
         problem = {"name": "logistic_regression", "data": "digits"}
         with pytest.raises(ro.RayoptError, match="noise_variance: not known"):

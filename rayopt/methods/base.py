@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rayopt.arrival import Arrival
 from rayopt.constants import in_words_of_rayopt, setting_of
-from rayopt.errors import InvalidInput, nearest, positive
+from rayopt.errors import InvalidInput, NoTheory, nearest, positive
 from rayopt.tasks import Gradient
 from rayopt.theory.setting import SYMBOLS, Setting
 
@@ -116,8 +116,9 @@ class Method:
             :class:`rayopt.theory.Setting`, and arguments of the method that shall be others than theory's.
 
         Raises:
-          InvalidInput: a constant is not known (the text names it and says how to get it), a name is unknown, or
-            there is no theory of this method here.
+          InvalidInput: a constant is not known (the text names it and says how to get it), the workers are none that
+            a theorem is about (a :class:`~rayopt.errors.NoTheory`), a name is unknown, or there is no theory of
+            this method here.
 
         Examples:
           >>> import rayopt as ro
@@ -132,8 +133,9 @@ class Method:
                 everything = (*arguments, *SYMBOLS)
                 raise InvalidInput(name, f"unknown{nearest(name, everything)}", ", ".join(everything))
         known = {name: value for name, value in given.items() if name in SYMBOLS}
-        with in_words_of_rayopt():
-            found = cls.theory(setting_of(problem, workers, eps, known))
+        setting = setting_of(problem, workers, eps, known)
+        with in_words_of_rayopt(NoTheory):
+            found = cls.theory(setting)
         return cls(**{**found, **{name: value for name, value in given.items() if name in arguments}})
 
     def prepare(self, start_point: Array, workers: int) -> None:

@@ -118,6 +118,13 @@ def test_the_accelerated_scheme_on_the_quadratic(eps, batch, updates):
     assert parameters.accelerated_rennala(known)["step_size"] == pytest.approx(expected)
 
 
+def test_ata_asks_for_a_mean_that_is_finite():
+    known = {"eps": 0.1, "smoothness": 1.0, "noise_variance": 0.1}
+    assert parameters.ata(Setting([math.inf, 3.0], **known))["alpha"] == 6.0
+    with pytest.raises(ValueError, match="times: no mean is finite"):
+        parameters.ata(Setting([math.inf, math.inf], **known))
+
+
 def test_iterations_by_hand(setting):
     # L Delta / eps = 4
     assert iterations.minibatch(setting, 5) == 8 * 4 * 3

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rayopt.theory.checks import Array
+from rayopt.theory.checks import Array, NotAllowed
 from rayopt.theory.parameters.homogeneous import batch_of_variance, minibatch_step
 from rayopt.theory.setting import Setting
 from rayopt.theory.trials import Trials, mindflayer_trials, vecna_trials
@@ -71,4 +71,6 @@ def ata(setting: Setting) -> dict[str, Any]:
     The theorem asks for a bound of the sub-exponential norms of the times; this is one for exponential tails.
     """
     means = setting.ascending
-    return {**task_allocation(setting), "alpha": 2 * float(means[np.isfinite(means)].max(initial=0.0))}
+    if not np.isfinite(means[0]):
+        raise NotAllowed("times", "no mean is finite", "at least one worker whose mean time is finite")
+    return {**task_allocation(setting), "alpha": 2 * float(means[np.isfinite(means)].max())}
