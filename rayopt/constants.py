@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rayopt.errors import InvalidInput, NoTheory, UnknownConstant
+from rayopt.errors import InvalidInput, UnknownConstant
 from rayopt.latency.measured import HOW_TO_MEASURE
 from rayopt.theory.checks import NotAllowed
 from rayopt.theory.setting import MissingConstant, Setting
