@@ -17,8 +17,9 @@ from rayopt.checkpoint.encoding import Encoded
 from rayopt.checkpoint.snapshot import asking_for_checkpoints, offer, restore
 from rayopt.errors import InvalidInput
 from rayopt.fleets.base import Job
+from rayopt.fleets.ray.batches import ReplyBatch
 from rayopt.fleets.ray.evaluation import Evaluations
-from rayopt.fleets.ray.messages import Load, Reply
+from rayopt.fleets.ray.messages import Load
 from rayopt.fleets.ray.metrics import RunMetrics, WatchedRecorder
 from rayopt.fleets.ray.probe import Links, time_links
 from rayopt.fleets.ray.supervision import Care, Supervision
@@ -59,7 +60,7 @@ class Server:
         self._time_scale = time_scale
         self._stamp = last_stamp
         self._record: deque[NDArray[np.void] | Encoded | InvalidInput] = deque()
-        self._inbox: queue.SimpleQueue[list[Reply]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[ReplyBatch] = queue.SimpleQueue()
         self._recorder: Recorder | None = None
         self._fleet: RayWorkers | None = None
         self._supervision: Supervision | None = None
@@ -152,7 +153,7 @@ class Server:
         return time_links(worker, sizes, repetitions)
 
     @ray.method(concurrency_group="inbox")
-    def deliver(self, replies: list[Reply]) -> None:
+    def deliver(self, replies: ReplyBatch) -> None:
         """Takes what a packed actor has finished."""
         self._inbox.put(replies)
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import ray
 
+from rayopt.fleets.ray.batches import OrderBatch, ReplyBatch
 from rayopt.fleets.ray.failures import WorkerFailed, is_loss
 from rayopt.fleets.ray.messages import INLINE_BYTES, Order, Reply
 from rayopt.fleets.ray.worker import PUSH_EVERY
@@ -132,7 +133,7 @@ class PackedTransport:
     def __init__(
         self,
         actors: Sequence[Any],
-        inbox: queue.SimpleQueue[list[Reply]],
+        inbox: queue.SimpleQueue[ReplyBatch],
         shares_clock: Sequence[bool],
         on_lost: OnLost,
     ) -> None:
@@ -159,14 +160,14 @@ class PackedTransport:
             if pause > 0 and self._inbox.empty():
                 time.sleep(min(pause, timeout))
             for actor, orders in self._outbox.items():
-                self._calls[actor.assign.remote(orders)] = actor
+                self._calls[actor.assign.remote(OrderBatch.of(orders))] = actor
             self._outbox = {}
             self._sent_at = time.monotonic()
         found: list[Reply] = []
         try:
-            found += self._inbox.get(timeout=timeout)
+            found += self._inbox.get(timeout=timeout).unpack()
             while True:
-                found += self._inbox.get_nowait()
+                found += self._inbox.get_nowait().unpack()
         except queue.Empty:
             pass
         received_at = time.monotonic()

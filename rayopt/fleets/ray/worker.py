@@ -14,6 +14,7 @@ import ray
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from rayopt.fleets.ray.batches import OrderBatch, ReplyBatch
 from rayopt.fleets.ray.desk import Cancelled, Desk, GaveUp
 from rayopt.fleets.ray.failures import NotLoaded, WorkerFailed
 from rayopt.fleets.ray.messages import Load, Order, Reply
@@ -150,15 +151,15 @@ class PackedWorkers:
                 self._desks[worker].load(profile, shares_clock, warm_up=worker == load.workers[0])
             self._server = load.server
         # The connection to the server is made now, not by the first replies.
-        ray.get(load.server.deliver.remote([]))
+        ray.get(load.server.deliver.remote(ReplyBatch.of([])))
         return shares_clock
 
-    def assign(self, orders: list[Order]) -> None:
+    def assign(self, orders: OrderBatch) -> None:
         """Takes orders; each supersedes what its worker had. A process that is new drops them: ``watch`` tells."""
         if not self._desks:
             return
         with self._changed:
-            for order in orders:
+            for order in orders.unpack():
                 self._current[order.worker] = order.stamp
                 if order.task is not None:
                     due_at, in_time = self._desks[order.worker].due_at(order)
@@ -180,7 +181,7 @@ class PackedWorkers:
     def _serve_due(self) -> None:
         while True:
             finished = [self._finish(order, in_time) for order, in_time in self._wait_for_due()]
-            self._server.deliver.remote(finished)
+            self._server.deliver.remote(ReplyBatch.of(finished))
             if len(finished) < PUSH_AT_MOST:
                 time.sleep(PUSH_EVERY)
 

@@ -13,6 +13,7 @@ from ray_sessions import opened
 import rayopt as ro
 from rayopt import methods
 from rayopt.fleets.ray import worker as worker_module
+from rayopt.fleets.ray.batches import ReplyBatch
 from rayopt.fleets.ray.failures import WorkerFailed
 from rayopt.fleets.ray.messages import Reply
 from rayopt.fleets.ray.supervision import Care, Supervision
@@ -153,10 +154,10 @@ def test_an_actor_that_says_everything_twice(cluster, monkeypatch, simulate):
 def test_what_an_earlier_run_asked_for_is_late_in_the_next(cluster):
     with opened(Quadratic(20), 0.01, workers_per_actor=2) as fixture:
         fixture.run(methods.ASGD(0.1), ro.Until(updates=50))
-        poison = [Reply(worker, stamp, 0.0, np.full(20, 1e300)) for worker in range(4) for stamp in range(1, 50)]
+        replies = [Reply(worker, stamp, 0.0, np.full(20, 1e300)) for worker in range(4) for stamp in range(1, 50)]
         running = fixture.session._server.deliver.options(concurrency_group="inbox")
-        fixture.on_progress = lambda: running.remote(poison)
+        fixture.on_progress = lambda: running.remote(ReplyBatch.of(replies))
         outcome, rows = fixture.run(methods.ASGD(0.1), ro.Until(time=2), metrics=("gap",))
-    assert outcome.faults.late >= len(poison)
+    assert outcome.faults.late >= len(replies)
     assert outcome.counts.arrivals == len(rows)
     assert outcome.rows[-1]["gap"] < outcome.rows[0]["gap"]
