@@ -69,7 +69,8 @@ class FleetStuck(RayoptError):
         self.idle = idle
         super().__init__(
             f"the fleet is stuck at time {time:g}: {busy} workers busy with tasks that bring no update, {idle} idle; "
-            "set a limit (until: {time: ...}) or use a method that does not wait for every worker"
+            "set a limit (until: {time: ...}), or use a method that does not wait for every worker or gives up what "
+            "takes too long"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -25,7 +25,17 @@ def test_homogeneous_methods_on_heterogeneous_data():
 
 
 @pytest.mark.parametrize(
-    "method", [methods.Minibatch(0.1), methods.Malenia(0.1, 4), methods.Vecna(0.1, 1, 1.0)], ids=repr
+    "method",
+    [
+        methods.Minibatch(0.1),
+        methods.Malenia(0.1, 4),
+        methods.Vecna(0.1, 1, 1.0),
+        methods.ATA(0.1, 2, alpha=1.0),
+        methods.ATAEmpirical(0.1, 2),
+        methods.UTA(0.1, 2),
+        methods.FedAvg(0.1, 1, fraction=0.5),
+    ],
+    ids=repr,
 )
 def test_methods_that_wait_for_everyone_with_a_worker_that_never_answers(method):
     assert "worker 1 never answers" in reason(method, compute=[1.0, math.inf, 2.0])

@@ -55,6 +55,7 @@ class ATA(AdaptiveAllocation):
 
     name = "ata"
     paper = "arXiv 2502.00775, Algorithm ATA"
+    waits_for_everyone = True
 
     def __init__(
         self, step_size: float | Sequence[float], batch_size: int, alpha: float, confidence: float = 2.0

@@ -49,6 +49,7 @@ class ATAEmpirical(AdaptiveAllocation):
 
     name = "ata_empirical"
     paper = "arXiv 2502.00775, ATA-Empirical"
+    waits_for_everyone = True
 
     def __init__(
         self, step_size: float | Sequence[float], batch_size: int, eta: float = 1.0, confidence: float = 2.0

@@ -81,7 +81,7 @@ class Method:
     convex: ClassVar[bool] = False
     """Whether the method is made for convex functions alone."""
     waits_for_everyone: ClassVar[bool] = False
-    """Whether no update is made before every worker has answered."""
+    """Whether one worker that never answers ends all progress."""
     tasks_are_gradients: ClassVar[bool] = True
     """Whether every task is one stochastic gradient, so that its duration is that of one."""
     needs_finite_means: ClassVar[bool] = False

@@ -19,8 +19,8 @@ class FedAvg(Method):
               y_i = x^k \\text{ after } H \\text{ steps } y \\leftarrow y - \\gamma \\nabla f_i(y; \\xi)
 
     with gamma = ``step_size``, H = ``local_steps``, n_i the number of rows of client i, and S_k the
-    m = max{C n, 1} clients of round k, C = ``fraction``. The server waits for all of them: a round lasts as long
-    as the slowest. With C = 1 it is Local SGD, with H = 1 besides Minibatch SGD.
+    m = max{C n, 1} clients of round k, C n rounded and C = ``fraction``. The server waits for all of them: a round
+    lasts as long as the slowest. With C = 1 it is Local SGD, with H = 1 besides Minibatch SGD.
 
     Server knows:
       How many rows each client has.
@@ -50,6 +50,7 @@ class FedAvg(Method):
     paper = "arXiv 1602.05629, Algorithm 1"
     tasks_are_gradients = False
     heterogeneous = True
+    waits_for_everyone = True
 
     def __init__(
         self, step_size: float | Sequence[float], local_steps: int, fraction: float = 1.0, weighting: str = "rows"

@@ -40,6 +40,7 @@ class UTA(TaskAllocation):
 
     name = "uta"
     paper = "arXiv 2502.00775, baseline"
+    waits_for_everyone = True
 
     def allocate(self, fleet: Fleet) -> Allocation:
         return even_allocation(fleet.n, self.batch_size, fleet.random)
