@@ -146,12 +146,11 @@ def _parameters(setting: Setting, regime: Regime, seconds: Mapping[str, float]) 
 def render(comparison: Comparison) -> RenderableType:
     """Returns the table of times, the table of parameters and the footnotes."""
     notes = [Padding(Text(note, style="dim"), (0, 0, 0, 2), expand=False) for note in _footnotes(comparison)]
+    recommended = ["", Text("What theory recommends", style="italic"), _recommendations(comparison)]
     return Group(
         Text(_headline(comparison), style="italic"),
         _times(comparison),
-        "",
-        Text("What theory recommends", style="italic"),
-        _recommendations(comparison),
+        *(recommended if any(comparison.parameters.values()) else ()),
         *notes,
     )
 
