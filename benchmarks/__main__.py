@@ -7,13 +7,26 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import checkpoint, hogwild, large_gradients, paper_sizes, real_time, soak, tuning, virtual_time
+from benchmarks import (
+    ahead,
+    checkpoint,
+    hogwild,
+    large_gradients,
+    many_workers,
+    paper_sizes,
+    real_time,
+    soak,
+    tuning,
+    virtual_time,
+)
 
 PARTS = {
     "virtual": virtual_time.rows,
     "papers": paper_sizes.rows,
     "real": real_time.rows,
+    "many": many_workers.rows,
     "large": large_gradients.rows,
+    "ahead": ahead.rows,
     "checkpoint": checkpoint.rows,
     "tuning": tuning.rows,
     "hogwild": hogwild.rows,

@@ -70,7 +70,7 @@ def memory() -> dict[str, float]:
         try:
             command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             private, shared = (status(process, field) for field in ("RssAnon", "RssShmem"))
-        except (OSError, AttributeError):
+        except OSError:
             continue  # It has just ended.
         if process.name == str(os.getpid()):
             found["driver"] += private
@@ -84,10 +84,9 @@ def memory() -> dict[str, float]:
 
 
 def status(process: Path, field: str) -> float:
-    """Returns a field of ``/proc/PID/status`` in MB."""
+    """Returns a field of ``/proc/PID/status`` in MB, 0 of a process that is ending."""
     match = re.search(rf"{field}:\s+(\d+) kB", (process / "status").read_text())
-    assert match is not None
-    return int(match[1]) / 1024
+    return int(match[1]) / 1024 if match else 0.0
 
 
 def descendants(root: int) -> list[Path]:
