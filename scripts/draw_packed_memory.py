@@ -115,7 +115,7 @@ def draw(frame: pd.DataFrame, title: str) -> Figure:
         title=f"{WORKERS:,} workers in {ACTORS} actors, d = 1,000, times of 1 to 10 s\n{title}",
         ylim=(0, None),
     )
-    axes.legend(ncols=2)
+    figure.legend(loc="outside lower center", ncols=3)
     axes.grid(alpha=0.3)
     return figure
 
