@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import ray
+from threadpoolctl import threadpool_limits
 
 import rayopt as ro
 from benchmarks.measure import Row, cpu_seconds, interleaved, seconds
@@ -45,6 +46,8 @@ class Busy(Quadratic):
 
 def rows() -> Iterator[Row]:
     """Yields the row of ASGD, whose gradients are at points of their own."""
+    # The calculators take it over: two threads for each of two processes would wait for each other.
+    threadpool_limits(1)
     problem, workers, until = Busy(1_000), ro.Workers(2, "1"), ro.Until(updates=UPDATES)
     record = Record(metrics=(), trace=False).resolve(problem.metric_names, until)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import ray
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_info
 
 from rayopt.arrival import Array
 from rayopt.fleets.ray.failures import WorkerLost
@@ -31,8 +32,8 @@ class Assignment(NamedTuple):
       problem: reference to a list with the problem, split over the workers.
       workers: how many there are.
       seed: addresses the samples.
-      threads: by the library's interface ("blas", "openmp"), how many threads the driver has: a product in more or
-        fewer parts may have other bits.
+      threads: by the file name of a library (NumPy and SciPy bring an OpenBLAS each), how many threads it has in the
+        driver: a product in more or fewer parts may have other bits.
     """
 
     problem: Any
@@ -52,7 +53,9 @@ class Calculator:
         if assignment != self._assignment:
             (problem,) = ray.get(assignment.problem)
             # After the problem has come: it brings its libraries along.
-            threadpool_limits(dict(assignment.threads))
+            for library in ThreadpoolController().lib_controllers:
+                if (threads := assignment.threads.get(Path(library.filepath).name)) is not None:
+                    library.set_num_threads(threads)
             self._values = ComputedValues(problem, assignment.workers, assignment.seed)
             self._assignment = assignment
 
@@ -98,9 +101,7 @@ class Calculators:
     def load(self, problem: Problem, workers: int, seed: int) -> None:
         """Gives all calculators a run's problem, split over the workers, and waits until they have it."""
         carry_modules(problem)
-        threads: dict[str, int] = {}
-        for library in threadpool_info():
-            threads[library["user_api"]] = max(library["num_threads"], threads.get(library["user_api"], 1))
+        threads = {Path(library["filepath"]).name: library["num_threads"] for library in threadpool_info()}
         self._assignment = Assignment(ray.put([problem]), workers, seed, threads)
         for answer in [actor.load.remote(self._assignment) for actor in self.actors]:
             self.collect(answer)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
+from threadpoolctl import ThreadpoolController
 
 import rayopt as ro
 from rayopt import methods
@@ -101,6 +102,31 @@ def test_little_is_computed_in_vain(calculators):
     # What belongs to a batch is one product, made when the batch is full: here.
     rennala, _, _ = run(session, methods.Rennala(0.1, batch_size=4), ro.Until(time=20))
     assert rennala.requested == 0
+
+
+def numpy_blas():
+    """NumPy's library for products of matrices; SciPy brings another one."""
+    return next(library for library in ThreadpoolController().lib_controllers if "numpy" in library.filepath)
+
+
+class CountingThreads(Quadratic):
+    """Its gradients say how many threads NumPy multiplies matrices with."""
+
+    def gradient(self, x, sample, checkpoint=None):
+        return np.full(x.shape, numpy_blas().num_threads)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_libraries_have_as_many_threads_as_here(calculators, threads):
+    problem, library = CountingThreads(4), numpy_blas()
+    before = library.num_threads
+    try:
+        library.set_num_threads(threads)
+        calculators.load(problem, N, 0)
+    finally:
+        library.set_num_threads(before)
+    there = calculators.collect(calculators.value(Gradient(problem.start_point(), 0), 0, 0))
+    assert there.tolist() == [threads] * 4
 
 
 # ---- faults ----
