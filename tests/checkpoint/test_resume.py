@@ -21,6 +21,8 @@ from rayopt.cli import main
 from rayopt.config import load_workload
 from rayopt.errors import DataError
 from rayopt.experiment import Experiment
+from rayopt.fleets import simulated
+from tests.checkpoint.test_snapshot import asking_after
 
 WORKLOAD = {
     "problem": {"name": "quadratic", "dimension": 40, "noise": 0.1},
@@ -102,9 +104,11 @@ def test_runs_that_had_ended_are_not_run_again(workload, tmp_path, monkeypatch):
         return saved
 
     monkeypatch.setattr(CheckpointFiles, "save", save_in_time)
+    # However fast the machine: a short run may end before its first checkpoint is due.
+    monkeypatch.setattr(simulated, "serve", asking_after(60))
     with pytest.raises(Killed):
         experiment.run(tmp_path / "run")
-    monkeypatch.setattr(CheckpointFiles, "save", save)
+    monkeypatch.undo()
     positions = []
 
     def noted(self, position, run, start):

@@ -42,7 +42,7 @@ class Watched:
         rows, kept = [], []
         with self.monkeypatch.context() as patch:
             if kill_after is not None:
-                patch.setattr(simulated, "serve", killed_after(kill_after))
+                patch.setattr(simulated, "serve", asking_after(kill_after))
 
             def on_checkpoint(taken):
                 kept.append(taken)
@@ -57,7 +57,7 @@ class Watched:
         return outcome, method.x, np.concatenate(rows), None
 
 
-def killed_after(arrivals):
+def asking_after(arrivals):
     """Returns the loop, which asks for a checkpoint after so many arrivals."""
     serve = simulated.serve
 
@@ -175,14 +175,15 @@ class Holding(methods.ASGD):
         super().start(fleet)
 
 
-def test_what_cannot_be_kept_is_named_and_the_run_goes_on(tmp_path):
-    record = ro.Record(checkpoint=1e-3)
+def test_what_cannot_be_kept_is_named_and_the_run_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(simulated, "serve", asking_after(60))
+    record = ro.Record(checkpoint=1e9)
     with pytest.warns(UserWarning, match=r"without checkpoints: Holding\['history'\]\['points'\]\[0\]: is a object"):
         result = ro.run(
-            Holding(0.1), Quadratic(20), ro.Workers(8, "sqrt(i)"), until=ro.Until(arrivals=5000), record=record,
+            Holding(0.1), Quadratic(20), ro.Workers(8, "sqrt(i)"), until=ro.Until(arrivals=500), record=record,
             out=tmp_path / "run",
         )  # fmt: skip
-    assert result.table.arrivals[0] == 5000
+    assert result.table.arrivals[0] == 500
 
 
 def test_a_checkpoint_shares_points_and_copies_what_changes():
