@@ -45,10 +45,16 @@ class Busy(Quadratic):
 
 
 def rows() -> Iterator[Row]:
-    """Yields the row of ASGD, whose gradients are at points of their own."""
+    """Yields a row for two workers, of whose gradients one is in work at each actor, and one for more of them."""
     # The calculators take it over: two threads for each of two processes would wait for each other.
     threadpool_limits(1)
-    problem, workers, until = Busy(1_000), ro.Workers(2, "1"), ro.Until(updates=UPDATES)
+    yield asgd(2)
+    yield asgd(8)
+
+
+def asgd(count: int) -> Row:
+    """ASGD, whose gradients are at points of their own; with more workers an actor need not wait for the next."""
+    problem, workers, until = Busy(1_000), ro.Workers(count, "1"), ro.Until(updates=UPDATES)
     record = Record(metrics=(), trace=False).resolve(problem.metric_names, until)
 
     def run(session: Session) -> None:
@@ -70,7 +76,7 @@ def rows() -> Iterator[Row]:
             )
     finally:
         ray.shutdown()
-    yield Row("virtual ASGD, 2 workers, gradients of 20 ms on 2 Ray actors, d = 1,000", f"{one / two:.2f} x",
+    return Row(f"virtual ASGD, {count} workers, gradients of 20 ms on 2 Ray actors, d = 1,000", f"{one / two:.2f} x",
               "at least 1.7 x", one / two >= 1.7,
               f"bare loop over the actors {one / bare:.2f} x; alone {one / UPDATES * 1e3:.1f} ms")  # fmt: skip
 
