@@ -18,17 +18,9 @@ def reason_to_skip(method: Method, problem: Problem, times: TaskTimes) -> str:
         return f"{name} is made for convex functions, and {problem.name} is not one"
     if method.waits_for_everyone and (silent := silent_worker(times)) is not None:
         return f"{name} waits for every worker, and worker {silent} never answers"
-    if method.needs_finite_means and times.expected is None:
-        return f"{name} is made for mean times that are known, and measured ones are not known beforehand"
-    if method.needs_finite_means and (worker := _endless_worker(times)) is not None:
-        return f"{name} is made for finite mean times, and that of worker {worker} is infinite"
+    if misfit := method.misfit(times):
+        return f"{name} {misfit}"
     return ""
-
-
-def _endless_worker(times: TaskTimes) -> int | None:
-    """Returns the first worker whose expected time is infinite, or None."""
-    endless = np.zeros(0) if times.expected is None else np.flatnonzero(np.isinf(times.expected))
-    return int(endless[0]) if endless.size else None
 
 
 def silent_worker(times: TaskTimes) -> int | None:

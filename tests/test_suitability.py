@@ -29,7 +29,7 @@ def test_homogeneous_methods_on_heterogeneous_data():
     [
         methods.Minibatch(0.1),
         methods.Malenia(0.1, 4),
-        methods.Vecna(0.1, 1, 1.0),
+        methods.Vecna(0.1, 1, 3.0),
         methods.ATA(0.1, 2, alpha=1.0),
         methods.ATAEmpirical(0.1, 2),
         methods.UTA(0.1, 2),
@@ -40,6 +40,20 @@ def test_homogeneous_methods_on_heterogeneous_data():
 def test_methods_that_wait_for_everyone_with_a_worker_that_never_answers(method):
     assert "worker 1 never answers" in reason(method, compute=[1.0, math.inf, 2.0])
     assert reason(method) == ""
+
+
+def test_allocation_by_means_without_any():
+    assert "no worker has one" in reason(methods.OFTA(0.1, 2), compute={"name": "cauchy", "scale": 1, "base": 1})
+    assert reason(methods.OFTA(0.1, 2), compute=[1.0, math.inf, 2.0]) == ""
+    assert reason(methods.OFTA(0.1, 2)) == ""
+
+
+def test_trials_that_cannot_end_in_time():
+    assert "none of worker 0 ends within 0.5 s" in reason(methods.MindFlayer(0.1, 1, time_limit=0.5))
+    assert reason(methods.MindFlayer(0.1, 1, time_limit=0.5, probability=0.3)) == ""
+    # MindFlayer does with any worker that can, Vecna must hear of all.
+    assert reason(methods.MindFlayer(0.1, 1, time_limit=1.0)) == ""
+    assert "none of worker 1 ends within 1 s" in reason(methods.Vecna(0.1, 1, time_limit=1.0))
 
 
 def test_others_go_on_without_that_worker():
@@ -83,10 +97,7 @@ def test_convex_methods_on_what_is_not_convex():
 
 
 def test_methods_of_means_with_a_mean_that_is_infinite():
-    class OfMeans(methods.ASGD):
-        needs_finite_means = True
-
-    assert "that of worker 2 is infinite" in reason(OfMeans(0.1), compute=[1.0, 2.0, math.inf])
+    assert "that of worker 2 is infinite" in reason(methods.RescaledASGD(0.1), compute=[1.0, 2.0, math.inf])
 
 
 def test_skipped_runs_are_in_the_summary_and_force_runs_them():

@@ -18,7 +18,7 @@ from rayopt.theory.setting import SYMBOLS, Setting
 
 if TYPE_CHECKING:
     from rayopt.problems.base import Problem
-    from rayopt.workers import Workers
+    from rayopt.workers import TaskTimes, Workers
 
 Array = NDArray[np.float64]
 
@@ -84,8 +84,6 @@ class Method:
     """Whether one worker that never answers ends all progress."""
     tasks_are_gradients: ClassVar[bool] = True
     """Whether every task is one stochastic gradient, so that its duration is that of one."""
-    needs_finite_means: ClassVar[bool] = False
-    """Whether the method divides by or with the workers' mean times."""
 
     x: Array
     updates: int
@@ -151,6 +149,10 @@ class Method:
         grid = np.shape(self._step)[:1]
         self.x = np.array(np.broadcast_to(start_point, (*grid, *start_point.shape)))
         self.updates = 0
+
+    def misfit(self, times: TaskTimes) -> str:
+        """Returns what the method cannot do with workers of such times, as the rest of a sentence about it, or ""."""
+        return ""
 
     def start(self, fleet: Fleet) -> None:
         """Gives the workers their first tasks."""

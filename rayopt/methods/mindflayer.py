@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from rayopt.latency.values import Limits, PermutedValues, Values, ValuesLike, pa
 from rayopt.methods.base import Array, Fleet, Method
 from rayopt.tasks import Trial
 from rayopt.theory import Setting, parameters
+
+if TYPE_CHECKING:
+    from rayopt.workers import TaskTimes
 
 TRIALS = Limits(finite=True)
 SECONDS = Limits(positive=True, finite=True)
@@ -93,6 +96,19 @@ class MindFlayer(Method):
         self.limits = resolve("time_limit", self._time_limit, workers, 0, SECONDS)
         if self._probability is not None:
             self.check_chances(resolve("probability", self._probability, workers, 0, CHANCES))
+
+    def misfit(self, times: TaskTimes) -> str:
+        if self._probability is not None:
+            return ""
+        limits = resolve("time_limit", self._time_limit, times.n, 0, SECONDS)
+        chances = times.probability_within(limits)
+        if chances is None:
+            return "must know the probability that a trial ends in time, and the law of measured times is not known"
+        used = resolve("trials", self._trials, times.n, 0, TRIALS) > 0
+        if self.never_succeeds(chances[used]):
+            worker = int(np.flatnonzero(used)[np.argmin(chances[used])])
+            return f"makes trials with a time limit, and none of worker {worker} ends within {limits[worker]:g} s"
+        return ""
 
     def check_chances(self, chances: Array) -> None:
         """Takes p_i, shape (n,).

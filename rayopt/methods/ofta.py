@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from rayopt.errors import InvalidInput
 from rayopt.methods.base import Fleet
 from rayopt.methods.task_allocation import Allocation, TaskAllocation
 from rayopt.theory.allocation import optimal_allocation
+
+if TYPE_CHECKING:
+    from rayopt.workers import TaskTimes
 
 
 class OFTA(TaskAllocation):
@@ -43,6 +48,11 @@ class OFTA(TaskAllocation):
 
     name = "ofta"
     paper = "arXiv 2502.00775, baseline"
+
+    def misfit(self, times: TaskTimes) -> str:
+        if times.expected is None:
+            return "is made for mean times that are known, and measured ones are not known beforehand"
+        return "gives tasks by finite mean times, and no worker has one" if np.isinf(times.expected).all() else ""
 
     def start(self, fleet: Fleet) -> None:
         if fleet.expected_times is None or np.isinf(fleet.expected_times).all():

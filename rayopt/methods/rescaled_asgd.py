@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from rayopt.errors import InvalidInput
 from rayopt.methods.asgd import ASGD
 from rayopt.methods.base import Array, Fleet
 from rayopt.theory import Setting, parameters
+
+if TYPE_CHECKING:
+    from rayopt.workers import TaskTimes
 
 
 class RescaledASGD(ASGD):
@@ -51,11 +54,16 @@ class RescaledASGD(ASGD):
     name = "rescaled_asgd"
     paper = "arXiv 2605.13434"
     heterogeneous = True
-    needs_finite_means = True
 
     @classmethod
     def theory(cls, setting: Setting) -> dict[str, Any]:
         return parameters.rescaled_asgd(setting)
+
+    def misfit(self, times: TaskTimes) -> str:
+        if times.expected is None:
+            return "is made for mean times that are known, and measured ones are not known beforehand"
+        endless = np.flatnonzero(np.isinf(times.expected))
+        return f"is made for finite mean times, and that of worker {endless[0]} is infinite" if endless.size else ""
 
     def start(self, fleet: Fleet) -> None:
         times = fleet.expected_times
