@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from rayopt.checkpoint.snapshot import asking_for_checkpoints, offer, restore
 from rayopt.errors import InvalidInput, at_least, one_of
@@ -31,6 +32,8 @@ class SimulatedFleet(FleetKind):
         a batch at one point (Rennala, Minibatch) stays one product in this process.
       processes: how many actors, with "ray"; by default as many as the cluster has CPUs.
       address: with "ray", "auto" or "host:port" of a cluster that runs; by default as in :class:`RayFleet`.
+      blas_threads: threads that products of matrices may use in each process. With 1, the bits do not depend on the
+        number of cores; more are seldom faster here, as most products are small.
 
     Raises:
       InvalidInput: an argument that is not allowed.
@@ -38,7 +41,13 @@ class SimulatedFleet(FleetKind):
 
     name: ClassVar[str] = "simulated"
 
-    def __init__(self, gradients: str = "here", processes: int | None = None, address: str | None = None) -> None:
+    def __init__(
+        self,
+        gradients: str = "here",
+        processes: int | None = None,
+        address: str | None = None,
+        blas_threads: int = 1,
+    ) -> None:
         self.gradients = one_of("gradients", gradients, ("here", "ray"))
         for key, value in (("processes", processes), ("address", address)):
             if value is not None and self.gradients != "ray":
@@ -47,6 +56,7 @@ class SimulatedFleet(FleetKind):
         if address is not None and not isinstance(address, str):
             raise InvalidInput("address", f"{address!r} is not an address", "auto, or host:port of a Ray cluster")
         self.address = address
+        self.blas_threads = at_least("blas_threads", blas_threads, 1)
 
     def open(self, problem: Problem, workers: Workers) -> SimulatedSession:
         """Returns a session, to be used in a ``with`` statement.
@@ -57,15 +67,14 @@ class SimulatedFleet(FleetKind):
         if self.gradients == "ray":
             from rayopt.fleets.ray.ahead import open_session
 
-            return open_session(problem, workers, self.processes, self.address)
-        return SimulatedSession(problem, workers)
+            return open_session(problem, workers, self.processes, self.address, self.blas_threads)
+        return SimulatedSession(problem, workers, self.blas_threads)
 
     def to_config(self) -> dict[str, Any]:
         """Returns the mapping that makes an equal fleet."""
-        if self.gradients == "here":
-            return {"name": self.name}
-        given = {"processes": self.processes, "address": self.address}
-        return {"name": self.name, "gradients": "ray"} | {key: value for key, value in given.items() if value}
+        defaults = {"gradients": "here", "processes": None, "address": None, "blas_threads": 1}
+        given = {key: getattr(self, key) for key in defaults}
+        return {"name": self.name} | {key: value for key, value in given.items() if value != defaults[key]}
 
     def notes(self, runs: Sequence[Finished]) -> list[str]:
         """Returns how many gradients were computed ahead, and how many of them for nothing."""
@@ -87,9 +96,10 @@ class SimulatedFleet(FleetKind):
 class SimulatedSession:
     """Runs jobs one after the other in virtual time (see ``rayopt.fleets.base.Session``)."""
 
-    def __init__(self, problem: Problem, workers: Workers) -> None:
+    def __init__(self, problem: Problem, workers: Workers, blas_threads: int = 1) -> None:
         self._problem = problem
         self._workers = workers
+        self._blas_threads = blas_threads
         self._recorder: Recorder | None = None
         self._stop_is_wanted = False
 
@@ -109,6 +119,10 @@ class SimulatedSession:
         Raises:
           FleetStuck: nothing will ever arrive and no limit ends the run.
         """
+        with threadpool_limits(self._blas_threads):
+            return self._run(job, on_trace, on_progress, on_checkpoint)
+
+    def _run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint) -> Outcome:
         self._stop_is_wanted = False
         problem = self._problem.split(self._workers.count, job.seed)
         fleet = self._make_fleet(problem, job)

@@ -11,7 +11,7 @@ from rayopt.arrival import Array, Arrival
 from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace, forget
 from rayopt.fleets.clock import SimulatedWorkers
 from rayopt.fleets.ray.calculators import Calculators
-from rayopt.fleets.ray.fleet import carry_modules
+from rayopt.fleets.ray.cargo import carry_modules
 from rayopt.fleets.simulated import SimulatedSession
 from rayopt.fleets.values import ComputedValues, Group
 from rayopt.problems.base import Problem
@@ -150,12 +150,18 @@ class ParallelSession(SimulatedSession):
       workers: how many, and how fast.
       calculators: the processes; they end with the session.
       at_end: called after that.
+      blas_threads: of each process.
     """
 
     def __init__(
-        self, problem: Problem, workers: Workers, calculators: Calculators, at_end: Callable[[], None]
+        self,
+        problem: Problem,
+        workers: Workers,
+        calculators: Calculators,
+        at_end: Callable[[], None],
+        blas_threads: int = 1,
     ) -> None:
-        super().__init__(problem, workers)
+        super().__init__(problem, workers, blas_threads)
         self._calculators = calculators
         self._at_end = at_end
         self._loaded_seed: int | None = None
@@ -193,7 +199,9 @@ class ParallelSession(SimulatedSession):
         return fleet
 
 
-def open_session(problem: Problem, workers: Workers, processes: int | None, address: str | None) -> ParallelSession:
+def open_session(
+    problem: Problem, workers: Workers, processes: int | None, address: str | None, blas_threads: int
+) -> ParallelSession:
     """Connects to Ray and starts the processes; by default as many as the cluster has CPUs."""
     import ray
 
@@ -201,4 +209,5 @@ def open_session(problem: Problem, workers: Workers, processes: int | None, addr
 
     owns_connection = connect(address)
     count = processes or max(int(ray.cluster_resources().get("CPU", 1)), 1)
-    return ParallelSession(problem, workers, Calculators(count), ray.shutdown if owns_connection else lambda: None)
+    at_end = ray.shutdown if owns_connection else lambda: None
+    return ParallelSession(problem, workers, Calculators(count), at_end, blas_threads)

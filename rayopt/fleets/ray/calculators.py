@@ -11,9 +11,9 @@ import ray
 from threadpoolctl import ThreadpoolController, threadpool_info
 
 from rayopt.arrival import Array
+from rayopt.fleets.ray.cargo import carry_modules
 from rayopt.fleets.ray.failures import WorkerLost
-from rayopt.fleets.ray.fleet import carry_modules
-from rayopt.fleets.ray.transport import INLINE_BYTES
+from rayopt.fleets.ray.messages import INLINE_BYTES
 from rayopt.fleets.values import ComputedValues, Group
 from rayopt.problems.base import Problem
 from rayopt.tasks import Gradient

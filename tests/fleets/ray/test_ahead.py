@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController, threadpool_info
 
 import rayopt as ro
 from rayopt import methods
@@ -283,11 +283,31 @@ def test_what_nobody_asks_for_is_forgotten():
 # ---- the fleet's arguments ----
 
 
+class Counting(Quadratic):
+    """Its gradient has the number of threads of BLAS in every coordinate."""
+
+    def gradient(self, x, sample, checkpoint=None):
+        threads = max(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+        return np.full(x.shape, float(threads))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_of_products(calculators, threads):
+    here = SimulatedSession(Counting(3), WORKERS, threads)
+    there = ParallelSession(Counting(3), WORKERS, calculators, lambda: None, threads)
+    before = threadpool_info()
+    for session in (here, there):
+        _, _, x = run(session, methods.ASGD(1.0), ro.Until(updates=4))
+        assert np.allclose(Counting(3).start_point() - x, 4 * threads)
+    assert threadpool_info() == before
+
+
 def test_the_fleet_in_a_file():
     fleet = ro.SimulatedFleet(gradients="ray", processes=2)
     assert fleet.to_config() == {"name": "simulated", "gradients": "ray", "processes": 2}
     assert repr(fleet) == "SimulatedFleet(gradients='ray', processes=2)"
     assert ro.SimulatedFleet().to_config() == {"name": "simulated"}
+    assert ro.SimulatedFleet(blas_threads=2).to_config() == {"name": "simulated", "blas_threads": 2}
 
 
 @pytest.mark.parametrize(
@@ -298,6 +318,7 @@ def test_the_fleet_in_a_file():
         ({"processes": 2}, "processes", "gradients: ray"),
         ({"address": "auto"}, "address", "gradients: ray"),
         ({"gradients": "ray", "address": 5}, "address", "is not an address"),
+        ({"blas_threads": 0}, "blas_threads", "at least 1"),
     ],
 )
 def test_bad_arguments(arguments, key, text):

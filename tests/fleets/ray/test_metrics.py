@@ -10,7 +10,7 @@ import ray
 from prometheus_client.parser import text_string_to_metric_families
 
 import rayopt as ro
-from rayopt.fleets.ray.fleet import connect
+from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.metrics import Delays
 
 
