@@ -46,6 +46,8 @@ def theory(
     formula: how methods compare, not what a clock will show. Below the table
     stand the parameters that the theorems recommend. With --profile the times
     are those of measured workers, and a sentence says what to use on them.
+    For strongly convex f and for powers that change with time theory knows the
+    optimum alone: rayopt.theory.convex and rayopt.theory.universal in Python.
 
     \b
     rayopt theory --times 'sqrt(i)' -n 1000 --noise-ratio 100
