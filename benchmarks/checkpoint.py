@@ -51,7 +51,7 @@ def rows() -> Iterator[Row]:
               f"longest wait without one {1e3 * usual:.0f} ms")  # fmt: skip
 
 
-def one(problem: LogisticRegression, arrivals: int = 40_000) -> tuple[float, float, float, int]:
+def one(problem: LogisticRegression, arrivals: int = 100_000) -> tuple[float, float, float, int]:
     """Returns the seconds until the checkpoint is on disk, the longest waits with and without it, and its bytes."""
     until = ro.Until(arrivals=arrivals)
     record = Record(metrics=(), trace="all").resolve(problem.metric_names, until)
