@@ -88,7 +88,7 @@ def rayopt(
     \b
     rayopt run FILE            every method on every seed: table, figures, run folder
     rayopt run FILE --set workers.count=8 --set fleet=ray
-    rayopt resume RUN          go on with a run that was killed
+    rayopt resume RUN          go on with a run that was killed, interrupted or failed
     rayopt replay RUN          execute a recorded run again, x equal to the bit
     rayopt tune FILE           grids of step sizes and parameters: the best of each method
     rayopt theory --times i -n 100     what theory predicts for every method

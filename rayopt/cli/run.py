@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from rayopt.result import Result
 
 
+Data = Annotated[Path | None, typer.Option(metavar="FOLDER", help="The folder of the problem's data.")]
+Tensorboard = Annotated[
+    bool, typer.Option("--tensorboard", help="Write event files for TensorBoard into the run folder.")
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens to standard error.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")]
+
+
 @main.command()
 def run(
     file: Annotated[Path, typer.Argument(help="A workload file, or the config.yaml of a run folder.", metavar="FILE")],
@@ -38,24 +46,23 @@ def run(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="The run folder. Default: runs/<file>-<date>-<time>.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(metavar="FOLDER", help="The folder of the problem's data.")] = None,
+    data: Data = None,
     seeds: Annotated[str | None, typer.Option(metavar="0,1,2", help="Run these seeds, not those of the file.")] = None,
     checkpoint_every: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", help="Real seconds between checkpoints. Default: record.checkpoint, or 60."),
     ] = None,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write event files for TensorBoard into the run folder.")
-    ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens to standard error.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the run folder and nothing else.")] = False,
+    tensorboard: Tensorboard = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run every method of a workload on every seed.
 
     While it runs, bars follow it; at the end there is a table of the methods and a figure of each metric. The run
     folder keeps config.yaml (enough to run it again), history.parquet, trace.parquet, summary.json and the figures.
     Ctrl-C (or SIGTERM) ends it early and keeps what was recorded; a second one breaks off the run that goes on and
-    keeps those that had ended. After a kill or a crash, `rayopt resume` goes on from the last checkpoint.
+    keeps those that had ended. After that, a run that failed, a kill or a crash, `rayopt resume` goes on from the last
+    checkpoint, if there was time for one.
 
     \b
     rayopt run workloads/mnist_logreg.yaml
@@ -67,7 +74,6 @@ def run(
     rayopt run FILE --tensorboard --out runs/today && tensorboard --logdir runs/today
     """
     from rayopt.config import load_workload
-    from rayopt.logs import show_logs
     from rayopt.run_folder import RunFolder
 
     if seeds is not None:
@@ -79,9 +85,7 @@ def run(
     RunFolder(folder)
     experiment = load_workload(file, changes or (), fleet, data).build()
     console = open_console(quiet)
-    display = _displays(folder, quiet, tensorboard)
-    if verbose:
-        show_logs()
+    display = follow(folder, tensorboard, verbose, quiet)
     announce(experiment, folder, console)
     try:
         finish(lambda: experiment.run(folder, display), folder, console, quiet)
@@ -89,12 +93,15 @@ def run(
         raise error.within("", str(file)) from None
 
 
-def _displays(folder: Path, quiet: bool, tensorboard: bool) -> Displays:
-    """Returns what follows the experiment: bars, event files."""
+def follow(folder: Path, tensorboard: bool, verbose: bool, quiet: bool) -> Displays:
+    """Returns what follows the experiment: bars, event files; turns logs on."""
+    from rayopt.logs import show_logs
     from rayopt.report.displays import Displays
     from rayopt.report.progress import ProgressBars
     from rayopt.report.tensorboard import EventFiles
 
+    if verbose:
+        show_logs()
     found: list[Display] = [] if quiet else [ProgressBars()]
     return Displays([*found, EventFiles(folder)] if tensorboard else found)
 
