@@ -6,25 +6,26 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from rayopt.checkpoint.encoding import Encoded
 from rayopt.checkpoint.files import CheckpointFiles
 from rayopt.checkpoint.snapshot import Schedule
-from rayopt.errors import InvalidInput, RayoptError, ServerLost
+from rayopt.errors import FleetStuck, InvalidInput, RayoptError, ServerLost
 from rayopt.faults import Faults
 from rayopt.fingerprints import Fingerprint
 from rayopt.fleets.base import Job, Session
 from rayopt.logs import RunLogger
 from rayopt.methods.base import Method
-from rayopt.patient_trace import PatientTrace
+from rayopt.patient_trace import Extent, PatientTrace
 from rayopt.recording import Counts, Outcome, Progress, Record
 from rayopt.until import Until
 
 NOT_RUN = "not run: interrupted"
 BROKEN_OFF = "broken off: interrupted twice"
+INTERRUPTED = "interrupted"
 MOST_RESTARTS = 3
+"""So often a run goes on from the same checkpoint after it has lost its server."""
 
 
 @dataclass
@@ -64,6 +65,22 @@ class Interruption(Protocol):
     def is_set(self) -> bool: ...
 
 
+class Stand(NamedTuple):
+    """Where a run can go on from.
+
+    Attributes:
+      number: of the checkpoint, 0 for the begin of the run.
+      state: of the run; None for its begin.
+      trace: how far the trace was then; None if nobody knows.
+      server_restarts: how often the run had lost its server by then.
+    """
+
+    number: int = 0
+    state: Encoded | None = None
+    trace: Extent | None = None
+    server_restarts: int = 0
+
+
 class Execution:
     """The runs of one experiment on an open session.
 
@@ -74,7 +91,7 @@ class Execution:
       record: what is recorded, resolved.
       trace: where their trace goes; None for none.
       display: follows them.
-      folder: of the checkpoints; None for none.
+      files: takes the checkpoints; None for none.
     """
 
     def __init__(
@@ -85,7 +102,7 @@ class Execution:
         record: Record,
         trace: PatientTrace | None,
         display: Display,
-        folder: Path | None = None,
+        files: CheckpointFiles | None = None,
     ) -> None:
         self._runs = runs
         self._session = session
@@ -93,36 +110,50 @@ class Execution:
         self._record = record
         self._trace = trace
         self._display = display
-        is_kept = folder is not None and record.checkpoint is not False
-        self._files = CheckpointFiles(folder) if folder is not None and is_kept else None
+        self._files = files
         self._saved_at = time.monotonic()
-        self._started: dict[int, Encoded] = {}
-        self._first = 0
+        self._stand = Stand()
+        self._restarts = 0
+        # Runs that have not ended, by position, with the number of the checkpoint that each can go on from.
+        self._left: dict[int, int] = {}
 
-    def go_on_from(self, checkpoint: Encoded) -> None:
-        """Takes what an earlier process has kept: the runs that had ended, and the state of the one that had not."""
+    def go_on_from(self, number: int, checkpoint: Encoded) -> None:
+        """Takes what an earlier process has kept: the runs that had ended, and where those stand that had not."""
         for position, kept, problem in checkpoint.tree["ended"]:
             run = self._runs[position]
             run.outcome, run.problem = None if kept is None else outcome_of(kept), problem
-            self._first = position + 1
+        for position, earlier in checkpoint.tree["left"]:
+            self._leave(position, earlier)
         if checkpoint.tree["run"] is not None:
-            self._started[self._first] = Encoded(checkpoint.tree["run"], checkpoint.arrays)
+            self._leave(checkpoint.tree["run"]["position"], number)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no run has anything left to do."""
+        return all(self._is_over(position) for position in range(len(self._runs)))
 
     def run_all(self, interruption: Interruption) -> Exception | None:
         """Runs what can be run; returns the first error. A run that fails does not take the others with it."""
         failure: Exception | None = None
         try:
             for position, run in enumerate(self._runs):
-                if position >= self._first:
-                    if interruption.is_set() and not run.problem:
+                if not self._is_over(position):
+                    if interruption.is_set():
                         run.problem = NOT_RUN
-                    error = None if run.problem else self._run(position, run)
-                    failure = failure or error
+                    else:
+                        error = self._run(position, run)
+                        failure = failure or error
                 self._display.ended(run)
         finally:
-            if self._files is not None:
-                self._files.close()
+            self._close()
         return failure
+
+    def _is_over(self, position: int) -> bool:
+        """Whether a run came to its end, or needs no other chance: it was skipped, or failed before any checkpoint."""
+        run = self._runs[position]
+        if run.outcome is not None:
+            return run.outcome.ended_by != INTERRUPTED
+        return position not in self._left and run.problem not in ("", NOT_RUN, BROKEN_OFF)
 
     def _run(self, position: int, run: Run) -> Exception | None:
         """Runs one run and keeps what came of it; returns its error."""
@@ -147,31 +178,66 @@ class Execution:
             run.problem = str(error) if isinstance(error, RayoptError) else repr(error)
             failure = error
             log.error("failed: %s", run.problem)
-        if self._files is not None and self._seconds_left() == 0:
-            self._save(position + 1, None)
+            # A fleet that is stuck would be stuck again.
+            if not isinstance(error, FleetStuck) and self._find_stand(position).number:
+                self._leave(position, self._stand.number)
+                self._rewind()
+        # After an interruption the state of the run that was interrupted stays the last.
+        if (self._is_over(position) or position in self._left) and self._is_due:
+            self._save()
         return failure
+
+    def _leave(self, position: int, number: int) -> None:
+        """Notes that a run can go on from a checkpoint, which is kept."""
+        self._left[position] = number
+        if self._files is not None:
+            self._files.hold(number)
 
     def _run_to_the_end(self, position: int, run: Run) -> Outcome:
         """Runs one run; after the loss of the server, again from its last checkpoint."""
-        start = self._started.pop(position, None)
-        # In virtual time nothing is lost, and many short runs need no part each.
-        parts = self._trace.cut() if self._trace is not None and self._trace.real_time else []
-        restarts = 0
+        self._stand = self._stand_at_begin(position)
+        self._restarts = self._stand.server_restarts
+        in_vain = 0
         while True:
             try:
-                outcome = self._run_once(position, run, start)
+                outcome = self._run_once(position, run, self._stand.state)
             except ServerLost as error:
-                restarts += 1
+                self._restarts += 1
                 RunLogger(f"{run.label}, seed {run.seed}").warning("the server was lost: %s", error)
-                if restarts > MOST_RESTARTS:
+                before = self._stand.number
+                in_vain = 1 if self._find_stand(position).number > before else in_vain + 1
+                if in_vain > MOST_RESTARTS:
                     raise
-                start, parts = self._last_state(position, parts)
-                if self._trace is not None:
-                    self._trace.rewind(parts)
+                self._rewind()
                 run.method = run.method.fresh()
                 continue
-            outcome.faults.server_restarts += restarts
+            outcome.faults.server_restarts = self._restarts
             return outcome
+
+    def _stand_at_begin(self, position: int) -> Stand:
+        """Returns where a run begins, or goes on in this process."""
+        self._stand = stand = Stand()
+        number = self._left.pop(position, 0)
+        if number and self._files is not None:
+            stand = stand_of(number, self._files.read(number))
+        # In virtual time no server is lost, and many short runs need no part each.
+        if self._trace is None or not (number or self._trace.real_time):
+            return stand._replace(trace=None)
+        return stand._replace(trace=self._trace.cut() or self._trace.extent)
+
+    def _find_stand(self, position: int) -> Stand:
+        """Looks for a checkpoint of a run that is newer than where it began; returns where it can go on."""
+        found = None if self._files is None else self._files.latest()
+        if found is not None and found[0] > self._stand.number:
+            number, checkpoint = found
+            if checkpoint.tree["run"] is not None and checkpoint.tree["run"]["position"] == position:
+                self._stand = stand_of(number, checkpoint)
+        return self._stand
+
+    def _rewind(self) -> None:
+        """Forgets the rows of the trace that are to come again."""
+        if self._trace is not None and self._stand.trace is not None:
+            self._trace.rewind(self._stand.trace)
 
     def _run_once(self, position: int, run: Run, start: Encoded | None) -> Outcome:
         def on_trace(rows: Any) -> None:
@@ -187,13 +253,6 @@ class Execution:
         job = Job(run.method, run.seed, self._until, self._record, self._schedule(), start, run.label)
         return self._session.run(job, on_trace, lambda progress: self._display.progressed(run, progress), on_checkpoint)
 
-    def _last_state(self, position: int, parts: list[str]) -> tuple[Encoded | None, list[str]]:
-        """Returns the state of a run in the last checkpoint and its parts of the trace, or those of its begin."""
-        found = None if self._files is None else self._files.latest()
-        if found is None or found.tree["run"] is None or len(found.tree["ended"]) != position:
-            return None, parts
-        return Encoded(found.tree["run"], found.arrays), found.tree["trace"]
-
     def _schedule(self) -> Schedule | None:
         every = self._record.checkpoint
         return None if self._files is None else Schedule(self._seconds_left(), float(every))
@@ -201,20 +260,48 @@ class Execution:
     def _seconds_left(self) -> float:
         return max(self._saved_at + float(self._record.checkpoint) - time.monotonic(), 0.0)
 
-    def _save(self, ended: int, snapshot: Encoded | None) -> None:
-        """Keeps the first ``ended`` runs, and the state of the next."""
+    @property
+    def _is_due(self) -> bool:
+        return self._files is not None and self._seconds_left() == 0
+
+    def _save(self, position: int = 0, snapshot: Encoded | None = None) -> None:
+        """Keeps the runs that have ended, and the state of the one that goes on; not before its trace is written."""
         if self._files is None:
+            return
+        extent = None if self._trace is None else self._trace.cut()
+        if self._trace is not None and extent is None:
             return
         tree = {
             "ended": [
-                (position, None if run.outcome is None else tree_of(run.outcome), run.problem)
-                for position, run in enumerate(self._runs[:ended])
+                (number, None if run.outcome is None else tree_of(run.outcome), run.problem)
+                for number, run in enumerate(self._runs)
+                if self._is_over(number)
             ],
-            "trace": [] if self._trace is None else self._trace.cut(),
-            "run": None if snapshot is None else snapshot.tree,
-        }
-        if self._files.save(Encoded(tree, [] if snapshot is None else snapshot.arrays)):
+            "left": list(self._left.items()),
+            "trace": extent or Extent([]),
+            "run": None if snapshot is None else {
+                "position": position, "state": snapshot.tree, "server_restarts": self._restarts,
+            },
+        }  # fmt: skip
+        arrays = [] if snapshot is None else snapshot.arrays
+        if self._files.save(Encoded(tree, arrays), [] if self._trace is None else self._trace.paths):
             self._saved_at = time.monotonic()
+
+    def _close(self) -> None:
+        """Waits for the last checkpoint; where runs have failed, one more says that all others have ended."""
+        if self._files is None:
+            return
+        if self._left and all(self._is_over(position) or position in self._left for position in range(len(self._runs))):
+            self._files.wait()
+            self._save()
+        self._files.close()
+
+
+def stand_of(number: int, checkpoint: Encoded) -> Stand:
+    """Returns where a run stood whose state is in a checkpoint."""
+    run = checkpoint.tree["run"]
+    return Stand(number, Encoded(run["state"], checkpoint.arrays), Extent(*checkpoint.tree["trace"]),
+                 run["server_restarts"])  # fmt: skip
 
 
 def tree_of(outcome: Outcome) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from rayopt.interrupts import Interrupts, interrupts
 from rayopt.methods.base import Method
 from rayopt.patient_trace import PatientTrace
 from rayopt.problems.base import Problem
-from rayopt.recording import Progress, Record
+from rayopt.recording import Record
+from rayopt.report.displays import Displays
 from rayopt.result import Result
 from rayopt.run_folder import TRACE_FILE, RunFolder, temporary_folder
 from rayopt.suitability import reason_to_skip
@@ -32,21 +34,11 @@ from rayopt.trace_file import TraceFile
 from rayopt.until import Until
 from rayopt.workers import Workers
 
-NO_CHECKPOINT = Encoded({"ended": [], "trace": [], "run": None}, [])
+NO_CHECKPOINT = (0, Encoded({"ended": [], "left": [], "trace": ([], 0), "run": None}, []))
 
 
 class NothingRan(RayoptError):
     """No run of an experiment began: all were skipped, or Ctrl-C came first."""
-
-
-class Silence:
-    """A display that shows nothing."""
-
-    def opened(self, runs: Sequence[Run], until: Until) -> None: ...
-    def started(self, run: Run) -> None: ...
-    def progressed(self, run: Run, progress: Progress) -> None: ...
-    def ended(self, run: Run) -> None: ...
-    def closed(self) -> None: ...
 
 
 @dataclass
@@ -140,13 +132,13 @@ class Experiment:
           NothingRan: all runs were skipped or interrupted before they began.
           Exception: what a method or a problem raised, after everything else has run and is written.
         """
-        return self._run(None if out is None else RunFolder(out), display or Silence(), None)
+        return self._run(None if out is None else RunFolder(out), display, None)
 
     def resume(self, out: str | Path, display: Display | None = None) -> Result:
-        """Goes on with this experiment where a process that was killed has left it, and returns the result.
+        """Goes on with this experiment where a process left it that was killed or interrupted, and returns the result.
 
-        What had ended is kept; the run that had not goes on from the last checkpoint, in virtual time to the bit as
-        if nothing had happened. Without a checkpoint everything runs again.
+        What had ended is kept; a run that had not, or that failed, goes on from its last checkpoint, in virtual time
+        to the bit as if nothing had happened. Without a checkpoint everything runs again.
 
         Args:
           out: the run folder.
@@ -164,9 +156,9 @@ class Experiment:
                 raise InvalidInput(key, f"the experiment in {folder.path} has {theirs.get(key)!r}, this one "
                                    f"{ours.get(key)!r}", "the experiment that was interrupted")  # fmt: skip
         latest = CheckpointFiles(folder.unfinished).latest()
-        return self._run(folder, display or Silence(), latest or NO_CHECKPOINT)
+        return self._run(folder, display, latest or NO_CHECKPOINT)
 
-    def _run(self, folder: RunFolder | None, display: Display, checkpoint: Encoded | None) -> Result:
+    def _run(self, folder: RunFolder | None, display: Display | None, checkpoint: tuple[int, Encoded] | None) -> Result:
         """Runs what is still to run, and writes everything; ``checkpoint`` is where to go on, None to begin."""
         self.warn_of_memory()
         runs = self.runs()
@@ -174,14 +166,15 @@ class Experiment:
             warnings.warn(text, UserWarning, stacklevel=3)
         # From here to the last file: a signal ends the runs, not the writing of what they have left.
         with interrupts() as interrupted:
-            return self._execute(runs, folder, display, checkpoint, interrupted)
+            displays = Displays([] if display is None else [display])
+            return self._execute(runs, folder, displays, checkpoint, interrupted)
 
     def _execute(
         self,
         runs: Sequence[Run],
         folder: RunFolder | None,
         display: Display,
-        checkpoint: Encoded | None,
+        checkpoint: tuple[int, Encoded] | None,
         interrupted: Interrupts,
     ) -> Result:
         with self.fleet.open(self.problem, self.workers) as session:
@@ -190,30 +183,40 @@ class Experiment:
             # A temporary folder goes away with this process: nobody could go on from its checkpoints.
             is_kept = folder is not None
             folder = folder or RunFolder(temporary.name if temporary is not None else "")
+            config = self.to_config()
             if checkpoint is None:
-                folder.begin(self.to_config())
-            has_trace = self.record.trace and self.fleet.has_arrivals
-            parts = [] if checkpoint is None else checkpoint.tree["trace"]
-            is_real = self.fleet.name != "simulated"
-            trace = PatientTrace(TraceFile(folder.unfinished, is_real, parts)) if has_trace else None
-            execution = Execution(
-                runs, session, self.until, self.record, trace, display, folder.unfinished if is_kept else None
-            )
+                folder.begin(config)
+            files = None
+            if is_kept and self.record.checkpoint is not False:
+                files = CheckpointFiles(folder.unfinished, partial(folder.prepare, config))
+            trace = None
+            if self.record.trace and self.fleet.has_arrivals:
+                parts, dropped = ([], 0) if checkpoint is None else checkpoint[1].tree["trace"]
+                file = TraceFile(folder.unfinished, self.fleet.name != "simulated", parts)
+                trace = PatientTrace(file, dropped=dropped)
+            execution = Execution(runs, session, self.until, self.record, trace, display, files)
             if checkpoint is not None:
-                execution.go_on_from(checkpoint)
+                execution.go_on_from(*checkpoint)
             display.opened(runs, self.until)
             try:
                 failure = execution.run_all(interrupted)
             finally:
                 interrupted.shield()
                 display.closed()
+        must_stay = not execution.is_over and folder.has_checkpoint
+        if must_stay:
+            warnings.warn(
+                f"not every run came to its end: `rayopt resume {folder.path}` goes on from the last checkpoint",
+                UserWarning, stacklevel=4,
+            )  # fmt: skip
         if not any(run.outcome for run in runs):
-            folder.end()
+            if not must_stay:
+                folder.end()
             if any(run.problem == BROKEN_OFF for run in runs):
                 raise KeyboardInterrupt
             reasons = [*(f"{run.label}: {run.problem}" for run in runs), *self.skipped]
             raise failure or NothingRan("; ".join(dict.fromkeys(reasons)))
-        result = self._write(runs, folder, trace, temporary)
+        result = self._write(runs, folder, trace, temporary, must_stay)
         if failure is not None and not isinstance(failure, RayoptError):
             raise failure
         return result
@@ -224,8 +227,9 @@ class Experiment:
         folder: RunFolder,
         trace: PatientTrace | None,
         temporary: tempfile.TemporaryDirectory[str] | None,
+        must_stay: bool,
     ) -> Result:
-        """Writes what the runs have left, and returns it."""
+        """Writes what the runs have left, and returns it; what ``resume`` needs may have to stay."""
         from rayopt.report.optimality import lower_bound
         from rayopt.report.summary import history_frame, summarise
 
@@ -242,18 +246,19 @@ class Experiment:
         def put(folder: RunFolder) -> RunFolder:
             # It may have gone away in the middle of a run.
             folder.path.mkdir(parents=True, exist_ok=True)
-            if trace is not None:
-                trace.close(folder.path / TRACE_FILE)
-            else:
-                folder.forget_trace()
             folder.write_config(config)
             folder.write_history(history)
             folder.write_summary(summary)
-            folder.end()
+            # Parts can be read too: who does not wait for one file of a long trace has everything already.
+            folder.forget_trace()
+            if trace is not None:
+                trace.close(folder.path / TRACE_FILE)
             return folder
 
         try:
             put(folder)
+            if not must_stay:
+                folder.end()
         except OSError as error:
             other = RunFolder(tempfile.mkdtemp(prefix="rayopt-"))
             warnings.warn(
@@ -262,6 +267,7 @@ class Experiment:
             if trace is not None:
                 trace.move_to(other.unfinished)
             folder = put(other)
+            folder.end()
         return Result(history, summary, config, folder, temporary)
 
     def to_config(self) -> dict[str, Any]:
@@ -376,4 +382,4 @@ def default_labels(methods: Sequence[Method], hidden: Collection[str] = ()) -> l
     return labels
 
 
-__all__ = ["BROKEN_OFF", "NOT_RUN", "Display", "Experiment", "RayoptError", "Run", "Silence", "default_labels", "run"]
+__all__ = ["BROKEN_OFF", "NOT_RUN", "Display", "Experiment", "RayoptError", "Run", "default_labels", "run"]

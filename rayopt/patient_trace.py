@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,18 @@ RETRY_EVERY = 1.0
 """Real seconds between two attempts to write what waits."""
 
 
+class Extent(NamedTuple):
+    """How far a trace is on disk.
+
+    Attributes:
+      parts: the names of its complete parts.
+      dropped: the number of rows that are missing in them.
+    """
+
+    parts: list[str]
+    dropped: int = 0
+
+
 class PatientTrace:
     """Writes trace rows as a :class:`rayopt.trace_file.TraceFile` does; training goes on where that fails.
 
@@ -28,20 +40,26 @@ class PatientTrace:
     Args:
       file: what writes.
       clock: real seconds.
+      dropped: rows that an earlier process has dropped.
     """
 
-    def __init__(self, file: TraceFile, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, file: TraceFile, clock: Callable[[], float] = time.monotonic, dropped: int = 0) -> None:
         self._file = file
         self._clock = clock
         self._waiting: list[tuple[Any, ...]] = []
         self._bytes = 0
-        self._dropped = 0
+        self._dropped = dropped
         self._retry_at: float | None = None
 
     @property
     def real_time(self) -> bool:
         """Whether the rows have the columns of real time."""
         return self._file.real_time
+
+    @property
+    def paths(self) -> list[Path]:
+        """Where the complete parts are."""
+        return self._file.paths
 
     def write(self, rows: NDArray[np.void], method: str, label: str, seed: int, run: int = 0) -> None:
         """Appends a chunk; see :meth:`rayopt.trace_file.TraceFile.write`."""
@@ -51,7 +69,8 @@ class PatientTrace:
             self._waiting.append((rows.copy(), method, label, seed, run))
             self._bytes += rows.nbytes
         if self._retry_at is not None:
-            self.cut()
+            if self._clock() >= self._retry_at:
+                self.cut()
             return
         try:
             self._file.write(*self._waiting[-1])
@@ -60,20 +79,27 @@ class PatientTrace:
         if self._bytes > MOST_BYTES:
             self.cut()
 
-    def cut(self) -> list[str]:
-        """Completes the part that is being written, if that can be; returns the names of all complete parts."""
-        if self._retry_at is not None and self._clock() < self._retry_at:
-            return self._file.parts
+    @property
+    def extent(self) -> Extent:
+        """What there is now; rows that wait are missing."""
+        return Extent(self._file.parts, self._dropped + sum(len(chunk[0]) for chunk in self._waiting))
+
+    def cut(self) -> Extent | None:
+        """Completes the part that is being written; returns what there is then, or None while rows must wait."""
         try:
-            return self._cut()
+            self._cut()
         except OSError as error:
             self._fail(error)
-            return self._file.parts
+            return None
+        return self.extent
 
-    def rewind(self, parts: Sequence[str]) -> None:
-        """Forgets everything but these parts."""
+    def rewind(self, extent: Extent) -> None:
+        """Forgets everything that came later."""
+        self._forget_lost()
+        self._file.rewind([name for name in extent.parts if name in self._file.parts])
         self._forget_waiting()
-        self._file.rewind(parts)
+        self._retry_at = None
+        self._dropped = extent.dropped
 
     def close(self, path: Path) -> None:
         """Makes one file of all rows; tells of those that are missing.
@@ -82,9 +108,7 @@ class PatientTrace:
           OSError: it cannot be written.
         """
         self._cut()
-        lost = self._file.close(path)
-        if lost:
-            warnings.warn(f"{lost} parts of the trace went away with their folder", UserWarning, stacklevel=2)
+        self._file.close(path)
         if self._dropped:
             warnings.warn(
                 f"{self._dropped:,} rows of the trace were dropped while it could not be written",
@@ -96,14 +120,19 @@ class PatientTrace:
         self._file.move_to(folder)
         self._retry_at = self._clock() if self._retry_at is None else self._retry_at
 
-    def _cut(self) -> list[str]:
+    def _cut(self) -> None:
         if self._retry_at is not None:
             for chunk in self._waiting:
                 self._file.write(*chunk)
-        parts = self._file.cut()
+        self._file.cut()
         self._retry_at = None
         self._forget_waiting()
-        return parts
+        self._forget_lost()
+
+    def _forget_lost(self) -> None:
+        """Tells of parts that are not there any more: nothing may count on them."""
+        if lost := self._file.forget_lost():
+            warnings.warn(f"{lost} parts of the trace went away with their folder", UserWarning, stacklevel=3)
 
     def _fail(self, error: OSError) -> None:
         """Says once that the trace cannot be written, and drops the part that is not complete."""
@@ -111,7 +140,7 @@ class PatientTrace:
         if self._retry_at is None:
             warnings.warn(
                 f"the trace cannot be written ({error}): training goes on, rows up to {MOST_BYTES / 2**20:.0f} MB wait "
-                "in memory until it can be",
+                "in memory until it can be, and the next checkpoint with them",
                 UserWarning, stacklevel=4,
             )  # fmt: skip
         self._retry_at = self._clock() + RETRY_EVERY

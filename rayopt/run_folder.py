@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from rayopt.errors import InvalidInput
-from rayopt.files import write_text, write_whole, write_yaml
+from rayopt.files import sync_folder, write_text, write_whole, write_yaml
 from rayopt.trace_file import parts_in, read_trace
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class RunFolder:
     """A folder with the record of an experiment.
 
     While the experiment runs, its folder ``unfinished`` holds the configuration, checkpoints and parts of the trace;
-    in the end everything has its place and that folder goes.
+    in the end everything has its place and that folder goes, unless ``rayopt resume`` can go on from a checkpoint.
 
     Args:
       path: a run folder (its files are replaced when the new ones are complete), an empty or a new folder, or one
@@ -47,10 +47,10 @@ class RunFolder:
         if missing and present - {UNFINISHED, EVENTS}:
             raise InvalidInput("out", f"{self.path} exists and is not a run folder (it has no {missing[0]})",
                                "a new folder, or one that rayopt wrote")  # fmt: skip
-        if any(self.unfinished.glob("checkpoint-*.npz")):
+        if self.has_checkpoint:
             raise InvalidInput("out", f"{self.path} holds an experiment that was interrupted",
-                               f"`rayopt resume {self.path}`, which goes on from its last checkpoint, or another folder"
-                               )  # fmt: skip
+                               f"`rayopt resume {self.path}`, which goes on from its last checkpoint, another "
+                               f"folder, or to remove {self.unfinished}")  # fmt: skip
 
     @classmethod
     def existing(cls, path: str | Path) -> RunFolder:
@@ -74,7 +74,7 @@ class RunFolder:
         if not (folder.unfinished / CONFIG).is_file():
             is_whole = not _missing(folder.path)
             problem = f"{path} holds an experiment that came to its end" if is_whole else f"{path} has no {UNFINISHED}"
-            raise InvalidInput("run", problem, "the folder of a `rayopt run` that was killed")
+            raise InvalidInput("run", problem, "the folder of a `rayopt run` that was killed, interrupted or failed")
         return folder
 
     @classmethod
@@ -88,11 +88,23 @@ class RunFolder:
         """The folder of what is needed while the experiment runs."""
         return self.path / UNFINISHED
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is something to go on from."""
+        return any(self.unfinished.glob("checkpoint-*.npz"))
+
     def begin(self, config: dict[str, Any]) -> None:
         """Makes the folder, with the configuration of an experiment that begins."""
         shutil.rmtree(self.unfinished, ignore_errors=True)
-        self.unfinished.mkdir(parents=True)
-        write_yaml(self.unfinished / CONFIG, config)
+        self.prepare(config)
+
+    def prepare(self, config: dict[str, Any]) -> None:
+        """Makes what :meth:`begin` makes, if it is not there (any more)."""
+        if not (self.unfinished / CONFIG).is_file():
+            self.unfinished.mkdir(parents=True, exist_ok=True)
+            write_yaml(self.unfinished / CONFIG, config)
+            sync_folder(self.path)
+            sync_folder(self.path.parent)
 
     def read_unfinished_config(self) -> dict[str, Any]:
         """Returns the configuration that :meth:`begin` wrote."""
@@ -105,7 +117,7 @@ class RunFolder:
             self.path.rmdir()
 
     def forget_trace(self) -> None:
-        """Removes the trace of an earlier experiment, when this one recorded none."""
+        """Removes the trace of an earlier experiment."""
         (self.path / TRACE_FILE).unlink(missing_ok=True)
 
     def write_config(self, config: dict[str, Any]) -> None:
@@ -136,7 +148,7 @@ class RunFolder:
         return json.loads((self.path / SUMMARY).read_text(encoding="utf-8"))
 
     def read_trace(self) -> pd.DataFrame:
-        """Returns the trace of all runs, empty if none was recorded; of a killed run, up to its last checkpoint."""
+        """Returns the trace of all runs, empty if none was recorded; what is not in one file yet from its parts."""
         path = self.path / TRACE_FILE
         return read_trace([path] if path.is_file() else parts_in(self.unfinished))
 

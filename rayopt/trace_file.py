@@ -58,8 +58,9 @@ class TraceFile:
         self._schema = pa.schema(fields)
         self._numbers = [name for name, _ in fields if name not in (*NAMES, "seed", "run")]
         self._writer: Any = None
+        self._parts: list[str] = []
         self._places: dict[str, Path] = {}
-        self._file: Path | None = None
+        self._number = 0
         self.rewind(kept)
 
     def write(self, rows: NDArray[np.void], method: str, label: str, seed: int, run: int = 0) -> None:
@@ -93,12 +94,25 @@ class TraceFile:
             path = self._next_part()
             os.replace(path, path.with_suffix(""))
             self._parts.append(path.with_suffix("").name)
+            self._number += 1
         return self.parts
 
     @property
     def parts(self) -> list[str]:
         """The names of all complete parts."""
         return list(self._parts)
+
+    @property
+    def paths(self) -> list[Path]:
+        """Where all complete parts are."""
+        return [self._place(name) for name in self._parts]
+
+    def forget_lost(self) -> int:
+        """Forgets the complete parts that are not there any more; returns how many."""
+        found = [name for name in self._parts if self._place(name).is_file()]
+        lost = len(self._parts) - len(found)
+        self._parts = found
+        return lost
 
     def drop(self) -> None:
         """Forgets the part that is being written, after an error."""
@@ -123,35 +137,32 @@ class TraceFile:
         Raises:
           DataError: one of them is not there.
         """
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        self.drop()
         for name in parts:
             # Names come from a file: none may lead out of the folder.
             if not re.fullmatch(PART_NAME, name) or not self._place(name).is_file():
                 raise DataError(f"{self._folder} has no part {name!r} of the trace, which the checkpoint counts on")
         self._parts = list(parts)
+        # A name is never used twice in one process: who knows a part by its name knows its rows.
+        self._number = max(self._number, *(int(name[6:12]) + 1 for name in parts), 0)
         self._remove_others()
 
-    def close(self, path: Path) -> int:
-        """Makes one file of all parts; returns how many of them are not there any more.
-
-        May be called again with another path, where what else belongs to the first could not be written.
-        """
+    def close(self, path: Path) -> None:
+        """Makes one file of all parts, which stay: a checkpoint may still count on them."""
         self.cut()
-        paths = [self._place(name) for name in self._parts] if self._file is None else [self._file]
-        found = [part for part in paths if part.is_file()]
-        if len(found) == 1 and found[0].parent == self._folder:
-            os.replace(found[0], path)
-            self._file = path
-        else:
-            # A trace without a row is a trace.
-            write_whole(path, lambda merged: self._merge(found, merged))
-        return len(paths) - len(found)
+        write_whole(path, self._merge)
 
-    def _merge(self, parts: Sequence[Path], merged: Path) -> None:
+    def _merge(self, merged: Path) -> None:
         import pyarrow.parquet as pq
 
+        parts = self.paths
+        if len(parts) == 1:
+            # One that was left by a process that was killed.
+            merged.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                os.link(parts[0], merged)
+                return
+        # Where a file cannot have two names it is copied; and a trace without a row is a trace.
         with self._open(merged) as writer:
             for part in parts:
                 file = pq.ParquetFile(part)
@@ -171,8 +182,7 @@ class TraceFile:
         return self._places.get(part, self._folder) / part
 
     def _next_part(self) -> Path:
-        last = max((int(name[6:12]) for name in self._parts), default=-1)
-        return self._folder / f"trace-{last + 1:06d}.parquet.part"
+        return self._folder / f"trace-{self._number:06d}.parquet.part"
 
     def _remove_others(self) -> None:
         for path in self._folder.glob("trace-*.parquet*"):

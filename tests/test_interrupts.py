@@ -9,8 +9,9 @@ import pytest
 
 import rayopt as ro
 from rayopt.experiment import BROKEN_OFF, NOT_RUN
-from rayopt.interrupts import stop_on_interrupt
+from rayopt.interrupts import INSISTENCE, stop_on_interrupt
 from rayopt.run_folder import RunFolder
+from rayopt.trace_file import TraceFile
 
 
 class Signalled(ro.methods.ASGD):
@@ -87,6 +88,20 @@ def test_who_insists_ends_even_the_writing(tmp_path, monkeypatch):
     monkeypatch.setattr(RunFolder, "write_config", lambda *_: [os.kill(os.getpid(), signal.SIGINT) for _ in range(3)])
     with pytest.raises(KeyboardInterrupt):
         ran([], tmp_path / "run")
+
+
+def test_who_does_not_wait_for_the_trace_has_it_in_parts(tmp_path, monkeypatch):
+    """To make one file of a day's rows takes long."""
+
+    def impatient(trace, path):
+        for _ in range(INSISTENCE):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(TraceFile, "close", impatient)
+    with pytest.raises(KeyboardInterrupt):
+        ran([signal.SIGTERM], tmp_path / "run")
+    result = ro.load(tmp_path / "run")
+    assert len(result.trace) == sum(run["arrivals"] for run in result.summary["runs"] if "arrivals" in run)
 
 
 def test_signals_are_given_back():

@@ -77,7 +77,7 @@ def test_rows_wait_while_the_disk_is_full(disk, tmp_path):
     assert not list((tmp_path / "parts").iterdir())
     disk.is_full = False
     trace.write(rows(40), "asgd", "ASGD", 0)
-    assert trace.cut() == ["trace-000000.parquet"]
+    assert trace.cut() == (["trace-000000.parquet"], 0)
     trace.write(rows(50), "asgd", "ASGD", 0)
     trace.close(tmp_path / "trace.parquet")
     assert times(tmp_path / "trace.parquet") == list(range(60))
@@ -91,9 +91,22 @@ def test_it_looks_once_a_second_whether_there_is_room(disk, tmp_path):
         trace.write(rows(0), "asgd", "ASGD", 0)
     disk.is_full = False
     trace.write(rows(10), "asgd", "ASGD", 0)
-    assert trace.cut() == []
+    assert trace.extent == ([], 20)
     clock.now += 1.5
-    assert trace.cut() == ["trace-000000.parquet"]
+    trace.write(rows(20), "asgd", "ASGD", 0)
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["trace-000000.parquet"]
+
+
+def test_who_asks_for_a_cut_hears_whether_rows_still_wait(disk, tmp_path):
+    """A checkpoint that counts on rows in memory would leave a hole in the trace after a kill."""
+    trace = PatientTrace(TraceFile(tmp_path / "parts"), Clock())
+    disk.is_full = True
+    with pytest.warns(UserWarning, match="cannot be written"):
+        trace.write(rows(0), "asgd", "ASGD", 0)
+    assert trace.cut() is None
+    assert trace.extent == ([], 10)
+    disk.is_full = False
+    assert trace.cut() == (["trace-000000.parquet"], 0)
 
 
 def test_memory_is_bounded_and_what_is_dropped_is_counted(disk, tmp_path, monkeypatch):
@@ -103,6 +116,10 @@ def test_memory_is_bounded_and_what_is_dropped_is_counted(disk, tmp_path, monkey
     with pytest.warns(UserWarning, match="cannot be written"):
         write_all(trace, (0, 10, 20, 30))
     disk.is_full = False
+    extent = trace.cut()
+    assert extent == (["trace-000000.parquet"], 20)
+    with pytest.warns(UserWarning, match="20 rows of the trace were dropped"):
+        PatientTrace(TraceFile(tmp_path / "parts", kept=extent.parts), dropped=extent.dropped).close(tmp_path / "again")
     with pytest.warns(UserWarning, match="20 rows of the trace were dropped"):
         trace.close(tmp_path / "trace.parquet")
     assert times(tmp_path / "trace.parquet") == list(range(20))
@@ -121,14 +138,29 @@ def test_a_long_part_is_completed_so_that_little_waits(tmp_path, monkeypatch):
 def test_a_folder_that_goes_away_is_made_again(tmp_path):
     trace = PatientTrace(TraceFile(tmp_path / "run" / "parts"))
     trace.write(rows(0), "asgd", "ASGD", 0)
-    assert trace.cut() == ["trace-000000.parquet"]
+    assert trace.cut() == (["trace-000000.parquet"], 0)
     trace.write(rows(10), "asgd", "ASGD", 0)
     shutil.rmtree(tmp_path / "run")
     with pytest.warns(UserWarning, match="cannot be written"):
-        trace.cut()
+        assert trace.cut() is None
     with pytest.warns(UserWarning, match="1 parts of the trace went away with their folder"):
-        trace.close(tmp_path / "trace.parquet")
+        assert trace.cut() == (["trace-000001.parquet"], 0)
+    trace.close(tmp_path / "trace.parquet")
     assert times(tmp_path / "trace.parquet") == list(range(10, 20))
+
+
+def test_a_trace_whose_parts_went_away_can_go_back(tmp_path):
+    """A server that is lost then must not end the run."""
+    trace = PatientTrace(TraceFile(tmp_path / "run" / "parts"))
+    trace.write(rows(0), "asgd", "ASGD", 0)
+    extent = trace.cut()
+    trace.write(rows(10), "asgd", "ASGD", 0)
+    shutil.rmtree(tmp_path / "run")
+    with pytest.warns(UserWarning, match="1 parts of the trace went away with their folder"):
+        trace.rewind(extent)
+    trace.write(rows(20), "asgd", "ASGD", 0)
+    trace.close(tmp_path / "trace.parquet")
+    assert times(tmp_path / "trace.parquet") == list(range(20, 30))
 
 
 def experiment(**arguments):

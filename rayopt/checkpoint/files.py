@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from rayopt.checkpoint.encoding import Encoded
 from rayopt.errors import DataError
+from rayopt.files import sync, sync_folder, write_whole
 
 FORMAT = 1
 KEPT = 2
@@ -27,15 +27,12 @@ def write(path: Path, checkpoint: Encoded) -> None:
     text = json.dumps({"format": FORMAT, "tree": checkpoint.tree}).encode()
     arrays: dict[str, Any] = {TREE: np.frombuffer(text, dtype=np.uint8)}
     arrays.update((f"array_{position}", array) for position, array in enumerate(checkpoint.arrays))
-    part = path.with_name(path.name + ".part")
-    try:
+
+    def save(part: Path) -> None:
         with part.open("wb") as file:
             np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+
+    write_whole(path, save)
 
 
 def read(path: Path) -> Encoded:
@@ -59,59 +56,98 @@ class CheckpointFiles:
     """The checkpoints of one folder, written by a thread while the training goes on.
 
     Args:
-      folder: where they are; it must exist.
+      folder: where they are.
+      prepare: makes the folder, with what else it must hold, if it is not there.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, prepare: Callable[[], None] = lambda: None) -> None:
         self._folder = folder
+        self._prepare = prepare
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="rayopt checkpoint")
         self._writing: Future[None] | None = None
         self._next = max((number for number, _ in self._found()), default=0) + 1
+        self._held: set[int] = set()
+        self._on_disk: set[Path] = set()
+        self._has_failed = False
 
-    def save(self, checkpoint: Encoded) -> bool:
-        """Starts to write a checkpoint; returns False if the one before is still being written."""
+    def save(self, checkpoint: Encoded, counts_on: Sequence[Path] = ()) -> bool:
+        """Starts to write a checkpoint; returns False if the one before is still being written.
+
+        Args:
+          checkpoint: what to write.
+          counts_on: files that must be on disk before it; each has all its content.
+        """
         if self._writing is not None and not self._writing.done():
             return False
-        self._complain()
-        path = self._folder / f"checkpoint-{self._next:06d}.npz"
+        self._settle()
+        path = self._path(self._next)
         self._next += 1
-        self._writing = self._writer.submit(self._write, path, checkpoint)
+        self._writing = self._writer.submit(self._write, path, checkpoint, counts_on)
         return True
 
     def when_written(self, react: Callable[[], None]) -> None:
         """Calls back from the writer's thread when what was saved so far is written."""
         self._writer.submit(react)
 
-    def latest(self) -> Encoded | None:
-        """Returns the last checkpoint, or the one before if the last cannot be read; None if there is none."""
-        if self._writing is not None:
-            wait([self._writing])
-        for _, path in reversed(self._found()):
+    def latest(self) -> tuple[int, Encoded] | None:
+        """Returns the last checkpoint with its number, or the one before if the last cannot be read; None for none."""
+        self.wait()
+        for number, path in reversed(self._found()):
             try:
-                return read(path)
+                return number, read(path)
             except DataError as error:
                 warnings.warn(f"{error}; the one before is used", UserWarning, stacklevel=2)
         return None
 
-    def close(self) -> None:
+    def read(self, number: int) -> Encoded:
+        """Returns the checkpoint of a number; see :func:`read`."""
+        return read(self._path(number))
+
+    def hold(self, number: int) -> None:
+        """Keeps a checkpoint though two later ones are written."""
+        self._held.add(number)
+
+    def wait(self) -> None:
         """Waits for what is being written."""
+        if self._writing is not None:
+            wait([self._writing])
+
+    def close(self) -> None:
+        """Waits for what is being written, and ends the thread."""
         self._writer.shutdown()
-        self._complain()
+        self._settle()
 
-    def _write(self, path: Path, checkpoint: Encoded) -> None:
-        write(path, checkpoint)
-        for _, old in self._found()[:-KEPT]:
-            old.unlink()
+    def _write(self, path: Path, checkpoint: Encoded, counts_on: Sequence[Path]) -> None:
+        """Writes a checkpoint; if that fails, says so at once, the first time, and the training goes on without it."""
+        try:
+            self._prepare()
+            for needed in counts_on:
+                if needed not in self._on_disk:
+                    sync(needed)
+                    self._on_disk.add(needed)
+            sync_folder(self._folder)
+            write(path, checkpoint)
+            self._has_failed = False
+            for number, old in self._found()[:-KEPT]:
+                if number not in self._held:
+                    old.unlink()
+        except OSError as error:
+            if not self._has_failed:
+                warnings.warn(
+                    f"a checkpoint could not be written ({error}); the run goes on", UserWarning, stacklevel=2
+                )
+            self._has_failed = True
 
-    def _complain(self) -> None:
-        """Warns of a checkpoint that could not be written; the training goes on without it."""
-        error = self._writing.exception() if self._writing is not None else None
+    def _settle(self) -> None:
+        """Raises what the writer has met besides a disk that fails."""
+        if self._writing is not None:
+            self._writing.result()
         self._writing = None
-        if isinstance(error, OSError):
-            warnings.warn(f"a checkpoint could not be written ({error}); the run goes on", UserWarning, stacklevel=3)
-        elif error is not None:
-            raise error
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"checkpoint-{number:06d}.npz"
 
     def _found(self) -> list[tuple[int, Path]]:
-        matches = [(re.fullmatch(r"checkpoint-(\d+)\.npz", path.name), path) for path in self._folder.iterdir()]
+        names = self._folder.iterdir() if self._folder.is_dir() else ()
+        matches = [(re.fullmatch(r"checkpoint-(\d+)\.npz", path.name), path) for path in names]
         return sorted((int(match[1]), path) for match, path in matches if match)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -93,11 +94,11 @@ def test_runs_that_had_ended_are_not_run_again(workload, tmp_path, monkeypatch):
 
     save, run_once = CheckpointFiles.save, ro.execution.Execution._run_once
 
-    def save_in_time(files, checkpoint):
+    def save_in_time(files, checkpoint, counts_on):
         # A busy writer would skip what this test waits for.
         if files._writing is not None:
             files._writing.result()
-        saved = save(files, checkpoint)
+        saved = save(files, checkpoint, counts_on)
         if len(checkpoint.tree["ended"]) == 2 and checkpoint.tree["run"] is not None:
             files._writing.result()
             raise Killed
@@ -176,8 +177,51 @@ def test_the_last_two_are_kept(tmp_path):
             time.sleep(0.001)
     files.close()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-000004.npz", "checkpoint-000005.npz"]
-    assert CheckpointFiles(tmp_path).latest().tree == {"number": 4}
-    assert CheckpointFiles(tmp_path).latest().arrays[0].tolist() == [0, 1, 2, 3]
+    number, found = CheckpointFiles(tmp_path).latest()
+    assert (number, found.tree, found.arrays[0].tolist()) == (5, {"number": 4}, [0, 1, 2, 3])
+
+
+def test_one_that_is_held_is_kept(tmp_path):
+    files = CheckpointFiles(tmp_path)
+    files.hold(2)
+    for number in range(5):
+        files.save(Encoded({"number": number}, []))
+        files.wait()
+    files.close()
+    assert sorted(path.name[11:17] for path in tmp_path.iterdir()) == ["000002", "000004", "000005"]
+    assert files.read(2).tree == {"number": 1}
+
+
+def saved_and_written(files):
+    files.save(Encoded({}, []))
+    files.wait()
+
+
+def test_one_that_cannot_be_written_is_told_at_once_and_once(tmp_path, monkeypatch):
+    def full(path, checkpoint):
+        raise OSError(28, f"No space left on device for {path}")
+
+    monkeypatch.setattr("rayopt.checkpoint.files.write", full)
+    files = CheckpointFiles(tmp_path)
+    with pytest.warns(UserWarning, match="No space left") as said:
+        saved_and_written(files)
+    assert len(said) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        files.save(Encoded({}, []))
+        files.close()
+
+
+def test_what_a_checkpoint_counts_on_is_on_disk_before_it(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr("rayopt.checkpoint.files.sync", lambda path: done.append(path.name))
+    monkeypatch.setattr("rayopt.checkpoint.files.write", lambda path, _: done.append(path.name))
+    files = CheckpointFiles(tmp_path)
+    for parts in (["a"], ["a", "b"]):
+        files.save(Encoded({}, []), [tmp_path / part for part in parts])
+        files.wait()
+    files.close()
+    assert done == ["a", "checkpoint-000001.npz", "b", "checkpoint-000002.npz"]
 
 
 def test_if_the_last_is_broken_the_one_before_is_used(tmp_path):
@@ -186,7 +230,7 @@ def test_if_the_last_is_broken_the_one_before_is_used(tmp_path):
     path = tmp_path / "checkpoint-000002.npz"
     path.write_bytes(path.read_bytes()[:100])
     with pytest.warns(UserWarning, match="the one before is used"):
-        assert CheckpointFiles(tmp_path).latest().tree == {"number": 1}
+        assert CheckpointFiles(tmp_path).latest() == (1, ({"number": 1}, []))
 
 
 def test_no_pickle_is_read(tmp_path):
@@ -214,3 +258,14 @@ def test_the_experiment_is_that_of_its_configuration(workload, tmp_path):
     again = load_workload(folder.unfinished / "config.yaml").build()
     assert isinstance(again, Experiment)
     assert again.to_config() == experiment.to_config()
+
+
+def test_it_is_followed_like_a_run(workload, tmp_path):
+    """Event files and logs, as `rayopt run` has them."""
+    pytest.importorskip("tensorboardX")
+    experiment = load_workload(workload, ["until.time=50"]).build()
+    ro.run_folder.RunFolder(tmp_path / "run").begin(experiment.to_config())
+    command = [sys.executable, "-m", "rayopt", "resume", str(tmp_path / "run"), "--tensorboard", "--verbose", "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "[Minibatch, seed 0]: starts" in done.stderr
+    assert list((tmp_path / "run" / "tensorboard").rglob("events.out.tfevents.*"))
