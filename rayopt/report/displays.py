@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,36 +13,42 @@ if TYPE_CHECKING:
 
 
 class Displays:
-    """A display that tells others.
+    """A display that tells others; one that cannot write (a full disk, a closed pipe) is told nothing more.
 
     Args:
       displays: whom, in order.
     """
 
     def __init__(self, displays: Sequence[Display]) -> None:
-        self._displays = displays
+        self._displays = list(displays)
 
     def opened(self, runs: Sequence[Run], until: Until) -> None:
         """Tells which runs are to come."""
-        for display in self._displays:
-            display.opened(runs, until)
+        self._tell(lambda display: display.opened(runs, until))
 
     def started(self, run: Run) -> None:
         """Tells that a run starts."""
-        for display in self._displays:
-            display.started(run)
+        self._tell(lambda display: display.started(run))
 
     def progressed(self, run: Run, progress: Progress) -> None:
         """Tells where a run stands."""
-        for display in self._displays:
-            display.progressed(run, progress)
+        self._tell(lambda display: display.progressed(run, progress))
 
     def ended(self, run: Run) -> None:
         """Tells that a run has ended."""
-        for display in self._displays:
-            display.ended(run)
+        self._tell(lambda display: display.ended(run))
 
     def closed(self) -> None:
         """Tells that all runs have ended."""
-        for display in self._displays:
-            display.closed()
+        self._tell(lambda display: display.closed())
+
+    def _tell(self, tell: Callable[[Display], None]) -> None:
+        for display in tuple(self._displays):
+            try:
+                tell(display)
+            except OSError as error:
+                self._displays.remove(display)
+                warnings.warn(
+                    f"{type(display).__name__} cannot write any more ({error}): the runs go on without",
+                    UserWarning, stacklevel=3,
+                )  # fmt: skip

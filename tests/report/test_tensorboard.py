@@ -68,7 +68,49 @@ def test_the_command_line_writes_them(workload_file, tmp_path):
     assert ro.load(out).summary["runs"]
 
 
+def history_of(folder):
+    return [event for event in events(folder) if not event[0].startswith("live/")]
+
+
+def test_an_experiment_that_goes_on_writes_what_an_earlier_process_has_not(tmp_path):
+    """Of a run that had ended before, the events are there, or none were asked for: then they are written now."""
+    from rayopt.execution import Run
+    from rayopt.recording import Progress
+
+    rows = [{"step_size": 0.1, "time": float(time), "updates": time, "arrivals": time, "value": 1.0} for time in (0, 1)]
+    ended = Run(ro.methods.ASGD(0.1), "ASGD", 0, type("Ended", (), {"rows": rows})())
+    first = EventFiles(tmp_path)
+    first.ended(ended)
+    own = tmp_path / "tensorboard" / "asgd-seed-0"
+    assert len(history_of(own)) == 2
+    second = EventFiles(tmp_path)
+    second.ended(ended)
+    assert len(history_of(own)) == 2
+    second.started(Run(ro.methods.ASGD(0.1), "other", 0))
+    second.progressed(Run(ro.methods.ASGD(0.1), "other", 0), Progress(1.0, 3, 5, 2.0))
+    assert events(tmp_path / "tensorboard" / "other-seed-0")
+
+
+class Full:
+    """A file of events on a disk that is full."""
+
+    def __init__(self, prefix):
+        raise OSError(28, "No space left on device")
+
+
+def test_a_disk_without_room_for_events_does_not_end_the_experiment(tmp_path):
+    files = EventFiles(tmp_path / "run")
+    files._writer_of = Full
+    experiment = ro.Experiment([ro.methods.ASGD(0.1), ro.methods.Minibatch(0.5)], ro.problems.Quadratic(5),
+                               ro.Workers(3, "i"), ro.Until(time=20))  # fmt: skip
+    with pytest.warns(UserWarning, match=r"EventFiles cannot write any more .*No space left") as said:
+        result = experiment.run(tmp_path / "run", files)
+    assert len(said) == 1
+    assert [run["ended_by"] for run in result.summary["runs"]] == ["time", "time"]
+
+
 def test_without_the_package_it_says_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    for name in ("tensorboardX", "tensorboardX.event_file_writer"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(InvalidInput, match=r"pip install 'rayopt\[tensorboard\]'"):
         EventFiles(tmp_path)
