@@ -17,7 +17,7 @@ from rayopt.checkpoint.encoding import Encoded
 from rayopt.errors import DataError
 from rayopt.files import sync, sync_folder, write_whole
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2
 TREE = "tree"
 
