@@ -5,20 +5,19 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from rayopt.checkpoint.encoding import Encoded
 from rayopt.checkpoint.files import CheckpointFiles
+from rayopt.checkpoint.outcomes import outcome_of, tree_of
 from rayopt.checkpoint.snapshot import Schedule
 from rayopt.errors import FleetStuck, InvalidInput, RayoptError, ServerLost
-from rayopt.faults import Faults
-from rayopt.fingerprints import Fingerprint
 from rayopt.fleets.base import Job, Session
 from rayopt.logs import RunLogger
 from rayopt.methods.base import Method
 from rayopt.patient_trace import Extent, PatientTrace
-from rayopt.recording import Counts, Outcome, Progress, Record
+from rayopt.recording import Outcome, Progress, Record
 from rayopt.until import Until
 
 NOT_RUN = "not run: interrupted"
@@ -302,23 +301,3 @@ def stand_of(number: int, checkpoint: Encoded) -> Stand:
     run = checkpoint.tree["run"]
     return Stand(number, Encoded(run["state"], checkpoint.arrays), Extent(*checkpoint.tree["trace"]),
                  run["server_restarts"])  # fmt: skip
-
-
-def tree_of(outcome: Outcome) -> dict[str, Any]:
-    """Returns an outcome as JSON can hold it."""
-    held = {field.name: getattr(outcome, field.name) for field in fields(outcome)}
-    faults = asdict(outcome.faults) | {"rejected": list(outcome.faults.rejected.items())}
-    return held | {
-        "counts": asdict(outcome.counts),
-        "diverged_at": list(outcome.diverged_at.items()),
-        "faults": faults,
-    }
-
-
-def outcome_of(tree: dict[str, Any]) -> Outcome:
-    """Returns the outcome that :func:`tree_of` described."""
-    faults = Faults(**tree["faults"] | {"rejected": dict(tree["faults"]["rejected"])})
-    return Outcome(
-        **tree | {"counts": Counts(**tree["counts"]), "diverged_at": dict(tree["diverged_at"]), "faults": faults,
-                "fingerprints": [Fingerprint(*found) for found in tree["fingerprints"]]}
-    )  # fmt: skip
