@@ -17,6 +17,7 @@ from rayopt.experiment import Experiment, NothingRan, default_labels
 from rayopt.fleets.base import FleetKind
 from rayopt.methods import METHODS, Method
 from rayopt.problems import PROBLEMS, Problem
+from rayopt.problems.dotted import names_of_code
 from rayopt.recording import Record
 from rayopt.theory.setting import SYMBOLS
 from rayopt.tuning.grid import Grid, is_grid
@@ -193,6 +194,7 @@ class Workload(ProblemAlone):
     tune: TuneSection | None = None
 
     _source: str = PrivateAttr(default="")
+    _trust_code: bool = PrivateAttr(default=True)
 
     _may_be_one_integer = field_validator("seeds", mode="before")(one_or_more)
 
@@ -287,14 +289,18 @@ class Workload(ProblemAlone):
 
         Loading data may take seconds: what else may be wrong is looked at before.
         """
-        with _at("problem", data_key="problem.data"):
+        with _at("problem", data_key="problem.data"), names_of_code(self._trust_code):
             problem = self.problem.build()
         found = {"data": problem.data} if hasattr(problem, "data") else {}
         return problem, {**self.problem.given(), **found}
 
 
 def load_workload(
-    path: str | Path, overrides: Sequence[str] = (), fleet: str | None = None, data: str | Path | None = None
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    fleet: str | None = None,
+    data: str | Path | None = None,
+    trust_code: bool = True,
 ) -> Workload:
     """Returns a workload file, checked as far as can be without loading data.
 
@@ -303,6 +309,7 @@ def load_workload(
       overrides: changes such as ``workers.count=64`` or ``methods[0].step_size=[0.1, 0.2]``; the values are YAML.
       fleet: run on this fleet; its arguments in the file stay if it is the same one. The overrides come after it.
       data: the folder of the problem's data.
+      trust_code: whether code that the file names may run, as that of a workload may which its user has chosen to run.
 
     Raises:
       InvalidInput: the file cannot be read, or a key is unknown, missing or of the wrong type.
@@ -318,7 +325,7 @@ def load_workload(
         workload = Workload.model_validate(tree)
     except ValidationError as error:
         raise _first_problem(error, str(path)) from None
-    workload._source = str(path)
+    workload._source, workload._trust_code = str(path), trust_code
     return workload
 
 

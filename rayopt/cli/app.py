@@ -20,6 +20,11 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 WIDTH_OF_A_FILE = 120
 
+TrustCode = Annotated[
+    bool,
+    typer.Option("--trust-code", help="Run the code that RUN names, such as a PyTorch module. Trust who wrote it."),
+]
+
 
 class Commands(TyperGroup):
     """The commands; an error of rayopt's own is one line and no traceback, a warning one line and no source."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rayopt.cli.app import main, open_console
+from rayopt.cli.app import TrustCode, main, open_console
 
 if TYPE_CHECKING:
     from rayopt.experiment import Experiment
@@ -35,6 +35,7 @@ def replay(
     data: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="The folder of the problem's data, if it has moved.")
     ] = None,
+    trust_code: TrustCode = False,
 ) -> None:
     """Execute a recorded run again, and check that x is the same to the bit.
 
@@ -58,7 +59,7 @@ def replay(
     from rayopt.run_folder import RunFolder
 
     found = RunFolder.existing(folder)
-    experiment = recorded_experiment(found, data)
+    experiment = recorded_experiment(found, data, trust_code)
     console = open_console()
     if method is not None:
         from rayopt.replaying.other import try_other

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rayopt.cli.app import main, open_console
+from rayopt.cli.app import TrustCode, main, open_console
 from rayopt.cli.run import Data, Quiet, Tensorboard, Verbose, announce, finish, follow
 
 
@@ -17,6 +17,7 @@ def resume(
         Path, typer.Argument(help="The folder of a `rayopt run` that did not come to its end.", metavar="RUN")
     ],
     data: Data = None,
+    trust_code: TrustCode = False,
     tensorboard: Tensorboard = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -39,7 +40,7 @@ def resume(
     from rayopt.run_folder import CONFIG, RunFolder
 
     found = RunFolder.interrupted(folder)
-    experiment = load_workload(found.unfinished / CONFIG, data=data).build()
+    experiment = load_workload(found.unfinished / CONFIG, data=data, trust_code=trust_code).build()
     console = open_console(quiet)
     display = follow(folder, tensorboard, verbose, quiet)
     announce(experiment, folder, console)

@@ -11,10 +11,12 @@ import numpy as np
 
 from rayopt.errors import InvalidInput
 from rayopt.problems.base import Array
-from rayopt.problems.dotted import dotted, imported
+from rayopt.problems.dotted import dotted, imported, says_it_returns
 
 if TYPE_CHECKING:
     import torch
+
+LOSSES = ("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "binary_cross_entropy_with_logits")
 
 
 class TorchNetwork:
@@ -103,13 +105,33 @@ def require_torch() -> None:
 
 
 def factory_of(given: Any) -> Callable[..., Any]:
-    """Returns the factory that is given or named, or raises InvalidInput."""
+    """Returns the factory that is given or named, or raises InvalidInput.
+
+    What a file names gets its arguments from the file too: it is called only if it says that it makes a module.
+    """
     import torch
 
     found = imported("module", given)
     if isinstance(found, torch.nn.Module) or not callable(found):
         problem = f"{type(found).__name__} is not a factory"
         raise InvalidInput("module", problem, "a class or function that makes a torch.nn.Module, or its dotted name")
+    is_class = isinstance(found, type) and issubclass(found, torch.nn.Module)
+    if isinstance(given, str) and not is_class and not says_it_returns(found, torch.nn.Module):
+        allowed = "a class derived from torch.nn.Module, or a function annotated `-> torch.nn.Module`"
+        raise InvalidInput("module", f"{given!r} does not say that it makes a module", allowed)
+    return found
+
+
+def loss_of(given: Any) -> Callable[..., Any]:
+    """Returns the loss that is given or named as "package.module:name", or raises InvalidInput."""
+    import torch
+
+    found = imported("loss", given)
+    if not callable(found):
+        raise InvalidInput("loss", f"{given!r} is no loss", f"{', '.join(LOSSES)}, or a function")
+    if isinstance(given, str) and not isinstance(found, torch.nn.Module) and not says_it_returns(found, torch.Tensor):
+        allowed = "a torch.nn.Module, or a function annotated `-> torch.Tensor`"
+        raise InvalidInput("loss", f"{given!r} does not say that it returns a tensor", allowed)
     return found
 
 

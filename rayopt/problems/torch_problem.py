@@ -12,15 +12,13 @@ from rayopt.errors import DataError, InvalidInput, at_least, one_of, positive
 from rayopt.problems import torch_data
 from rayopt.problems.base import Array, Checkpoint
 from rayopt.problems.classification import Classification
-from rayopt.problems.dotted import dotted, imported
+from rayopt.problems.dotted import dotted
 from rayopt.problems.partition import Partition
 from rayopt.problems.rows import CHUNK, float_or_array
-from rayopt.problems.torch_network import TorchNetwork, factory_of, require_torch, single_thread
+from rayopt.problems.torch_network import LOSSES, TorchNetwork, factory_of, loss_of, require_torch, single_thread
 
 if TYPE_CHECKING:
     import torch
-
-LOSSES = ("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "binary_cross_entropy_with_logits")
 
 
 class TorchProblem(Classification):
@@ -92,9 +90,7 @@ class TorchProblem(Classification):
     ) -> None:
         require_torch()
         self.module = factory_of(module)
-        self.loss = loss if loss in LOSSES else imported("loss", loss)
-        if not callable(self.loss) and self.loss not in LOSSES:
-            raise InvalidInput("loss", f"{loss!r} is no loss", f"{', '.join(LOSSES)}, or a function")
+        self.loss = loss if loss in LOSSES else loss_of(loss)
         self.module_arguments = dict(module_arguments or {})
         self.initial_seed = at_least("initial_seed", initial_seed, 0)
         self.dtype = one_of("dtype", dtype, ("float64", "float32"))
@@ -148,10 +144,12 @@ class TorchProblem(Classification):
         A file that names a module runs its code: trust it as a program.
 
         Args:
-          module: "package.module:name" of a class or function that Python can import.
+          module: "package.module:name" of a class derived from ``torch.nn.Module``, or of a function that is
+            annotated as one that returns one.
           data: "mnist", "mnist_subset" (the one in the package), "digits", {"path": folder of the IDX files of
             MNIST}, or {"function": "package.module:name"} of a function that returns X, y or X, y, X_test, y_test.
-          loss: a name as for the class, or "package.module:name".
+          loss: a name as for the class, or "package.module:name" of a module, or of a function that is annotated as
+            one that returns a ``torch.Tensor``.
           module_arguments: as for the class.
           initial_seed: as for the class.
           partition: as for the class.

@@ -71,7 +71,7 @@ class Replay:
         return all(run.difference is None for run in self.runs)
 
 
-def replay(path: str | Path, experiment: Experiment | None = None) -> Replay:
+def replay(path: str | Path, experiment: Experiment | None = None, trust_code: bool = False) -> Replay:
     """Executes a recorded experiment again, in virtual time, from its configuration and its trace.
 
     Arrivals come in the recorded order at the recorded times. Every value is computed anew, as the workers computed
@@ -82,9 +82,10 @@ def replay(path: str | Path, experiment: Experiment | None = None) -> Replay:
       path: the run folder.
       experiment: the one that was run, if its problem or methods are a user's own; by default it is made from
         ``config.yaml``.
+      trust_code: whether code that ``config.yaml`` names, such as a PyTorch module, may run.
 
     Raises:
-      InvalidInput: no run folder, or a run without a trace.
+      InvalidInput: no run folder, a run without a trace, or code that may not run.
 
     Examples:
       >>> import tempfile
@@ -99,7 +100,7 @@ def replay(path: str | Path, experiment: Experiment | None = None) -> Replay:
 
     folder = RunFolder.existing(path)
     if experiment is None:
-        experiment = recorded_experiment(folder)
+        experiment = recorded_experiment(folder, trust_code=trust_code)
     summary, trace = folder.read_summary(), folder.read_trace()
     for column in TRACE_COLUMNS:
         if column not in trace.columns:
@@ -116,12 +117,18 @@ def replay(path: str | Path, experiment: Experiment | None = None) -> Replay:
         return Replay(runs, differences(recorded, environment(recorded["blas_threads"])))
 
 
-def recorded_experiment(folder: RunFolder, data: Path | None = None) -> Experiment:
-    """Returns the experiment that a run folder describes."""
+def recorded_experiment(folder: RunFolder, data: Path | None = None, trust_code: bool = False) -> Experiment:
+    """Returns the experiment that a run folder describes.
+
+    Args:
+      folder: of the run.
+      data: the folder of the problem's data, if it has moved.
+      trust_code: whether code that the folder names may run.
+    """
     from rayopt.config import load_workload
     from rayopt.run_folder import CONFIG
 
-    return load_workload(folder.path / CONFIG, data=data).build()
+    return load_workload(folder.path / CONFIG, data=data, trust_code=trust_code).build()
 
 
 def _replay_run(experiment: Experiment, run: Run, trace: pd.DataFrame, entry: dict[str, Any]) -> ReplayedRun:

@@ -301,6 +301,9 @@ class TestArguments:
             ({"module": "torch.nn:Linaer"}, r"has no 'Linaer' \(did you mean 'Linear'"),
             ({"module": "no_such_package.net:Net"}, "cannot be imported"),
             ({"module": "os:sep"}, "module: str is not a factory"),
+            ({"module": "subprocess:check_output"}, "module: .* does not say that it makes a module"),
+            ({"module": "torch:zeros"}, "module: .* does not say that it makes a module"),
+            ({"loss": "os:system"}, "loss: .* does not say that it returns a tensor"),
             ({"module": nn.Linear(5, 3)}, "module: Linear is not a factory"),
             ({"module": dict}, "module: builtins:dict returned dict"),
             ({"module": nn.Linear}, "module_arguments: .* cannot be called with"),
@@ -319,6 +322,20 @@ class TestArguments:
         X, y = arrays()
         with pytest.raises(InvalidInput, match=problem):
             TorchProblem(**{"module": network, "X": X, "y": y, **changes})
+
+    def test_what_a_file_may_name(self, tmp_path, monkeypatch):
+        (tmp_path / "nets_of_my_own.py").write_text(
+            "import torch\n"
+            "class Net(torch.nn.Linear): pass\n"
+            "def net(**sides) -> Net: return Net(**sides)\n"
+            "def loss(outputs, targets) -> torch.Tensor:\n"
+            "    return torch.nn.functional.cross_entropy(outputs, targets, reduction='none')\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        sides = {"in_features": FEATURES, "out_features": CLASSES}
+        for module in ("nets_of_my_own:Net", "nets_of_my_own:net", "torch.nn:Linear"):
+            problem = TorchProblem(module, *arrays(), module_arguments=sides, loss="nets_of_my_own:loss")
+            assert problem.dimension == CLASSES * (FEATURES + 1)
 
     def test_partition_by_label_needs_labels(self):
         X, _ = arrays()
