@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import tempfile
@@ -192,7 +193,7 @@ class Experiment:
             trace = None
             if self.record.trace and self.fleet.has_arrivals:
                 parts, dropped = ([], 0) if checkpoint is None else checkpoint[1].tree["trace"]
-                file = TraceFile(folder.unfinished, self.fleet.name != "simulated", parts)
+                file = TraceFile(folder.unfinished, self.fleet.is_real_time, parts)
                 trace = PatientTrace(file, dropped=dropped)
             execution = Execution(runs, session, self.until, self.record, trace, display, files)
             if checkpoint is not None:
@@ -243,6 +244,8 @@ class Experiment:
         )
         summary["environment"] = environment(getattr(self.fleet, "blas_threads", None))
 
+        hashes = [None if run.outcome is None else run.outcome.fingerprints for run in runs]
+
         def put(folder: RunFolder) -> RunFolder:
             # It may have gone away in the middle of a run.
             folder.path.mkdir(parents=True, exist_ok=True)
@@ -252,7 +255,8 @@ class Experiment:
             # Parts can be read too: who does not wait for one file of a long trace has everything already.
             folder.forget_trace()
             if trace is not None:
-                trace.close(folder.path / TRACE_FILE)
+                about = {"environment": summary["environment"], "hashes": hashes}
+                trace.close(folder.path / TRACE_FILE, json.dumps(about))
             return folder
 
         try:

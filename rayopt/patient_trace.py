@@ -101,12 +101,13 @@ class PatientTrace:
         self._retry_at = None
         self._dropped = extent.dropped
 
-    def close(self, path: Path) -> None:
-        """Makes one file of all rows; tells of those that are missing.
+    def close(self, path: Path, about: str = "") -> None:
+        """Makes one file of all rows, and of a text about them; tells of rows that are missing.
 
         Raises:
           OSError: it cannot be written.
         """
+        self._file.about = about
         self._cut()
         self._file.close(path)
         if self._dropped:

@@ -15,7 +15,7 @@ from rayopt.arrival import Arrival
 from rayopt.checkpoint.encoding import Plain
 from rayopt.errors import FleetStuck, InvalidInput, one_of, positive
 from rayopt.faults import Faults, Workforce
-from rayopt.fingerprints import LARGEST_BYTES, Fingerprint, Fingerprints
+from rayopt.fingerprints import Fingerprint, Fingerprints
 from rayopt.trace_rows import CANCELLED, FAILED, IGNORED, OUTCOMES, ROW_GROUP, TRACE, USED, TraceBuffer
 from rayopt.until import Until
 
@@ -233,6 +233,7 @@ class Recorder:
         self._points = state["points"]
         self._met = state["met"]
         self._fingerprints = Fingerprints([Fingerprint(*found) for found in state["fingerprints"]], state["stride"])
+        self._alarms = state["alarms"]
         self._checksum = state["checksum"]
         self._started_at -= state["wall_seconds"]
         if self._buffer is not None:
@@ -244,9 +245,7 @@ class Recorder:
 
     def state(self) -> dict[str, Any]:
         """Returns the record up to now, without the rows of the trace that were handed on."""
-        if self.real_time or self._method.x.nbytes > LARGEST_BYTES:
-            # In virtual time the record must not tell when checkpoints were taken, unless there is little else.
-            self._hash(must=True)
+        self._hash(must=True)
         return {
             "rows": Plain([dict(row) for row in self.rows]),
             "counts": asdict(self.counts),
@@ -261,6 +260,7 @@ class Recorder:
             "unevaluated": self._unevaluated,
             "fingerprints": Plain(list(self._fingerprints.taken)),
             "stride": self._fingerprints.stride,
+            "alarms": self._alarms,
             "checksum": self._checksum,
         }
 
@@ -280,6 +280,7 @@ class Recorder:
         self._points = 0
         self._unevaluated: dict[int, Array] = {}
         self._fingerprints = Fingerprints()
+        self._alarms = 0
         self._checksum = math.nan
         self._members = method.members()
         self._met = np.zeros(len(self._members), dtype=bool)
@@ -316,6 +317,8 @@ class Recorder:
                 if self.real_time and updates != self._updates:
                     self._checksum = float(np.add.reduce(self._method.x, axis=None))
                 self._buffer.add(arrival, self._updates, outcome, updates, self._checksum)
+        else:
+            self._alarms += 1
         if self._cancelled:
             self._cancellations(arrival.time, updates)
         if updates != self._updates:
@@ -429,7 +432,8 @@ class Recorder:
         self._evaluate(self._points - 1, x)
 
     def _hash(self, must: bool = False) -> None:
-        self._fingerprints.offer(self._method.x, self._fleet.now, self._method.updates, self.counts.arrivals, must)
+        method, arrivals = self._method, self.counts.arrivals
+        self._fingerprints.offer(method.x, self._fleet.now, method.updates, arrivals, self._alarms, must)
 
     def _evaluate(self, point: int, x: Array) -> None:
         self._unevaluated[point] = x

@@ -64,6 +64,19 @@ class RunFolder:
         return cls._at(path)
 
     @classmethod
+    def recorded(cls, path: str | Path) -> RunFolder:
+        """Returns the folder of a recorded run: its configuration and its trace are enough.
+
+        Raises:
+          InvalidInput: one of them is not there.
+        """
+        for name, allowed in ((CONFIG, "a folder that `rayopt run` wrote"),
+                              (TRACE_FILE, "a run with record: {trace: all} or {trace: arrivals}")):  # fmt: skip
+            if not (Path(path) / name).is_file():
+                raise InvalidInput("run", f"{path} has no {name}", allowed)
+        return cls._at(path)
+
+    @classmethod
     def interrupted(cls, path: str | Path) -> RunFolder:
         """Returns the folder of an experiment that did not come to its end.
 

@@ -25,6 +25,7 @@ TRACE_COLUMNS = (
 )  # fmt: skip
 PART_NAME = r"trace-\d{6}\.parquet"
 NAMES = ("method", "label", "outcome")
+ABOUT = "rayopt"
 
 
 class TraceFile:
@@ -38,6 +39,9 @@ class TraceFile:
       real_time: whether to keep the columns ``completed_at``, the worker's own stamp, and ``checksum``, a sum of x.
       kept: the parts to go on after; all others are removed.
 
+    Attributes:
+      about: a text that the file is to keep about its rows, if it is set before :meth:`close`.
+
     Raises:
       DataError: a part that was kept is not there.
     """
@@ -46,6 +50,7 @@ class TraceFile:
         import pyarrow as pa
 
         self.real_time = real_time
+        self.about = ""
         self._folder = folder
         self._arrow = pa
         text = pa.dictionary(pa.int32(), pa.string())
@@ -89,6 +94,7 @@ class TraceFile:
     def cut(self) -> list[str]:
         """Completes the part that is being written; returns the names of all complete parts."""
         if self._writer is not None:
+            self._writer.add_key_value_metadata({ABOUT: self.about})
             self._writer.close()
             self._writer = None
             path = self._next_part()
@@ -156,7 +162,7 @@ class TraceFile:
         import pyarrow.parquet as pq
 
         parts = self.paths
-        if len(parts) == 1:
+        if len(parts) == 1 and self._tells(parts[0]):
             # One that was left by a process that was killed.
             merged.unlink(missing_ok=True)
             with contextlib.suppress(OSError):
@@ -164,10 +170,17 @@ class TraceFile:
                 return
         # Where a file cannot have two names it is copied; and a trace without a row is a trace.
         with self._open(merged) as writer:
+            writer.add_key_value_metadata({ABOUT: self.about})
             for part in parts:
                 file = pq.ParquetFile(part)
                 for group in range(file.num_row_groups):
                     writer.write_table(file.read_row_group(group).cast(self._schema), row_group_size=ROW_GROUP)
+
+    def _tells(self, path: Path) -> bool:
+        """Whether a file keeps the text."""
+        import pyarrow.parquet as pq
+
+        return pq.read_metadata(path).metadata.get(ABOUT.encode()) == self.about.encode()
 
     def _open(self, path: Path) -> Any:
         import pyarrow.parquet as pq

@@ -58,7 +58,7 @@ def replay(
     from rayopt.replaying import replay as execute
     from rayopt.run_folder import RunFolder
 
-    found = RunFolder.existing(folder)
+    found = RunFolder.recorded(folder)
     experiment = recorded_experiment(found, data, trust_code)
     console = open_console()
     if method is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +13,13 @@ from rayopt.errors import InvalidInput
 from rayopt.experiment import Experiment
 from rayopt.fingerprints import Fingerprint
 from rayopt.fleets.values import ComputedValues
-from rayopt.replaying.fleet import ReplayedWorkers, WorkersValues
+from rayopt.replaying.fleet import Event, ReplayedWorkers, WorkersValues
 from rayopt.replaying.run import Difference, Rerun, events_of
-from rayopt.run_folder import RunFolder
+from rayopt.run_folder import TRACE_FILE, RunFolder
 from rayopt.trace_file import TRACE_COLUMNS
+from rayopt.trace_reader import TraceReader
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from rayopt.execution import Run
 
 
@@ -72,7 +72,7 @@ class Replay:
 
 
 def replay(path: str | Path, experiment: Experiment | None = None, trust_code: bool = False) -> Replay:
-    """Executes a recorded experiment again, in virtual time, from its configuration and its trace.
+    """Executes a recorded experiment again, in virtual time, from its configuration and its trace alone.
 
     Arrivals come in the recorded order at the recorded times. Every value is computed anew, as the workers computed
     it; of a run in real time, sums are added one by one, with as many threads of BLAS as the workers had. On a
@@ -98,23 +98,36 @@ def replay(path: str | Path, experiment: Experiment | None = None, trust_code: b
     """
     from threadpoolctl import threadpool_limits
 
-    folder = RunFolder.existing(path)
+    folder = RunFolder.recorded(path)
     if experiment is None:
         experiment = recorded_experiment(folder, trust_code=trust_code)
-    summary, trace = folder.read_summary(), folder.read_trace()
+    with TraceReader([folder.path / TRACE_FILE]) as trace:
+        recorded, hashes = _about(trace, path)
+        runs = experiment.runs()
+        if len(runs) != len(hashes):
+            problem = f"{path} has hashes of x of {len(hashes)} runs"
+            raise InvalidInput("run", problem, f"the trace of the experiment, which has {len(runs)}")
+        with threadpool_limits(recorded["blas_threads"]):
+            replayed = [
+                _replay_run(experiment, run, events_of(trace, position), found)
+                for position, (run, found) in enumerate(zip(runs, hashes, strict=True))
+                if found is not None
+            ]
+    return Replay(replayed, differences(recorded, environment(recorded["blas_threads"])))
+
+
+def _about(trace: TraceReader, path: str | Path) -> tuple[dict[str, Any], list[list[Fingerprint] | None]]:
+    """Returns where a trace was recorded, and the hashes of x of each run, None for one without an outcome."""
+    allowed = "a run of this version of rayopt"
     for column in TRACE_COLUMNS:
         if column not in trace.columns:
-            raise InvalidInput("run", f"the trace in {path} has no column {column}", "a run of this version of rayopt")
-    if trace.empty:
-        raise InvalidInput("run", f"{path} has no trace", "a run with record: {trace: all} or {trace: arrivals}")
-    recorded = summary["environment"]
-    with threadpool_limits(recorded["blas_threads"]):
-        runs = [
-            _replay_run(experiment, run, trace[trace.run == position], entry)
-            for position, (run, entry) in enumerate(zip(experiment.runs(), summary["runs"], strict=True))
-            if entry["ended_by"] is not None
-        ]
-        return Replay(runs, differences(recorded, environment(recorded["blas_threads"])))
+            raise InvalidInput("run", f"the trace in {path} has no column {column}", allowed)
+    try:
+        about = json.loads(trace.about)
+        recorded = {**about["environment"], "blas_threads": int(about["environment"]["blas_threads"])}
+        return recorded, [None if run is None else [Fingerprint(*found) for found in run] for run in about["hashes"]]
+    except (ValueError, TypeError, KeyError):
+        raise InvalidInput("run", f"the trace in {path} has no hashes of x", allowed) from None
 
 
 def recorded_experiment(folder: RunFolder, data: Path | None = None, trust_code: bool = False) -> Experiment:
@@ -131,8 +144,10 @@ def recorded_experiment(folder: RunFolder, data: Path | None = None, trust_code:
     return load_workload(folder.path / CONFIG, data=data, trust_code=trust_code).build()
 
 
-def _replay_run(experiment: Experiment, run: Run, trace: pd.DataFrame, entry: dict[str, Any]) -> ReplayedRun:
-    is_real = experiment.fleet.name != "simulated"
+def _replay_run(
+    experiment: Experiment, run: Run, events: Iterable[Event], hashes: Sequence[Fingerprint]
+) -> ReplayedRun:
+    is_real = experiment.fleet.is_real_time
     workers = experiment.fleet.emulated(experiment.workers)
     problem = experiment.problem.split(workers.count, run.seed)
     times = workers.times(run.seed)
@@ -140,7 +155,6 @@ def _replay_run(experiment: Experiment, run: Run, trace: pd.DataFrame, entry: di
     method = run.method
     method.prepare(problem.start_point(), workers.count)
     fleet = ReplayedWorkers(times, problem.shard_sizes, run.seed, source, alarms_first=is_real)
-    hashes = [Fingerprint(*found) for found in entry["hashes"]]
-    rerun = Rerun(method, fleet, events_of(trace), hashes, has_cancellations=experiment.record.trace == "all")
+    rerun = Rerun(method, fleet, events, hashes, has_cancellations=experiment.record.trace == "all")
     difference = rerun.run()
     return ReplayedRun(run.label, run.seed, rerun.arrivals, method.updates, rerun.checked, difference)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import repeat
+from typing import Any
 
 import numpy as np
 
 from rayopt.fingerprints import Fingerprint, fingerprint
 from rayopt.methods.base import Method
 from rayopt.replaying.fleet import Event, Misfit, ReplayedWorkers
-
-if TYPE_CHECKING:
-    import pandas as pd
+from rayopt.trace_reader import TraceReader
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Rerun:
         self,
         method: Method,
         fleet: ReplayedWorkers,
-        events: Sequence[Event],
+        events: Iterable[Event],
         hashes: Sequence[Fingerprint],
         has_cancellations: bool,
     ) -> None:
@@ -77,7 +77,8 @@ class Rerun:
         self._method = method
         self._fleet = fleet
         self._events = events
-        self._hashes = list(hashes)
+        self._hashes = deque(hashes)
+        self._alarms = 0
         self._has_cancellations = has_cancellations
         self._worker: int | None = None
 
@@ -95,15 +96,18 @@ class Rerun:
         _, cancelled = next(rows)
         self._method.start(self._fleet)
         for event, after in rows:
-            self._check_hashes(event.time)
+            self._check_hashes()
             self._ring(event.time, before_arrival=True)
             # What alarms have cancelled stands before the arrival too.
             self._compare_cancellations(cancelled)
             self._worker = event.worker
             self._receive(event)
             cancelled = after
-        self._check_hashes(math.inf)
+        self._check_hashes()
         self._compare_cancellations(cancelled)
+        if self._hashes:
+            total = self._hashes[-1].arrivals
+            raise self._differs(f"the trace ends after {self.arrivals:,} arrivals, and x was hashed after {total:,}")
 
     def _receive(self, event: Event) -> None:
         self.arrivals += 1
@@ -123,19 +127,21 @@ class Rerun:
             if found != event.checksum:
                 raise self._differs("the sum of x is another one", abs(found - event.checksum))
 
-    def _check_hashes(self, until: float) -> None:
-        """Compares x with the hashes that were taken after as many arrivals, before a time."""
-        while self._hashes and self._hashes[0].arrivals <= self.arrivals and self._hashes[0].time <= until:
-            wanted = self._hashes.pop(0)
-            self._ring(wanted.time)
-            if wanted.arrivals < self.arrivals:
-                continue
+    def _check_hashes(self) -> None:
+        """Compares x with the hashes that were taken after as many arrivals."""
+        while self._hashes and self._hashes[0].arrivals <= self.arrivals:
+            wanted = self._hashes.popleft()
+            self._ring(wanted.time, most=wanted.alarms)
+            if self._alarms != wanted.alarms:
+                raise self._differs(f"at {wanted.time:g} s it has had {self._alarms} alarms, and had {wanted.alarms}")
             if fingerprint(self._method.x) != wanted.sha256:
                 raise self._differs(f"the hash of x at {wanted.time:g} s is another one")
             self.checked += 1
 
-    def _ring(self, until: float, before_arrival: bool = False) -> None:
-        while (alarm := self._fleet.alarm(until, before_arrival)) is not None:
+    def _ring(self, until: float, before_arrival: bool = False, most: float = math.inf) -> None:
+        """Gives the method its alarms up to a time, until it has had ``most``."""
+        while self._alarms < most and (alarm := self._fleet.alarm(until, before_arrival)) is not None:
+            self._alarms += 1
             self._method.receive(alarm, self._fleet)
 
     def _compare_cancellations(self, recorded: list[Event]) -> None:
@@ -155,15 +161,16 @@ class Rerun:
         return Differs(Difference(self.arrivals, self._method.updates, self._worker, what, size))
 
 
-def events_of(trace: pd.DataFrame) -> list[Event]:
-    """Returns the rows of a trace as events."""
-    columns: list[Any] = [
-        trace[name].tolist() if name in trace.columns else [math.nan] * len(trace) for name in Event._fields
-    ]
-    return [Event(*row) for row in zip(*columns, strict=True)]
+def events_of(trace: TraceReader, run: int) -> Iterator[Event]:
+    """Yields the rows of one run as events."""
+    there = [name for name in Event._fields if name in trace.columns]
+    for frame in trace.frames(there, run):
+        columns: list[Any] = [frame[name].tolist() if name in there else repeat(math.nan) for name in Event._fields]
+        for row in zip(*columns, strict=False):
+            yield Event(*row)
 
 
-def _grouped(events: Sequence[Event]) -> Iterator[tuple[Any, list[Event]]]:
+def _grouped(events: Iterable[Event]) -> Iterator[tuple[Any, list[Event]]]:
     """Yields each arrival with the cancellations that follow it, first None with those of the start."""
     arrival, cancelled = None, []
     for event in events:

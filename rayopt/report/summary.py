@@ -192,7 +192,6 @@ def _run_entry(run: Run) -> dict[str, Any]:
         **counts,
         "worker_seconds": _finite(outcome.busy_seconds),
         "wall_seconds": _finite(outcome.wall_seconds),
-        "hashes": [list(found) for found in outcome.fingerprints],
         "server_restarts": outcome.faults.server_restarts,
         "slip": {name: _finite(seconds) for name, seconds in outcome.slip.items()},
         "faults": outcome.faults.to_json() if outcome.faults else None,

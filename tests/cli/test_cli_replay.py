@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from typer.testing import CliRunner
 
 from rayopt.cli import main
+from rayopt.fingerprints import Fingerprint
+from tests.replaying.tampering import rewrite
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ def test_says_that_every_run_is_equal(rayopt):
 
 
 def test_a_difference_ends_with_1(rayopt, tmp_path):
-    path = tmp_path / "out" / "summary.json"
-    summary = json.loads(path.read_text())
-    summary["runs"][1]["hashes"][2][3] = "0"
-    path.write_text(json.dumps(summary))
+    def change(about):
+        about["hashes"][1][2][Fingerprint._fields.index("sha256")] = "0"
+
+    rewrite(tmp_path / "out", change_about=change)
     found = rayopt("replay", "out")
     assert found.exit_code == 1
     assert "Ring, seed 0: differs with arrival " in found.stdout

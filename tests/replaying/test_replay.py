@@ -7,15 +7,28 @@ import math
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import rayopt as ro
-from rayopt import methods
+from rayopt import methods, trace_file, trace_rows
+from rayopt.fingerprints import Fingerprint, fingerprint
+from rayopt.fleets import simulated
 from rayopt.problems import LogisticRegression, Quadratic
+from rayopt.recording import Recorder
 from rayopt.replaying import replay
+from rayopt.replaying.run import events_of
+from rayopt.trace_reader import TraceReader
 from tests.methods.test_conformance import TABLE
+from tests.replaying.tampering import rewrite
 
 N = 8
+SHA256 = Fingerprint._fields.index("sha256")
+
+
+def hashes(folder):
+    """Those of each run."""
+    return json.loads(pq.read_metadata(folder / "trace.parquet").metadata[b"rayopt"])["hashes"]
 
 
 def recorded(folder, method, problem=None, **others):
@@ -40,7 +53,7 @@ def test_virtual_time(method, trace, tmp_path):
     assert not again.elsewhere
     (run,) = again.runs
     assert (run.arrivals, run.updates) == (result.table.arrivals[0], result.table.updates[0])
-    assert run.checked == len(result.summary["runs"][0]["hashes"]) > 50
+    assert run.checked == len(hashes(tmp_path / "run")[0]) > 50
 
 
 def test_grids_data_and_several_runs(tmp_path):
@@ -77,21 +90,75 @@ def test_a_users_method_with_alarms(tmp_path):
     assert replay(tmp_path / "run", experiment).is_equal
 
 
-def test_a_run_with_checkpoints(tmp_path):
-    record = ro.Record(checkpoint=1e-6)
-    recorded(tmp_path / "run", methods.Ringmaster(0.05, threshold=4), record=record, until=ro.Until(time=400))
+def always_asking(serve):
+    """Returns the loop, which asks for a checkpoint after every event."""
+
+    def watched(method, fleet, recorder):
+        wait = fleet.wait
+
+        def asking(until):
+            recorder.ask_for_checkpoint()
+            return wait(until)
+
+        fleet.wait = asking
+        serve(method, fleet, recorder)
+
+    return watched
+
+
+@pytest.mark.parametrize("method", [methods.Ringmaster(0.05, threshold=4), Alarmed(0.05)], ids=["arrivals", "alarms"])
+def test_every_checkpoint_is_hashed(tmp_path, monkeypatch, method):
+    taken = []
+    state = Recorder.state
+
+    def noted(recorder):
+        taken.append((recorder._fleet.now, fingerprint(recorder._method.x)))
+        return state(recorder)
+
+    monkeypatch.setattr(Recorder, "state", noted)
+    # Alarms and arrivals of the same times: what x is hashed tells in which order they came.
+    workers, until = ro.Workers(N, ro.latency.fixed(1.7)), ro.Until(time=60)
+    record = ro.Record(checkpoint=1e-6, every=0.3)
+    experiment = ro.Experiment([method], Quadratic(20, noise=0.1), workers, until, record=record, force=True)
+    monkeypatch.setattr(simulated, "serve", always_asking(simulated.serve))
+    experiment.run(tmp_path / "run")
+    again = replay(tmp_path / "run", experiment)
+    assert again.is_equal, str(again.runs[0])
+    found = [Fingerprint(*entry) for entry in hashes(tmp_path / "run")[0]]
+    assert again.runs[0].checked == len(found)
+    assert set(taken) <= {(entry.time, entry.sha256) for entry in found if entry.is_kept}
+    assert len(taken) > 20
+
+
+def test_configuration_and_trace_are_enough(tmp_path):
+    result = recorded(tmp_path / "run", methods.ASGD(0.05))
+    for name in ("history.parquet", "summary.json"):
+        (tmp_path / "run" / name).unlink()
+    again = replay(tmp_path / "run")
+    assert again.is_equal
+    assert [run.arrivals for run in again.runs] == [run["arrivals"] for run in result.summary["runs"]]
+
+
+def test_a_trace_of_many_row_groups(tmp_path, monkeypatch):
+    """Row groups end where runs go on, and hold the end of one and the begin of the next."""
+    monkeypatch.setattr(trace_rows, "ROW_GROUP", 50)
+    monkeypatch.setattr(trace_file, "ROW_GROUP", 70)
+    both = [methods.ASGD(0.05), methods.Ringmaster(0.05, threshold=4, interrupt=True)]
+    recorded(tmp_path / "run", both, until=ro.Until(time=120))
+    assert pq.ParquetFile(tmp_path / "run" / "trace.parquet").num_row_groups > 10
     assert replay(tmp_path / "run").is_equal
+    runs = pd.read_parquet(tmp_path / "run" / "trace.parquet").run
+    with TraceReader([tmp_path / "run" / "trace.parquet"]) as trace:
+        for position in range(4):
+            found = [event.time for event in events_of(trace, position)]
+            assert len(found) == (runs == position).sum() > 0
 
 
 # ---- tampering ----
 
 
 def tampered(folder, change):
-    path = folder / "trace.parquet"
-    trace = pd.read_parquet(path)
-    for name in ("method", "label", "outcome"):
-        trace[name] = trace[name].astype(str)
-    change(trace).to_parquet(path)
+    rewrite(folder, change)
     (run,) = replay(folder).runs
     return run.difference
 
@@ -139,15 +206,23 @@ def test_a_cancellation_that_the_method_does_not_make(folder):
 
 
 def test_a_hash_of_another_x(folder):
-    path = folder / "summary.json"
-    summary = json.loads(path.read_text())
-    summary["runs"][0]["hashes"][30][3] = "0" * 64
-    path.write_text(json.dumps(summary))
+    told = []
+
+    def change(about):
+        found = about["hashes"][0][30]
+        found[SHA256] = "0" * 64
+        told.extend(found)
+
+    rewrite(folder, change_about=change)
     (run,) = replay(folder).runs
-    time, _, arrivals, _ = summary["runs"][0]["hashes"][30]
-    assert run.difference.what == f"the hash of x at {time:g} s is another one"
-    assert run.difference.arrival == arrivals
+    assert run.difference.what == f"the hash of x at {told[0]:g} s is another one"
+    assert run.difference.arrival == told[2]
     assert str(run).startswith("Ringmaster, seed 0: differs with arrival")
+
+
+def test_a_trace_that_ends_too_early(folder):
+    difference = tampered(folder, lambda trace: trace[: np.flatnonzero(trace.outcome != "cancelled")[-10]])
+    assert "and x was hashed after" in difference.what
 
 
 def test_another_problem_is_found(folder):
@@ -159,12 +234,22 @@ def test_another_problem_is_found(folder):
 
 
 def test_another_machine_is_told(folder):
-    path = folder / "summary.json"
-    summary = json.loads(path.read_text())
-    summary["environment"]["numpy"] = "1.0"
-    path.write_text(json.dumps(summary))
+    rewrite(folder, change_about=lambda about: about["environment"].update(numpy="1.0"))
     (difference,) = replay(folder).elsewhere
     assert difference.startswith("numpy 1.0 when it was recorded, ")
+
+
+@pytest.mark.parametrize("change", [lambda about: about.clear(), lambda about: about["hashes"].append(None)])
+def test_a_trace_that_does_not_fit_is_refused(folder, change):
+    rewrite(folder, change_about=change)
+    with pytest.raises(ro.InvalidInput, match="hashes of x"):
+        replay(folder)
+
+
+def test_a_trace_that_is_no_parquet_is_refused(folder):
+    (folder / "trace.parquet").write_text("time,worker\n")
+    with pytest.raises(ro.InvalidInput, match="cannot be read"):
+        replay(folder)
 
 
 def test_a_run_without_a_trace(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 import ray
 
@@ -11,6 +10,7 @@ import rayopt as ro
 from rayopt import methods
 from rayopt.fleets.ray.connection import connect
 from rayopt.problems import MLP, LogisticRegression, Quadratic
+from tests.replaying.tampering import rewrite
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -88,13 +88,14 @@ def test_the_first_difference_is_shown(cluster, tmp_path):
     # Two updates of one version by workers that swap places: the method does not mind, but x does.
     later = next(k for k in range(20, 79) if trace.worker[k] != trace.worker[k + 1])
     order = [*range(later), later + 1, later, *range(later + 2, 80)]
-    swapped = pd.DataFrame(trace.loc[order]).reset_index(drop=True)
-    swapped["updates"] = trace.updates
-    swapped["time"] = trace.time
-    swapped["checksum"] = trace.checksum
-    for name in ("method", "label", "outcome"):
-        swapped[name] = swapped[name].astype(str)
-    swapped.to_parquet(folder / "trace.parquet")
+
+    def swap(trace):
+        swapped = trace.loc[order].reset_index(drop=True)
+        for name in ("updates", "time", "checksum"):
+            swapped[name] = trace[name]
+        return swapped
+
+    rewrite(folder, swap)
     (run,) = ro.replay(folder).runs
     assert (run.difference.update, run.difference.worker) == (later + 1, trace.worker[later + 1])
     assert run.difference.what == "the sum of x is another one"
