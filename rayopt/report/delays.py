@@ -2,47 +2,69 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from rayopt.report.figure import COLOURS
+from rayopt.trace_reader import TraceReader
 
 MOST_BINS = 40
 
+DelayCounts = Mapping[str, Mapping[int, int]]
+"""How many arrivals of each label had each delay."""
 
-def draw_delays(trace: pd.DataFrame, workers: int) -> Figure | None:
+
+def count_delays(trace: TraceReader) -> DelayCounts:
+    """Returns how many arrivals of each label had each delay; only the counts are held in memory."""
+    found: dict[str, Counter[int]] = {}
+    for frame in trace.frames(("label", "delay", "outcome")):
+        arrivals = frame[frame.outcome != "cancelled"]
+        for label, delays in arrivals.groupby("label", sort=False, observed=True).delay:
+            values, counts = np.unique(delays, return_counts=True)
+            found.setdefault(str(label), Counter()).update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+    return found
+
+
+def draw_delays(counts: DelayCounts, workers: int) -> Figure | None:
     """Returns a histogram of the delays of each method, the number of workers and the largest delay marked.
 
     Methods without any delay are left out; None if there is no other.
 
     Args:
-      trace: with the columns ``label, delay, outcome``.
+      counts: of :func:`count_delays`.
       workers: n; the delays of asynchronous SGD are n - 1 on average, whatever the times.
     """
-    arrivals = trace[trace.outcome != "cancelled"]
-    labels = [label for label in dict.fromkeys(arrivals.label) if arrivals.delay[arrivals.label == label].any()]
-    if not labels:
+    chosen = {label: found for label, found in counts.items() if any(found)}
+    if not chosen:
         return None
-    figure = Figure(figsize=(8, 0.8 + 1.9 * len(labels)), layout="constrained")
-    width = -(-(int(arrivals.delay.max()) + 1) // MOST_BINS)
-    edges = np.arange(0, arrivals.delay.max() + 1 + width, width) - 0.5
-    panels = figure.subplots(len(labels), 1, sharex=True, squeeze=False)[:, 0]
-    for position, (axes, label) in enumerate(zip(panels, labels, strict=True)):
-        delays = arrivals.delay[arrivals.label == label].to_numpy()
-        _draw_histogram(axes, delays, edges, COLOURS[position % len(COLOURS)], workers)
-        axes.set_title(f"{label}: mean {delays.mean():.3g}", fontsize="medium", loc="left")
+    figure = Figure(figsize=(8, 0.8 + 1.9 * len(chosen)), layout="constrained")
+    largest = max(max(found) for found in chosen.values())
+    width = -(-(largest + 1) // MOST_BINS)
+    edges = np.arange(0, largest + 1 + width, width) - 0.5
+    panels = figure.subplots(len(chosen), 1, sharex=True, squeeze=False)[:, 0]
+    for position, (axes, (label, found)) in enumerate(zip(panels, chosen.items(), strict=True)):
+        delays, arrivals = np.array(list(found)), np.array(list(found.values()))
+        _draw_histogram(axes, delays, arrivals, edges, COLOURS[position % len(COLOURS)], workers)
+        axes.set_title(f"{label}: mean {np.average(delays, weights=arrivals):.3g}", fontsize="medium", loc="left")
     panels[-1].set_xlabel("delay (updates)")
     return figure
 
 
 def _draw_histogram(
-    axes: Axes, delays: NDArray[np.int64], edges: NDArray[np.float64], colour: str, workers: int
+    axes: Axes,
+    delays: NDArray[np.int64],
+    arrivals: NDArray[np.int64],
+    edges: NDArray[np.floating],
+    colour: str,
+    workers: int,
 ) -> None:
     largest = int(delays.max())
-    axes.hist(delays, bins=edges.tolist(), color=colour, log=True)
+    axes.hist(delays, bins=edges.tolist(), weights=arrivals, color=colour, log=True)
     axes.axvline(workers, color="0.3", linestyle="--", linewidth=1.2, label=f"n = {workers}")
     axes.axvline(largest, color="0.3", linestyle=":", linewidth=1.2, label=f"largest {largest}")
     axes.set_ylabel("arrivals")

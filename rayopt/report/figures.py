@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 from rayopt.files import write_whole
 from rayopt.report import figure
 from rayopt.report.costs import draw_costs
-from rayopt.report.delays import draw_delays
+from rayopt.report.delays import count_delays, draw_delays
 from rayopt.report.summary import ends_with_updates
 from rayopt.result import Result
+from rayopt.run_folder import TRACE_FILE
+from rayopt.trace_reader import TraceReader
 
 
 def save_all(result: Result) -> list[Path]:
@@ -25,8 +27,9 @@ def save_all(result: Result) -> list[Path]:
     paths = figure.save_figures(result.history, result.summary, folder)
     if ends_with_updates(result.summary):
         paths.append(_save(draw_costs(result.summary), folder / "costs.png"))
-    if result.config.get("fleet", {}).get("name") == "ray" and len(result.trace):
-        delays = draw_delays(result.trace, result.config["workers"]["count"])
+    if result.config.get("fleet", {}).get("name") == "ray" and (folder / TRACE_FILE).is_file():
+        with TraceReader([folder / TRACE_FILE]) as trace:
+            delays = draw_delays(count_delays(trace), result.config["workers"]["count"])
         paths += [] if delays is None else [_save(delays, folder / "delays.png")]
     return paths
 

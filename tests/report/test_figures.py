@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from rayopt import Experiment, Record, Until, Workers, methods
 from rayopt.problems import Free
 from rayopt.report.costs import draw_costs
-from rayopt.report.delays import draw_delays
+from rayopt.report.delays import count_delays, draw_delays
 from rayopt.report.figures import save_all
+from rayopt.run_folder import RunFolder
+from rayopt.trace_reader import TraceReader
+from rayopt.trace_rows import ROW_GROUP
 
 
 def test_bars_tell_seconds_and_worker_seconds_with_the_first_method_on_top():
@@ -40,17 +44,48 @@ def test_runs_that_end_with_the_time_have_no_bars():
     assert [path.name for path in save_all(result)] == ["value.png"]
 
 
-def trace(**delays: list[int]) -> pd.DataFrame:
-    rows = [(label, delay, "used") for label, found in delays.items() for delay in found]
-    return pd.DataFrame([*rows, ("ASGD", 500, "cancelled")], columns=["label", "delay", "outcome"])
+@pytest.fixture
+def counts(tmp_path):
+    """Returns the counts of a trace of several row groups."""
+
+    def made(group=ROW_GROUP, **delays):
+        rows = [(label, delay, "used", 0) for label, found in delays.items() for delay in found]
+        rows.insert(1, ("ASGD", 500, "cancelled", 0))
+        frame = pd.DataFrame(rows, columns=["label", "delay", "outcome", "run"])
+        frame.to_parquet(tmp_path / "trace.parquet", row_group_size=group)
+        with TraceReader([tmp_path / "trace.parquet"]) as trace:
+            return count_delays(trace)
+
+    return made
 
 
-def test_a_histogram_counts_every_arrival_and_no_cancellation():
-    (axes,) = draw_delays(trace(ASGD=[0, 1, 1, 3, 90], Minibatch=[0, 0]), workers=4).axes
+def test_delays_are_counted_row_group_by_row_group(counts):
+    delays = {"ASGD": [0, 1, 1, 3, 90, 1, 0], "Minibatch": [0, 0, 0], "Rennala": [2, 0]}
+    whole = counts(**delays)
+    assert whole == {"ASGD": {0: 2, 1: 3, 3: 1, 90: 1}, "Minibatch": {0: 3}, "Rennala": {2: 1, 0: 1}}
+    for group in (1, 2, 3, 5):
+        assert counts(group, **delays) == whole
+
+
+def test_no_whole_trace_is_read_for_figures(monkeypatch):
+    result = Experiment(
+        methods=[methods.ASGD(0.1)],
+        problem=Free(),
+        workers=Workers(3, compute=[1.0, 1.5, 50.0]),
+        until=Until(updates=30),
+        record=Record(metrics=[]),
+        config={"workers": {"count": 3}, "fleet": {"name": "ray"}},
+    ).run()
+    monkeypatch.setattr(RunFolder, "read_trace", None)
+    assert [path.name for path in save_all(result)] == ["costs.png", "delays.png"]
+
+
+def test_a_histogram_counts_every_arrival_and_no_cancellation(counts):
+    (axes,) = draw_delays(counts(ASGD=[0, 1, 1, 3, 90], Minibatch=[0, 0]), workers=4).axes
     assert sum(bar.get_height() for bar in axes.patches) == 5
     assert axes.get_title(loc="left") == "ASGD: mean 19"
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["n = 4", "largest 90"]
 
 
-def test_methods_without_delays_have_no_histogram():
-    assert draw_delays(trace(Minibatch=[0, 0, 0]), workers=4) is None
+def test_methods_without_delays_have_no_histogram(counts):
+    assert draw_delays(counts(Minibatch=[0, 0, 0]), workers=4) is None
