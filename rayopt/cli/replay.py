@@ -10,7 +10,6 @@ import typer
 from rayopt.cli.app import TrustCode, main, open_console
 
 if TYPE_CHECKING:
-    from rayopt.experiment import Experiment
     from rayopt.methods import Method
 
 DIFFERENT = 1
@@ -29,6 +28,13 @@ def replay(
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="With --method: the durations of this seed. Default: the first.")
     ] = None,
+    assign: Annotated[
+        str,
+        typer.Option(
+            metavar="own|cyclic",
+            help="With --method: every worker takes its own durations, or those of all who have some go around.",
+        ),
+    ] = "own",
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="With --method: a run folder for what comes of it.")
     ] = None,
@@ -47,7 +53,9 @@ def replay(
     Equal bits can be expected on the same type of processor with the same versions; what differs is said.
 
     With --method, RUN's workers are given to another method, in virtual time: they take as long for each task as
-    they took in RUN, in the same order, and again from the first when the recorded ones have run out.
+    they took in RUN, in the same order, and again from the first when the recorded ones have run out. A step size
+    that is not given is that of --label. How long a worker takes of which no task arrived is not known: --assign
+    cyclic gives the durations of the others out in turn.
 
     \b
     rayopt replay runs/today
@@ -62,10 +70,11 @@ def replay(
     experiment = recorded_experiment(found, data, trust_code)
     console = open_console()
     if method is not None:
-        from rayopt.replaying.other import try_other
+        from rayopt.replaying.other import measured_method, try_other
         from rayopt.report.table import render
 
-        other = try_other(found, experiment, make_method(method, experiment), label, seed, out)
+        _, measured = measured_method(found, experiment, label)
+        other = try_other(found, experiment, make_method(method, measured), label, seed, out, assign)
         console.print(render(other.result.summary))
         for note in other.notes:
             console.out(f"  {note}", highlight=False)
@@ -79,8 +88,8 @@ def replay(
         raise typer.Exit(DIFFERENT)
 
 
-def make_method(text: str, recorded: Experiment) -> Method:
-    """Returns the method of an option; without a step size, with that of the recorded method.
+def make_method(text: str, measured: Method) -> Method:
+    """Returns the method of an option; without a step size, with that of the method whose durations it takes.
 
     Raises:
       InvalidInput: it is not a method.
@@ -94,7 +103,7 @@ def make_method(text: str, recorded: Experiment) -> Method:
     arguments = {"name": given} if isinstance(given, str) else given
     if not isinstance(arguments, dict) or not isinstance(arguments.get("name"), str):
         raise InvalidInput("--method", f"{text!r} is not a method", "a name, or a mapping such as {name: asgd, ...}")
-    arguments = {"step_size": recorded.methods[0].step_size, **arguments}
+    arguments = {"step_size": measured.step_size, **arguments}
     try:
         return make(look_up(arguments.pop("name"), METHODS), arguments)
     except InvalidInput as error:

@@ -15,6 +15,8 @@ from rayopt.result import Result
 from rayopt.run_folder import TRACE_FILE, RunFolder
 from rayopt.workers import Workers
 
+MOST_NAMED = 5
+
 
 @dataclass(frozen=True)
 class Other:
@@ -29,6 +31,19 @@ class Other:
     notes: list[str]
 
 
+def measured_method(folder: RunFolder, recorded: Experiment, label: str | None = None) -> tuple[str, Method]:
+    """Returns the label and the method whose durations are asked for, by default the first.
+
+    Raises:
+      InvalidInput: there is none with this label.
+    """
+    measured = dict(zip(recorded.labels or (), recorded.methods, strict=True))
+    label = next(iter(measured)) if label is None else label
+    if label not in measured:
+        raise InvalidInput("label", f"{label!r} is not in {folder.path}", ", ".join(measured))
+    return label, measured[label]
+
+
 def try_other(
     folder: RunFolder,
     recorded: Experiment,
@@ -36,6 +51,7 @@ def try_other(
     label: str | None = None,
     seed: int | None = None,
     out: Path | None = None,
+    assign: str = "own",
 ) -> Other:
     """Runs another method in virtual time, with the durations that a run has measured.
 
@@ -46,20 +62,23 @@ def try_other(
       label: whose durations; by default those of the first method.
       seed: of which run; by default the first.
       out: the run folder of the other method; by default nothing stays on disk.
+      assign: "own": worker i takes the durations of worker i; "cyclic": those of the workers that have some are
+        given out in turn.
 
     Raises:
-      InvalidInput: no such run, one without a trace, or one whose tasks were more than single gradients.
+      InvalidInput: no such run, one without a trace, one whose tasks were more than single gradients, or one in
+        which no task of some worker arrived, whose durations are to be its own.
     """
-    measured = dict(zip(recorded.labels or (), recorded.methods, strict=True))
-    label = next(iter(measured)) if label is None else label
+    label, measured = measured_method(folder, recorded, label)
     seed = recorded.seeds[0] if seed is None else seed
-    for key, value, there in (("label", label, list(measured)), ("seed", seed, list(recorded.seeds))):
-        if value not in there:
-            raise InvalidInput(key, f"{value!r} is not in {folder.path}", ", ".join(map(str, there)))
-    if not measured[label].tasks_are_gradients:
+    if seed not in recorded.seeds:
+        raise InvalidInput("seed", f"{seed!r} is not in {folder.path}", ", ".join(map(str, recorded.seeds)))
+    if not measured.tasks_are_gradients:
         problem = f"a task of {label} may be more than one gradient"
         raise InvalidInput("label", problem, "a method whose tasks are single gradients")
-    latency = Recorded(str(folder.path / TRACE_FILE), label=label, seed=seed)
+    latency = Recorded(str(folder.path / TRACE_FILE), label=label, seed=seed, assign=assign)
+    if assign == "own":
+        _check_everyone(latency, recorded.workers.count)
     experiment = Experiment(
         [method], recorded.problem, Workers(recorded.workers.count, latency), recorded.until, record=recorded.record,
         seeds=[seed], force=True,
@@ -67,6 +86,20 @@ def try_other(
     result = experiment.run(out)
     source = folder.read_trace()
     return Other(result, _notes(source[(source.label == label) & (source.seed == seed)], result.trace, label, seed))
+
+
+def _check_everyone(latency: Recorded, count: int) -> None:
+    """Raises InvalidInput if the durations of a worker are not known."""
+    known = latency.durations().of("compute")
+    missing = [worker for worker in range(count) if worker not in known]
+    if missing:
+        named = f"worker{'s' if len(missing) > 1 else ''} {', '.join(map(str, missing[:MOST_NAMED]))}"
+        more = f" and {len(missing) - MOST_NAMED:,} others" if len(missing) > MOST_NAMED else ""
+        problem = f"no task of {named}{more} arrived in {latency.label}, seed {latency.seed}"
+        raise InvalidInput(
+            "assign", f"own, and {problem}: how long theirs take is not known",
+            f"cyclic (--assign cyclic), which gives the durations of the other {len(known):,} out in turn",
+        )  # fmt: skip
 
 
 def _notes(source: pd.DataFrame, trace: pd.DataFrame, label: str, seed: int) -> list[str]:

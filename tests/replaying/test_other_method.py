@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import rayopt as ro
 from rayopt import methods
+from rayopt.cli import main
 from rayopt.problems import Quadratic
 from rayopt.replaying import recorded_experiment
 from rayopt.replaying.other import try_other
@@ -57,6 +59,38 @@ def test_cancelled_tasks_and_repetition_are_told(folder):
     notes = other(folder, methods.ASGD(0.05), label="Rennala").notes
     assert "tasks were cancelled" in notes[1]
     assert f"of {N} workers had more tasks than were recorded" in notes[2]
+
+
+@pytest.fixture
+def with_a_silent_worker(tmp_path):
+    """A run in which no task of worker 2 arrived."""
+    path = tmp_path / "run"
+    chosen = [methods.ASGD(0.05), methods.ASGD(0.01)]
+    ro.run(chosen, Quadratic(20, noise=0.1), ro.Workers(3, [1.0, 2.0, 1000.0]), until=ro.Until(time=30), out=path)
+    return RunFolder.existing(path)
+
+
+def test_a_worker_of_which_nothing_is_known(with_a_silent_worker):
+    with pytest.raises(
+        ro.InvalidInput, match=r"no task of worker 2 arrived .*allowed: cyclic \(--assign cyclic\)"
+    ) as told:
+        other(with_a_silent_worker, methods.Minibatch(0.3))
+    assert told.value.key == "assign"
+    found = other(with_a_silent_worker, methods.Minibatch(0.3), assign="cyclic").result
+    # Worker 2 is as fast as worker 0, the first of the two that go around.
+    assert (found.trace.time - found.trace.assigned_at)[found.trace.worker == 2].unique().tolist() == [1.0]
+    assert found.table.updates[0] == 15
+
+
+def test_the_command_line_can_do_what_the_error_says(with_a_silent_worker):
+    call = ["replay", str(with_a_silent_worker.path), "--method", "minibatch", "--label", "ASGD step_size=0.01"]
+    refused = CliRunner().invoke(main, call)
+    assert refused.exit_code == 2
+    assert "--assign cyclic" in refused.stderr
+    found = CliRunner().invoke(main, [*call, "--assign", "cyclic", "--out", str(with_a_silent_worker.path / "other")])
+    assert found.exit_code == 0, found.output
+    # The step size is that of the method whose durations they are.
+    assert ro.load(with_a_silent_worker.path / "other").table.step_size.tolist() == [0.01]
 
 
 @pytest.mark.parametrize(
