@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ray
+from ray_sessions import kill_one, killing
 
 import rayopt as ro
 from rayopt import methods
 from rayopt.fleets.ray.connection import connect
 from rayopt.problems import MLP, LogisticRegression, Quadratic
+from rayopt.report.displays import Displays
 from tests.replaying.tampering import rewrite
 
 pytestmark = pytest.mark.timeout(240)
@@ -55,6 +57,32 @@ def test_values_through_the_object_store_and_networks(cluster, tmp_path):
     recorded(tmp_path / "network", methods.ASGD(0.05), MLP.digits(hidden=[16], batch=16), ro.Until(updates=60))
     assert ro.replay(tmp_path / "large").is_equal
     assert ro.replay(tmp_path / "network").is_equal
+
+
+class Begun(Displays):
+    """Kills workers while runs go on, not while they are made."""
+
+    arrivals = 0
+
+    def progressed(self, run, progress):
+        self.arrivals = progress.arrivals
+
+    def kill(self):
+        return self.arrivals > 0 and kill_one()
+
+
+def test_workers_that_were_killed(cluster, tmp_path, per_actor):
+    workers, fleet = ro.Workers(4, "0.02 * sqrt(i)"), ro.RayFleet(workers_per_actor=per_actor)
+    both, begun = [methods.ASGD(0.05), methods.Rennala(0.5, batch_size=6, interrupt=True)], Begun([])
+    problem, record = LogisticRegression.digits(batch=8), ro.Record(checkpoint=1.0)
+    experiment = ro.Experiment(both, problem, workers, ro.Until(time=6), fleet, record)
+    with killing(every=1.0, kill=begun.kill):
+        result = experiment.run(tmp_path / "run", begun)
+    recorded = result.summary["runs"]
+    assert all(run["faults"]["restarts"] >= 1 for run in recorded)
+    again = ro.replay(tmp_path / "run")
+    assert [run.difference for run in again.runs] == [None, None]
+    assert [run.arrivals for run in again.runs] == [run["arrivals"] for run in recorded]
 
 
 class Alarmed(methods.ASGD):

@@ -44,6 +44,9 @@ def checked(result):
     assert result.table.updates[0] == len(trace) == UPDATES
     assert result.history.time.is_monotonic_increasing
     assert result.history.gap.notna().all()
+    (again,) = ro.replay(result.folder.path).runs
+    assert again.difference is None, str(again)
+    assert (again.arrivals, again.updates) == (UPDATES, UPDATES)
 
 
 @pytest.mark.parametrize(
