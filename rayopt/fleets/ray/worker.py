@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Any
@@ -143,12 +145,15 @@ class PackedWorkers:
         shares_clock = is_on(load.server_node)
         profiles = load.fetch()
         threadpool_limits(profiles[load.workers[0]].blas_threads)
+        desks = {worker: Desk() for worker in profiles}
+        for worker, profile in profiles.items():
+            desks[worker].load(profile, shares_clock, warm_up=worker == load.workers[0])
+        # The other thread may be computing what was ordered before: it goes on with the desks that it has, and what
+        # comes of it is dropped.
         with self._changed:
             self._due.clear()
             self._current.clear()
-            self._desks = {worker: Desk() for worker in profiles}
-            for worker, profile in profiles.items():
-                self._desks[worker].load(profile, shares_clock, warm_up=worker == load.workers[0])
+            self._desks = desks
             self._server = load.server
         # The connection to the server is made now, not by the first replies.
         ray.get(load.server.deliver.remote(ReplyBatch.of([])))
@@ -179,33 +184,49 @@ class PackedWorkers:
         threading.Event().wait()
 
     def _serve_due(self) -> None:
-        while True:
-            finished = [self._finish(order, in_time) for order, in_time in self._wait_for_due()]
-            self._server.deliver.remote(ReplyBatch.of(finished))
-            if len(finished) < PUSH_AT_MOST:
-                time.sleep(PUSH_EVERY)
+        try:
+            while True:
+                due, desks = self._wait_for_due()
+                self._push([_finish(desks[order.worker], order, in_time) for order, in_time in due])
+                if len(due) < PUSH_AT_MOST:
+                    time.sleep(PUSH_EVERY)
+        except BaseException:
+            # Without this thread the actor would be silent for ever, and nobody would know: a process that ends is
+            # seen, and started again. Ray keeps what it wrote.
+            traceback.print_exc()
+            os._exit(1)
 
-    def _wait_for_due(self) -> list[tuple[Order, bool]]:
-        """Returns what is due, from one order up to a full batch, and if in time; superseded ones are dropped."""
+    def _wait_for_due(self) -> tuple[list[tuple[Order, bool]], dict[int, Desk]]:
+        """Returns what is due, from one order up to a full batch, and if in time, with the desks to work at."""
         found: list[tuple[Order, bool]] = []
         with self._changed:
             while not found:
                 now = time.monotonic()
                 while self._due and self._due[0][0] <= now and len(found) < PUSH_AT_MOST:
-                    _, stamp, order, in_time = heappop(self._due)
-                    if self._current.get(order.worker) == stamp:
+                    _, _, order, in_time = heappop(self._due)
+                    if self._is_current(order):
                         found.append((order, in_time))
                 if not found:
                     self._changed.wait(self._due[0][0] - now if self._due else None)
-        return found
+            return found, self._desks
 
-    def _finish(self, order: Order, in_time: bool) -> Reply:
-        desk = self._desks[order.worker]
-        gives_up_at = desk.gives_up_at(order)
-        value, error = desk.work(order, in_time)
-        if time.monotonic() > gives_up_at:
-            value, in_time = None, False
-        return Reply(order.worker, order.stamp, time.monotonic(), value, in_time, error)
+    def _push(self, finished: list[Reply]) -> None:
+        """Sends what is still wanted to the server."""
+        wanted = [reply for reply in finished if self._is_current(reply)]
+        if wanted:
+            self._server.deliver.remote(ReplyBatch.of(wanted))
+
+    def _is_current(self, message: Order | Reply) -> bool:
+        """Returns whether nothing has superseded the order since it came."""
+        return self._current.get(message.worker) == message.stamp
+
+
+def _finish(desk: Desk, order: Order, in_time: bool) -> Reply:
+    gives_up_at = desk.gives_up_at(order)
+    value, error = desk.work(order, in_time)
+    if time.monotonic() > gives_up_at:
+        value, in_time = None, False
+    return Reply(order.worker, order.stamp, time.monotonic(), value, in_time, error)
 
 
 def is_on(node: str) -> bool:

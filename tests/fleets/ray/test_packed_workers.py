@@ -1,0 +1,143 @@
+"""The actor of many workers, called as an object of this process, and on Ray."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from ray import cloudpickle
+from ray_sessions import opened
+
+import rayopt as ro
+from rayopt import methods
+from rayopt.fleets.ray import worker as worker_module
+from rayopt.fleets.ray.batches import OrderBatch
+from rayopt.fleets.ray.messages import Load, Order, Profile
+from rayopt.fleets.ray.worker import PackedWorkers
+from rayopt.problems import Quadratic
+from rayopt.tasks import Gradient
+
+# Actors cannot import this file.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+pytestmark = pytest.mark.timeout(240)
+
+N = 4
+PATIENCE = 30.0
+
+
+WARM_UP, POINT = 0.0, 1.0
+
+
+class Watched(Quadratic):
+    """Tells of every gradient that begins, and lets it end when the test says so."""
+
+    def __init__(self):
+        super().__init__(2)
+        self.begun = queue.SimpleQueue()
+        self.may_end = {WARM_UP: threading.Semaphore(1), POINT: threading.Semaphore(0)}
+
+    def start_point(self):
+        return np.full(2, WARM_UP)
+
+    def gradient(self, x, sample, checkpoint=None):
+        self.begun.put(x[0])
+        self.may_end[x[0]].acquire(timeout=PATIENCE)
+        return super().gradient(x, sample, checkpoint)
+
+
+class Desktop:
+    """A packed actor of which the test is the server; ``replies`` has (worker, stamp) of what was delivered."""
+
+    def __init__(self, problem, seconds=1e-6):
+        self.actor = PackedWorkers()
+        self.problem = problem
+        self.profiles = [Profile(problem, ro.Workers(N, seconds).times(0), 0, 1.0)]
+        self.replies = queue.SimpleQueue()
+        self.deliver = self
+
+    def remote(self, batch):
+        for reply in batch.unpack():
+            self.replies.put((reply.worker, reply.stamp))
+
+    def load(self):
+        return self.actor.load(Load(self.profiles, range(N), [0] * N, "here", self))
+
+    def assign(self, *stamps, workers=range(N)):
+        """Gives each worker an order."""
+        task = Gradient(np.full(2, POINT), 0)
+        now = time.monotonic()
+        orders = [Order(worker, stamp, 0, task, 0.0, now) for worker, stamp in zip(workers, stamps, strict=True)]
+        self.actor.assign(OrderBatch.of(orders))
+
+    def begun(self):
+        return self.problem.begun.get(timeout=PATIENCE)
+
+    def reply(self):
+        return self.replies.get(timeout=PATIENCE)
+
+
+@pytest.fixture
+def at_home(monkeypatch):
+    """Nothing is in the object store, and the node is the server's."""
+    monkeypatch.setattr(worker_module.ray, "get", lambda content: content)
+    monkeypatch.setattr(worker_module, "is_on", lambda node: True)
+
+
+@pytest.fixture
+def watched(at_home):
+    desktop = Desktop(Watched())
+    desktop.load()
+    assert desktop.begun() == WARM_UP
+    yield desktop
+    for gate in desktop.problem.may_end.values():
+        gate.release(100)
+
+
+def test_what_is_computed_when_the_actor_is_loaded_again_is_dropped_and_the_next_orders_are_served(watched):
+    may_end = watched.problem.may_end
+    watched.assign(1, 2, 3, 4)
+    assert watched.begun() == POINT
+    loading = threading.Thread(target=watched.load)
+    loading.start()
+    assert watched.begun() == WARM_UP
+    # The actor is being loaded, and the other thread comes to the next worker.
+    may_end[POINT].release()
+    assert watched.begun() == POINT
+    may_end[WARM_UP].release()
+    loading.join()
+    may_end[POINT].release(100)
+    watched.assign(11, 12, 13, 14)
+    assert [watched.reply() for _ in range(N)] == [(worker, 11 + worker) for worker in range(N)]
+    assert watched.replies.empty()
+
+
+class Slow(Quadratic):
+    """A gradient takes 20 ms."""
+
+    def gradient(self, x, sample, checkpoint=None):
+        time.sleep(0.02)
+        return super().gradient(x, sample, checkpoint)
+
+
+def test_an_actor_whose_thread_breaks_ends_its_process(at_home, monkeypatch, capfd):
+    ended = queue.SimpleQueue()
+    monkeypatch.setattr(os, "_exit", ended.put)
+    desktop = Desktop(Quadratic(2))
+    desktop.load()
+    monkeypatch.setattr(desktop, "remote", lambda batch: 1 / 0)
+    desktop.assign(1, 2, 3, 4)
+    assert ended.get(timeout=PATIENCE) == 1
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+def test_every_seed_has_arrivals_where_gradients_are_slow(cluster):
+    with opened(Slow(5), 0.1, n=60, workers_per_actor=30) as fixture:
+        arrivals = [
+            fixture.run(methods.ASGD(0.05), ro.Until(time=2), seed=seed)[0].counts.arrivals for seed in range(3)
+        ]
+    assert min(arrivals) > 30
