@@ -160,16 +160,21 @@ class PackedWorkers:
         return shares_clock
 
     def assign(self, orders: OrderBatch) -> None:
-        """Takes orders; each supersedes what its worker had. A process that is new drops them: ``watch`` tells."""
+        """Takes orders; each supersedes what its worker had, and one without a task only ends it.
+
+        A process that is new drops them: ``watch`` tells.
+        """
         if not self._desks:
             return
         with self._changed:
             for order in orders.unpack():
+                if order.task is None:
+                    self._current.pop(order.worker, None)
+                    continue
                 self._current[order.worker] = order.stamp
-                if order.task is not None:
-                    due_at, in_time = self._desks[order.worker].due_at(order)
-                    if due_at < math.inf:
-                        heappush(self._due, (due_at, order.stamp, order, in_time))
+                due_at, in_time = self._desks[order.worker].due_at(order)
+                if due_at < math.inf:
+                    heappush(self._due, (due_at, order.stamp, order, in_time))
             self._changed.notify()
 
     @ray.method(concurrency_group="watch")

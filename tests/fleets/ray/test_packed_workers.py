@@ -74,6 +74,11 @@ class Desktop:
         orders = [Order(worker, stamp, 0, task, 0.0, now) for worker, stamp in zip(workers, stamps, strict=True)]
         self.actor.assign(OrderBatch.of(orders))
 
+    def cancel(self, *stamps, workers):
+        """Ends orders, as the transport does."""
+        orders = [Order(worker, stamp, -1, None, 0.0, 0.0) for worker, stamp in zip(workers, stamps, strict=True)]
+        self.actor.assign(OrderBatch.of(orders))
+
     def begun(self):
         return self.problem.begun.get(timeout=PATIENCE)
 
@@ -114,6 +119,16 @@ def test_what_is_computed_when_the_actor_is_loaded_again_is_dropped_and_the_next
     watched.assign(11, 12, 13, 14)
     assert [watched.reply() for _ in range(N)] == [(worker, 11 + worker) for worker in range(N)]
     assert watched.replies.empty()
+
+
+def test_what_is_cancelled_is_not_delivered(watched):
+    watched.assign(1, 2, 3, 4)
+    assert watched.begun() == POINT
+    watched.cancel(2, 3, workers=[1, 2])
+    watched.problem.may_end[POINT].release(100)
+    assert [watched.reply() for _ in range(2)] == [(0, 1), (3, 4)]
+    watched.assign(11, 12, workers=[0, 1])
+    assert [watched.reply() for _ in range(2)] == [(0, 11), (1, 12)]
 
 
 class Slow(Quadratic):
