@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ PUSH_EVERY = 0.005
 """Real seconds between two batches that a packed actor pushes: fewer, larger messages keep the server free."""
 PUSH_AT_MOST = 256
 """Replies in one batch: the server works on the first ones of a burst while the actor computes the next."""
+SUPERSEDED = 1000
+"""So many orders that nothing waits for may lie in the heap beside as many as are waited for."""
 
 
 class Worker:
@@ -175,6 +177,10 @@ class PackedWorkers:
                 due_at, in_time = self._desks[order.worker].due_at(order)
                 if due_at < math.inf:
                     heappush(self._due, (due_at, order.stamp, order, in_time))
+            # An order holds its point: where tasks are long and cancelled early, memory would grow without bound.
+            if len(self._due) > 2 * len(self._current) + SUPERSEDED:
+                self._due = [entry for entry in self._due if self._is_current(entry[2])]
+                heapify(self._due)
             self._changed.notify()
 
     @ray.method(concurrency_group="watch")

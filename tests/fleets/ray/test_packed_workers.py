@@ -7,6 +7,7 @@ import queue
 import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -129,6 +130,22 @@ def test_what_is_cancelled_is_not_delivered(watched):
     assert [watched.reply() for _ in range(2)] == [(0, 1), (3, 4)]
     watched.assign(11, 12, workers=[0, 1])
     assert [watched.reply() for _ in range(2)] == [(0, 11), (1, 12)]
+
+
+def test_points_of_superseded_orders_are_let_go(at_home):
+    desktop = Desktop(Quadratic(2), seconds=1e6)
+    desktop.load()
+    points = []
+    for stamp in range(0, 5000, N):
+        task = Gradient(Point(2), 0)
+        points.append(weakref.ref(task.x))
+        orders = [Order(worker, stamp + worker, 0, task, 0.0, time.monotonic()) for worker in range(N)]
+        desktop.actor.assign(OrderBatch.of(orders))
+    assert sum(point() is not None for point in points) <= worker_module.SUPERSEDED
+
+
+class Point(np.ndarray):
+    """An array that can be watched."""
 
 
 class Slow(Quadratic):
