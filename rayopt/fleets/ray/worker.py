@@ -198,7 +198,7 @@ class PackedWorkers:
         try:
             while True:
                 due, desks = self._wait_for_due()
-                self._push([_finish(desks[order.worker], order, in_time) for order, in_time in due])
+                self._serve(due, desks)
                 if len(due) < PUSH_AT_MOST:
                     time.sleep(PUSH_EVERY)
         except BaseException:
@@ -220,6 +220,20 @@ class PackedWorkers:
                 if not found:
                     self._changed.wait(self._due[0][0] - now if self._due else None)
             return found, self._desks
+
+    def _serve(self, due: list[tuple[Order, bool]], desks: dict[int, Desk]) -> None:
+        """Computes what is due and pushes it: all at once, or in parts if that takes long."""
+        finished: list[Reply] = []
+        push_at = time.monotonic() + PUSH_EVERY
+        for order, in_time in due:
+            if not self._is_current(order):
+                continue
+            finished.append(_finish(desks[order.worker], order, in_time))
+            if finished[-1].completed_at >= push_at:
+                self._push(finished)
+                finished = []
+                push_at = time.monotonic() + PUSH_EVERY
+        self._push(finished)
 
     def _push(self, finished: list[Reply]) -> None:
         """Sends what is still wanted to the server."""

@@ -52,16 +52,21 @@ class Watched(Quadratic):
 
 
 class Desktop:
-    """A packed actor of which the test is the server; ``replies`` has (worker, stamp) of what was delivered."""
+    """A packed actor of which the test is the server; ``replies`` has (worker, stamp) of what was delivered,
+    ``batches`` how many came together.
+    """
 
     def __init__(self, problem, seconds=1e-6):
         self.actor = PackedWorkers()
         self.problem = problem
         self.profiles = [Profile(problem, ro.Workers(N, seconds).times(0), 0, 1.0)]
         self.replies = queue.SimpleQueue()
+        self.batches = []
         self.deliver = self
 
     def remote(self, batch):
+        if batch.workers:
+            self.batches.append(len(batch.workers))
         for reply in batch.unpack():
             self.replies.put((reply.worker, reply.stamp))
 
@@ -122,14 +127,35 @@ def test_what_is_computed_when_the_actor_is_loaded_again_is_dropped_and_the_next
     assert watched.replies.empty()
 
 
-def test_what_is_cancelled_is_not_delivered(watched):
+def test_what_is_cancelled_is_neither_computed_nor_delivered(watched):
     watched.assign(1, 2, 3, 4)
     assert watched.begun() == POINT
     watched.cancel(2, 3, workers=[1, 2])
     watched.problem.may_end[POINT].release(100)
     assert [watched.reply() for _ in range(2)] == [(0, 1), (3, 4)]
+    # Nor is it computed, if it has not begun.
+    assert watched.begun() == POINT
+    assert watched.problem.begun.empty()
     watched.assign(11, 12, workers=[0, 1])
     assert [watched.reply() for _ in range(2)] == [(0, 11), (1, 12)]
+
+
+def test_a_slow_gradient_is_delivered_before_the_next_is_done(watched, monkeypatch):
+    monkeypatch.setattr(worker_module, "PUSH_EVERY", 0.0)
+    watched.assign(1, 2, 3, 4)
+    assert watched.begun() == POINT
+    for worker in range(N - 1):
+        watched.problem.may_end[POINT].release()
+        assert watched.reply() == (worker, 1 + worker)
+        assert watched.begun() == POINT
+
+
+def test_quick_gradients_are_delivered_together(watched, monkeypatch):
+    monkeypatch.setattr(worker_module, "PUSH_EVERY", PATIENCE)
+    watched.assign(1, 2, 3, 4)
+    watched.problem.may_end[POINT].release(N)
+    assert [watched.reply() for _ in range(N)] == [(worker, 1 + worker) for worker in range(N)]
+    assert watched.batches == [N]
 
 
 def test_points_of_superseded_orders_are_let_go(at_home):
