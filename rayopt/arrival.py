@@ -26,7 +26,9 @@ class Arrival:
     Attributes:
       worker: who computed it, numbered from 0; None for an alarm set by ``fleet.wake``.
       time: fleet seconds at delivery.
-      completed_at: fleet seconds at which the worker was done: before ``time`` if a transport lies between.
+      completed_at: fleet seconds at which the worker was done: before ``time`` if a transport lies between. On Ray
+        the worker's own stamp; on another machine, whose clock cannot be compared, shifted so that the quickest reply
+        from there took no time on its way.
       assigned_at: fleet seconds at which the task was given to the worker.
       task: what was computed; its ``version`` says at which iterate.
       number: the worker's task number, from 0.

@@ -36,7 +36,8 @@ class TraceFile:
 
     Args:
       folder: where the parts are.
-      real_time: whether to keep the columns ``completed_at``, the worker's own stamp, and ``checksum``, a sum of x.
+      real_time: whether to keep the columns ``completed_at``, the worker's own stamp (of another machine's clock:
+        shifted, see :class:`~rayopt.arrival.Arrival`), and ``checksum``, a sum of x.
       kept: the parts to go on after; all others are removed.
 
     Attributes:

@@ -76,7 +76,7 @@ class ReplyBatch(NamedTuple):
     """Replies of the workers of one actor.
 
     Attributes:
-      workers, stamps, completed_at, in_time, errors: as in ``Reply``.
+      workers, stamps, completed_at, in_time, errors, clock: as in ``Reply``; the clock is that of the actor.
       places: by reply, which of the values; -1 if it has none.
       values: the gradients.
     """
@@ -88,27 +88,28 @@ class ReplyBatch(NamedTuple):
     in_time: list[bool]
     errors: list[str | None]
     values: Sequence[Any]
+    clock: str = ""
 
     @classmethod
     def of(cls, replies: Sequence[Reply]) -> ReplyBatch:
         """Returns these replies as one message."""
         if not replies:
             return cls([], [], [], [], [], [], [])
-        workers, stamps, completed_at, values, in_time, errors = map(list, zip(*replies, strict=True))
+        workers, stamps, completed_at, values, in_time, errors, _ = map(list, zip(*replies, strict=True))
         arrays: list[Any] = []
         places: list[int] = []
         for value in values:
             places.append(NOTHING if value is None else len(arrays))
             if value is not None:
                 arrays.append(value)
-        return cls(workers, stamps, completed_at, places, in_time, errors, together(arrays))
+        return cls(workers, stamps, completed_at, places, in_time, errors, together(arrays), replies[0].clock)
 
     def unpack(self) -> Iterator[Reply]:
         """Yields the replies, in the order in which they were given."""
         columns = (self.workers, self.stamps, self.completed_at, self.places, self.in_time, self.errors)
         for worker, stamp, completed_at, place, in_time, error in zip(*columns, strict=True):
             value = None if place == NOTHING else self.values[place]
-            yield Reply(worker, stamp, completed_at, value, in_time, error)
+            yield Reply(worker, stamp, completed_at, value, in_time, error, self.clock)
 
 
 def together(arrays: Sequence[NDArray[Any]]) -> Sequence[Any]:

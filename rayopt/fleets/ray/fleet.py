@@ -219,7 +219,7 @@ class RaySession:
         self._warn_of_store(job.method)
         running = self._server.run.remote(
             job, self._problem.start_point(), self._workers.times(job.seed), self._shard_sizes, self._actor_of,
-            self._shares_clock, self._care(job.method), self._whole,
+            self._care(job.method), self._whole,
         )  # fmt: skip
         done: list[Any] = []
         while not done:
@@ -289,8 +289,7 @@ class RaySession:
         ]
         server = self._server if self._is_packed else None
         self._whole, self._loads, self._stored_bytes = make_loads(whole, profiles, self._actor_of, node, server)
-        answers = self._load_all()
-        self._shares_clock = [answers.get(actor, False) for actor in self._actor_of]
+        self._load_all()
         ray.get(self._evaluator.load.remote(self._whole))
         self._loaded_seed = seed
 
@@ -308,7 +307,7 @@ class RaySession:
 
         return Care(self._loads, self._fleet.grace, type(method).__name__ if method.waits_for_everyone else "")
 
-    def _load_all(self) -> dict[Any, bool]:
+    def _load_all(self) -> None:
         """Calls ``load`` of every actor; waits for those that restart, the server later for those that stay away.
 
         Raises:
@@ -316,17 +315,17 @@ class RaySession:
         """
         from rayopt.fleets.ray.failures import WorkerLost
 
-        answers: dict[Any, bool] = {}
+        loaded: set[Any] = set()
         give_up = time.monotonic() + RESTART_TIMEOUT
         heard = ""
-        while len(answers) < len(self.actors) and time.monotonic() < give_up and not self._stop_is_wanted:
-            calls = [(actor, actor.load.remote(load)) for actor, load in self._loads.items() if actor not in answers]
+        while len(loaded) < len(self.actors) and time.monotonic() < give_up and not self._stop_is_wanted:
+            calls = [(actor, actor.load.remote(load)) for actor, load in self._loads.items() if actor not in loaded]
             for actor, call in calls:
                 try:
-                    answers[actor] = self._ray.get(call)
+                    self._ray.get(call)
+                    loaded.add(actor)
                 except self._ray.exceptions.RayActorError as error:
                     heard = str(error)
-            time.sleep(REPORT_EVERY if len(answers) < len(self.actors) else 0)
-        if not answers and heard:
+            time.sleep(REPORT_EVERY if len(loaded) < len(self.actors) else 0)
+        if not loaded and heard:
             raise WorkerLost(f"no worker has a process; what was heard last: {heard}")
-        return answers

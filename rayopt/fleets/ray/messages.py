@@ -86,6 +86,7 @@ class Reply(NamedTuple):
       value: the gradient; None where it is a return value of its own, or there is none.
       in_time: whether the worker did not have to give up.
       error: why the value must not be used, as text: what the problem raised or returned; None if all went well.
+      clock: the node whose clock ``completed_at`` is read from; "" for the server's.
     """
 
     worker: int
@@ -94,3 +95,4 @@ class Reply(NamedTuple):
     value: Any
     in_time: bool = True
     error: str | None = None
+    clock: str = ""

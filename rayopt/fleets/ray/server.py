@@ -83,7 +83,6 @@ class Server:
         times: TaskTimes,
         shard_sizes: NDArray[np.integer] | None,
         actors: Sequence[Any],
-        shares_clock: Sequence[bool],
         care: Care,
         problem: Load,
     ) -> Outcome:
@@ -95,7 +94,6 @@ class Server:
           times: how long tasks must take.
           shard_sizes: rows of data of each worker, shape (n,); None if all have the same.
           actors: by worker, the actor that holds it.
-          shares_clock: by worker, whether its clock is the server's.
           care: how to treat workers that fail.
           problem: the problem with all its data.
 
@@ -108,9 +106,9 @@ class Server:
             self._inbox.get()
         supervision = Supervision(actors, care)
         transport: Transport = (
-            PackedTransport(actors, self._inbox, shares_clock, supervision.lost)
+            PackedTransport(actors, self._inbox, supervision.lost)
             if care.packed
-            else DirectTransport(actors, shares_clock, supervision.lost)
+            else DirectTransport(actors, supervision.lost)
         )
         evaluations = Evaluations(self._evaluator, problem, job.record.metrics or ())
         recorder = WatchedRecorder(

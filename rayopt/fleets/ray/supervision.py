@@ -93,8 +93,8 @@ class Supervision:
             self.silent.update(self._members[actor])
             self._ask(actor)
 
-    def returned(self) -> list[tuple[Any, bool, list[int]]]:
-        """Returns the actors that have their shards again, if they share the server's clock, and their workers.
+    def returned(self) -> list[tuple[Any, list[int]]]:
+        """Returns the actors that have their shards again, and their workers.
 
         Looks at most every tenth of a second.
 
@@ -107,12 +107,11 @@ class Supervision:
         self._look_at = time.monotonic() + LOOK_UP
         found = []
         for actor in list(self._absences):
-            shares_clock = self._answer(actor)
-            if shares_clock is not None:
+            if self._is_loaded(actor):
                 del self._absences[actor]
                 self.silent.difference_update(self._members[actor])
                 self.faults.restarts += 1
-                found.append((actor, shares_clock, self._members[actor]))
+                found.append((actor, self._members[actor]))
         self._give_up_if_hopeless()
         return found
 
@@ -146,22 +145,23 @@ class Supervision:
         absence.call = actor.load.remote(self._care.loads[actor])
         absence.ask_at = time.monotonic() + ASK_EVERY
 
-    def _answer(self, actor: Any) -> bool | None:
-        """Returns what the ``load`` of an actor returned; None as long as it did not. Asks again if it failed."""
+    def _is_loaded(self, actor: Any) -> bool:
+        """Returns whether the ``load`` of an actor has returned. Asks again if it failed."""
         absence = self._absences[actor]
         if absence.call is not None:
             ready, _ = ray.wait([absence.call], timeout=0)
             if not ready:
-                return None
+                return False
             try:
-                return bool(ray.get(absence.call))
+                ray.get(absence.call)
+                return True
             except ray.exceptions.RayError as error:
                 if not is_loss(error):
                     raise WorkerFailed(f"{self._names([actor])} cannot load the shard again:\n{error}") from error
                 absence.call = None
         if time.monotonic() >= absence.ask_at:
             self._ask(actor)
-        return None
+        return False
 
     def _give_up_if_hopeless(self) -> None:
         if not self._care.waits_for and len(self.silent) < self._workers:

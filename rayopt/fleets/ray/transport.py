@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import ray
 
 from rayopt.fleets.ray.batches import OrderBatch, ReplyBatch
+from rayopt.fleets.ray.clocks import FarClocks
 from rayopt.fleets.ray.failures import WorkerFailed, is_loss
 from rayopt.fleets.ray.messages import INLINE_BYTES, Order, Reply
 from rayopt.fleets.ray.worker import PUSH_EVERY
@@ -32,9 +33,12 @@ class Transport(Protocol):
         """Ends the worker's orders up to this stamp."""
 
     def receive(self, timeout: float) -> list[Reply]:
-        """Returns what has arrived, in order of completion; waits up to ``timeout`` real seconds for the first."""
+        """Returns what has arrived, in order of completion (see :class:`FarClocks`), on the server's clock.
 
-    def returned(self, actor: Any, shares_clock: bool) -> None:
+        Waits up to ``timeout`` real seconds for the first.
+        """
+
+    def returned(self, actor: Any) -> None:
         """Takes up again with an actor that was lost and has its shards again."""
 
 
@@ -43,14 +47,13 @@ class DirectTransport:
 
     Args:
       workers: the actors.
-      shares_clock: by worker, whether its clock is the server's.
       on_lost: hears of actors that died.
     """
 
-    def __init__(self, workers: Sequence[Any], shares_clock: Sequence[bool], on_lost: OnLost) -> None:
+    def __init__(self, workers: Sequence[Any], on_lost: OnLost) -> None:
         self._workers = workers
-        self._shares_clock = list(shares_clock)
         self._on_lost = on_lost
+        self._clocks = FarClocks()
         self._pending: dict[Any, tuple[int, int, Any]] = {}
         self._references: list[Any] = [None] * len(workers)
         self._stored: tuple[Any, Any] = (None, None)
@@ -96,17 +99,15 @@ class DirectTransport:
             replies = [self._reply_or_error(*call) for call in zip(ready, owners, strict=True)]
         received_at = time.monotonic()
         found = []
-        for reply, (worker, _, value) in zip(replies, owners, strict=True):
+        for reply, (_, _, value) in zip(replies, owners, strict=True):
             if reply is not None:
                 if value is not None and reply.error is None:
                     reply = reply._replace(value=value)
-                found.append(reply if self._shares_clock[worker] else reply._replace(completed_at=received_at))
-        found.sort(key=_completed_at)
-        return found
+                found.append(reply)
+        return self._clocks.in_order(found, received_at)
 
-    def returned(self, actor: Any, shares_clock: bool) -> None:
-        """Remembers where the worker's process is now."""
-        self._shares_clock[self._workers.index(actor)] = shares_clock
+    def returned(self, actor: Any) -> None:
+        """Does nothing: the next order is a call of the new process."""
 
     def _reply_or_error(self, reference: Any, owner: tuple[int, int, Any]) -> Reply | None:
         """Returns what one call brought; None if nothing will come of it."""
@@ -126,21 +127,14 @@ class PackedTransport:
     Args:
       actors: by worker, the actor that holds it.
       inbox: what the actors deliver.
-      shares_clock: by worker, whether its clock is the server's.
       on_lost: hears of actors that died.
     """
 
-    def __init__(
-        self,
-        actors: Sequence[Any],
-        inbox: queue.SimpleQueue[ReplyBatch],
-        shares_clock: Sequence[bool],
-        on_lost: OnLost,
-    ) -> None:
+    def __init__(self, actors: Sequence[Any], inbox: queue.SimpleQueue[ReplyBatch], on_lost: OnLost) -> None:
         self._actors = actors
         self._inbox = inbox
-        self._shares_clock = list(shares_clock)
         self._on_lost = on_lost
+        self._clocks = FarClocks()
         self._outbox: dict[Any, list[Order]] = {}
         self._calls: dict[Any, Any] = {actor.watch.remote(): actor for actor in dict.fromkeys(actors)}
         self._sent_at = self._looked_at = 0.0
@@ -174,18 +168,11 @@ class PackedTransport:
         if received_at > self._looked_at + LOOK_UP:
             self._looked_at = received_at
             self._check_actors()
-        found = [
-            reply if self._shares_clock[reply.worker] else reply._replace(completed_at=received_at) for reply in found
-        ]
-        found.sort(key=_completed_at)
-        return found
+        return self._clocks.in_order(found, received_at)
 
-    def returned(self, actor: Any, shares_clock: bool) -> None:
-        """Watches the new process, and remembers where it is."""
+    def returned(self, actor: Any) -> None:
+        """Watches the new process."""
         self._calls[actor.watch.remote()] = actor
-        for worker, own in enumerate(self._actors):
-            if own == actor:
-                self._shares_clock[worker] = shares_clock
 
     def _check_actors(self) -> None:
         """Looks whether the actors took their orders and are alive: one that died cannot say so by itself.
@@ -209,7 +196,3 @@ class PackedTransport:
         self._calls = {call: own for call, own in self._calls.items() if own != actor}
         self._outbox.pop(actor, None)
         self._on_lost(actor, heard)
-
-
-def _completed_at(reply: Reply) -> float:
-    return reply.completed_at

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from rayopt.fleets.ray.batches import OrderBatch, ReplyBatch
+from rayopt.fleets.ray.clocks import clock_of
 from rayopt.fleets.ray.desk import Cancelled, Desk, GaveUp
 from rayopt.fleets.ray.failures import NotLoaded, WorkerFailed
 from rayopt.fleets.ray.messages import Load, Order, Reply
@@ -35,18 +36,18 @@ class Worker:
 
     def __init__(self) -> None:
         self._desk = Desk()
+        self._clock = ""
         self._is_loaded = False
         self._superseded = -1
         self._wake = threading.Event()
 
-    def load(self, load: Load) -> bool:
-        """Takes the worker's shard; returns whether it shares the server's clock."""
-        shares_clock = is_on(load.server_node)
+    def load(self, load: Load) -> None:
+        """Takes the worker's shard."""
+        self._clock = clock_of(load.server_node)
         (profile,) = load.fetch().values()
         threadpool_limits(profile.blas_threads)
-        self._desk.load(profile, shares_clock)
+        self._desk.load(profile, shares_clock=not self._clock)
         self._is_loaded = True
-        return shares_clock
 
     def compute(self, order: Order) -> Reply | None:
         """Returns the finished task with its value, or None if it was cancelled.
@@ -128,7 +129,7 @@ class Worker:
             return None
         except GaveUp:
             value, in_time = None, False
-        return Reply(order.worker, order.stamp, time.monotonic(), value, in_time, error)
+        return Reply(order.worker, order.stamp, time.monotonic(), value, in_time, error, self._clock)
 
 
 class PackedWorkers:
@@ -139,27 +140,28 @@ class PackedWorkers:
         self._current: dict[int, int] = {}
         self._changed = threading.Condition()
         self._desks: dict[int, Desk] = {}
+        self._clock = ""
         self._server: Any = None
         threading.Thread(target=self._serve_due, daemon=True).start()
 
-    def load(self, load: Load) -> bool:
-        """Takes the shards of its workers; returns whether they share the server's clock."""
-        shares_clock = is_on(load.server_node)
+    def load(self, load: Load) -> None:
+        """Takes the shards of its workers."""
+        clock = clock_of(load.server_node)
         profiles = load.fetch()
         threadpool_limits(profiles[load.workers[0]].blas_threads)
         desks = {worker: Desk() for worker in profiles}
         for worker, profile in profiles.items():
-            desks[worker].load(profile, shares_clock, warm_up=worker == load.workers[0])
+            desks[worker].load(profile, not clock, warm_up=worker == load.workers[0])
         # The other thread may be computing what was ordered before: it goes on with the desks that it has, and what
         # comes of it is dropped.
         with self._changed:
             self._due.clear()
             self._current.clear()
             self._desks = desks
+            self._clock = clock
             self._server = load.server
         # The connection to the server is made now, not by the first replies.
         ray.get(load.server.deliver.remote(ReplyBatch.of([])))
-        return shares_clock
 
     def assign(self, orders: OrderBatch) -> None:
         """Takes orders; each supersedes what its worker had, and one without a task only ends it.
@@ -228,12 +230,19 @@ class PackedWorkers:
         for order, in_time in due:
             if not self._is_current(order):
                 continue
-            finished.append(_finish(desks[order.worker], order, in_time))
+            finished.append(self._finish(desks[order.worker], order, in_time))
             if finished[-1].completed_at >= push_at:
                 self._push(finished)
                 finished = []
                 push_at = time.monotonic() + PUSH_EVERY
         self._push(finished)
+
+    def _finish(self, desk: Desk, order: Order, in_time: bool) -> Reply:
+        gives_up_at = desk.gives_up_at(order)
+        value, error = desk.work(order, in_time)
+        if time.monotonic() > gives_up_at:
+            value, in_time = None, False
+        return Reply(order.worker, order.stamp, time.monotonic(), value, in_time, error, self._clock)
 
     def _push(self, finished: list[Reply]) -> None:
         """Sends what is still wanted to the server."""
@@ -244,16 +253,3 @@ class PackedWorkers:
     def _is_current(self, message: Order | Reply) -> bool:
         """Returns whether nothing has superseded the order since it came."""
         return self._current.get(message.worker) == message.stamp
-
-
-def _finish(desk: Desk, order: Order, in_time: bool) -> Reply:
-    gives_up_at = desk.gives_up_at(order)
-    value, error = desk.work(order, in_time)
-    if time.monotonic() > gives_up_at:
-        value, in_time = None, False
-    return Reply(order.worker, order.stamp, time.monotonic(), value, in_time, error)
-
-
-def is_on(node: str) -> bool:
-    """Returns whether this process runs on the node."""
-    return ray.get_runtime_context().get_node_id() == node

@@ -229,8 +229,8 @@ class RayWorkers:
             elif self._stamp[reply.worker] == reply.stamp:
                 self._supervision.rejected(reply.worker, reply.error)
                 self._give_again(reply.worker)
-        for actor, shares_clock, workers in self._supervision.returned():
-            self._transport.returned(actor, shares_clock)
+        for actor, workers in self._supervision.returned():
+            self._transport.returned(actor)
             for worker in workers:
                 if self._stamp[worker] != IDLE:
                     self._give_again(worker)

@@ -57,6 +57,11 @@ def test_replies():
     assert travelled(ReplyBatch.of([])) == []
 
 
+def test_replies_of_an_actor_have_its_clock():
+    replies = [Reply(worker, worker, 1.5, None, clock="node") for worker in range(2)]
+    assert travelled(ReplyBatch.of(replies)) == replies
+
+
 @pytest.mark.parametrize(
     "arrays",
     [

@@ -43,7 +43,7 @@ class Post:
         found, self.replies = self.replies, []
         return found
 
-    def returned(self, actor, shares_clock):
+    def returned(self, actor):
         pass
 
     def bring(self, *orders, **content):
@@ -126,7 +126,7 @@ class Twice(PackedWorkers):
     """A packed actor that says everything twice."""
 
     def load(self, load):
-        answer = super().load(load)
+        super().load(load)
         server = load.server
 
         class Doubling:
@@ -137,7 +137,6 @@ class Twice(PackedWorkers):
                     server.deliver.remote(replies)
 
         self._server = Doubling
-        return answer
 
 
 def test_an_actor_that_says_everything_twice(cluster, monkeypatch, simulate):

@@ -83,6 +83,32 @@ def test_labels_choose_nodes_and_latencies_and_the_server_is_pinned(cluster):
     assert min(arrivals[worker] for worker in (0, 1, 3, 4)) > 2 * max(arrivals[2], arrivals[5]) > 0
 
 
+class BusyASGD(ro.methods.ASGD):
+    """ASGD on a server that is busy for 30 ms per update, so that replies wait."""
+
+    name = "busy_asgd"
+
+    def receive(self, arrival, fleet):
+        time.sleep(0.03)
+        super().receive(arrival, fleet)
+
+
+@pytest.mark.parametrize("per_actor", [1, 2], ids=["direct", "packed"])
+def test_workers_of_another_node_keep_their_own_stamps(cluster, per_actor):
+    problem = Quadratic(5)
+    record = Record(metrics=()).resolve(problem.metric_names, ro.Until(updates=40))
+    fleet = ro.RayFleet(placement={"labels": {"fast": {}}}, server_node="slow", workers_per_actor=per_actor)
+    chunks = []
+    with RaySession(fleet, problem, ro.Workers(4, 0.02)) as session:
+        job = Job(BusyASGD(0.01), 0, ro.Until(updates=40), record)
+        session.run(job, lambda rows: chunks.append(rows.copy()), lambda progress: None)
+    rows = np.concatenate(chunks)
+    seconds = rows["completed_at"] - rows["assigned_at"]
+    assert (seconds >= 0.02 - 1e-6).all()
+    # Four workers of 20 ms wait for a server that takes 120 ms for them.
+    assert np.median(rows["time"] - rows["completed_at"]) > 0.03
+
+
 def test_packed_workers_share_few_nodes(cluster):
     with RaySession(ro.RayFleet(placement="pack"), Quadratic(5), ro.Workers(3, 0.002)) as session:
         assert len(set(where(session))) == 1

@@ -52,9 +52,7 @@ class Watched(Quadratic):
 
 
 class Desktop:
-    """A packed actor of which the test is the server; ``replies`` has (worker, stamp) of what was delivered,
-    ``batches`` how many came together.
-    """
+    """A packed actor of which the test is the server: (worker, stamp) of what came, and how many came together."""
 
     def __init__(self, problem, seconds=1e-6):
         self.actor = PackedWorkers()
@@ -71,7 +69,7 @@ class Desktop:
             self.replies.put((reply.worker, reply.stamp))
 
     def load(self):
-        return self.actor.load(Load(self.profiles, range(N), [0] * N, "here", self))
+        self.actor.load(Load(self.profiles, range(N), [0] * N, "here", self))
 
     def assign(self, *stamps, workers=range(N)):
         """Gives each worker an order."""
@@ -96,7 +94,7 @@ class Desktop:
 def at_home(monkeypatch):
     """Nothing is in the object store, and the node is the server's."""
     monkeypatch.setattr(worker_module.ray, "get", lambda content: content)
-    monkeypatch.setattr(worker_module, "is_on", lambda node: True)
+    monkeypatch.setattr(worker_module, "clock_of", lambda node: "")
 
 
 @pytest.fixture
