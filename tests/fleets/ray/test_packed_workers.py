@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,6 +190,26 @@ def test_an_actor_whose_thread_breaks_ends_its_process(at_home, monkeypatch, cap
     desktop.assign(1, 2, 3, 4)
     assert ended.get(timeout=PATIENCE) == 1
     assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+class Breaks(PackedWorkers):
+    """A packed actor whose first process cannot send what it has finished."""
+
+    marker = Path()
+
+    def _push(self, finished):
+        if not self.marker.exists():
+            self.marker.touch()
+            raise RuntimeError("broke")
+        super()._push(finished)
+
+
+def test_an_actor_whose_thread_breaks_is_restarted(cluster, monkeypatch, tmp_path):
+    monkeypatch.setattr(Breaks, "marker", tmp_path / "broke")
+    monkeypatch.setattr(worker_module, "PackedWorkers", Breaks)
+    with opened(Quadratic(5), 0.01, n=2, workers_per_actor=2) as fixture:
+        outcome, _ = fixture.run(methods.Minibatch(0.1), ro.Until(updates=3, time=60))
+    assert (outcome.updates, outcome.faults.restarts) == (3, 1)
 
 
 def test_every_seed_has_arrivals_where_gradients_are_slow(cluster):
