@@ -123,7 +123,7 @@ class Worker:
                 # The flag is lowered before the stamp is read, so that no cancellation falls between them.
                 self._wake.clear()
                 checkpoint()
-                self._wake.wait(None if left == math.inf else left)
+                self._wake.wait(min(left, threading.TIMEOUT_MAX))
             checkpoint()
         except Cancelled:
             return None
@@ -220,7 +220,8 @@ class PackedWorkers:
                     if self._is_current(order):
                         found.append((order, in_time))
                 if not found:
-                    self._changed.wait(self._due[0][0] - now if self._due else None)
+                    # Heavy tails reach beyond the longest wait that there is, about 292 years.
+                    self._changed.wait(min(self._due[0][0] - now, threading.TIMEOUT_MAX) if self._due else None)
             return found, self._desks
 
     def _serve(self, due: list[tuple[Order, bool]], desks: dict[int, Desk]) -> None:

@@ -22,7 +22,7 @@ from rayopt.fleets.ray.batches import OrderBatch
 from rayopt.fleets.ray.messages import Load, Order, Profile
 from rayopt.fleets.ray.worker import PackedWorkers
 from rayopt.problems import Quadratic
-from rayopt.tasks import Gradient
+from rayopt.tasks import Gradient, Trial
 
 # Actors cannot import this file.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -167,6 +167,33 @@ def test_points_of_superseded_orders_are_let_go(at_home):
         orders = [Order(worker, stamp + worker, 0, task, 0.0, time.monotonic()) for worker in range(N)]
         desktop.actor.assign(OrderBatch.of(orders))
     assert sum(point() is not None for point in points) <= worker_module.SUPERSEDED
+
+
+def test_tasks_beyond_the_longest_wait(at_home, monkeypatch):
+    ended = queue.SimpleQueue()
+    monkeypatch.setattr(os, "_exit", ended.put)
+    monkeypatch.setattr(worker_module, "PUSH_EVERY", 0.0)
+    desktop = Desktop(Quadratic(2), seconds=1e12)
+    desktop.load()
+    desktop.assign(1, 2, 3, workers=[1, 2, 3])
+    for stamp in range(10, 40):
+        quick = Trial(np.zeros(2), 0, time_limit=1e-6)
+        desktop.actor.assign(OrderBatch.of([Order(0, stamp, 0, quick, 0.0, time.monotonic())]))
+        assert desktop.reply() == (0, stamp)
+    assert ended.empty()
+
+
+def test_one_worker_whose_task_is_beyond_the_longest_wait(at_home):
+    desktop = Desktop(Quadratic(2), seconds=1e12)
+    worker = worker_module.Worker()
+    worker.load(Load(desktop.profiles, [0], [0], "here"))
+    found = queue.SimpleQueue()
+    order = Order(0, 1, 0, Gradient(np.zeros(2), 0), 0.0, time.monotonic())
+    computing = threading.Thread(target=lambda: found.put(worker.compute(order)))
+    computing.start()
+    computing.join(0.05)
+    worker.cancel(1)
+    assert found.get(timeout=PATIENCE) is None
 
 
 class Point(np.ndarray):
