@@ -16,7 +16,7 @@ from rayopt.fleets.ray.ahead import ParallelSession
 from rayopt.fleets.ray.calculators import Calculators
 from rayopt.fleets.ray.connection import connect
 from rayopt.problems import Quadratic
-from rayopt.recording import Record
+from rayopt.record import Record
 from rayopt.tasks import Gradient
 
 BUSY = 0.02

@@ -19,7 +19,7 @@ from rayopt.errors import InvalidInput
 from rayopt.fleets.base import Job
 from rayopt.methods.base import Fleet
 from rayopt.problems import LogisticRegression
-from rayopt.recording import Record
+from rayopt.record import Record
 
 REPEATS = 5
 

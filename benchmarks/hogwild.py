@@ -18,7 +18,7 @@ from rayopt.fleets.shared_memory.kernels import rows_of, serial_updates
 from rayopt.fleets.shared_memory.segment import FIRST_COUNTER, LINE
 from rayopt.keys import Stream
 from rayopt.problems import SparseLogisticRegression
-from rayopt.recording import Record
+from rayopt.record import Record
 
 STEP_SIZE = 1.0
 WORKERS = 2

@@ -10,8 +10,9 @@ from typing import Any
 
 import rayopt as ro
 from rayopt.fleets.base import FleetKind, Job
+from rayopt.outcome import Outcome
 from rayopt.problems import Problem
-from rayopt.recording import Outcome, Record
+from rayopt.record import Record
 
 REPEATS = 3
 

@@ -17,8 +17,9 @@ from benchmarks.measure import Row, cpu_seconds, interleaved, run_once
 from rayopt.fleets.base import Job
 from rayopt.keys import Stream
 from rayopt.methods import Method
+from rayopt.outcome import Outcome
 from rayopt.problems import Free, Quadratic
-from rayopt.recording import Outcome, Record
+from rayopt.record import Record
 
 N = 6174
 LATENCIES = {

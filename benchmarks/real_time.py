@@ -19,7 +19,7 @@ from rayopt.fleets.ray.fleet import RaySession
 from rayopt.fleets.ray.messages import Order
 from rayopt.methods.base import Fleet
 from rayopt.problems import LogisticRegression
-from rayopt.recording import Record
+from rayopt.record import Record
 from rayopt.tasks import Gradient
 
 AT_ONCE = "1e-9 * i"

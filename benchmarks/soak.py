@@ -18,7 +18,9 @@ from rayopt.faults import Workforce
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.fleet import RaySession
-from rayopt.recording import TRACE, Outcome, Progress, Record
+from rayopt.outcome import Outcome, Progress
+from rayopt.record import Record
+from rayopt.trace_rows import TRACE
 
 SECONDS = 600.0
 WORKERS = 32

@@ -8,7 +8,7 @@ from rayopt import latency, methods, problems, theory
 from rayopt.errors import DataError, FleetStuck, InvalidInput, RayoptError
 from rayopt.experiment import Experiment, run
 from rayopt.fleets.simulated import SimulatedFleet
-from rayopt.recording import Record
+from rayopt.record import Record
 from rayopt.result import Result, load
 from rayopt.tuning.grid import Grid
 from rayopt.until import Target, Until

@@ -18,7 +18,7 @@ from rayopt.fleets.base import FleetKind
 from rayopt.methods import METHODS, Method
 from rayopt.problems import PROBLEMS, Problem
 from rayopt.problems.dotted import names_of_code
-from rayopt.recording import Record
+from rayopt.record import Record
 from rayopt.theory.setting import SYMBOLS
 from rayopt.tuning.grid import Grid, is_grid
 from rayopt.until import Until

@@ -16,8 +16,9 @@ from rayopt.errors import FleetStuck, InvalidInput, RayoptError, ServerLost
 from rayopt.fleets.base import Job, Session
 from rayopt.logs import RunLogger
 from rayopt.methods.base import Method
+from rayopt.outcome import Outcome, Progress
 from rayopt.patient_trace import Extent, PatientTrace
-from rayopt.recording import Outcome, Progress, Record
+from rayopt.record import Record
 from rayopt.until import Until
 
 NOT_RUN = "not run: interrupted"

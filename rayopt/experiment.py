@@ -26,7 +26,7 @@ from rayopt.interrupts import Interrupts, interrupts
 from rayopt.methods.base import Method
 from rayopt.patient_trace import PatientTrace
 from rayopt.problems.base import Problem
-from rayopt.recording import Record
+from rayopt.record import Record
 from rayopt.report.displays import Displays
 from rayopt.result import Result
 from rayopt.run_folder import TRACE_FILE, RunFolder, temporary_folder

@@ -1,11 +1,11 @@
-"""What a run leaves behind: history rows, a trace of arrivals, counts."""
+"""The recorder of a run: history rows, a trace of arrivals, counts, and when it ends."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from rayopt.arrival import Arrival
 from rayopt.checkpoint.encoding import Plain
-from rayopt.errors import FleetStuck, InvalidInput, one_of, positive
-from rayopt.faults import Faults, Workforce
+from rayopt.errors import FleetStuck
 from rayopt.fingerprints import Fingerprint, Fingerprints
+from rayopt.outcome import Counts, Outcome, Progress, Row
+from rayopt.record import Record
 from rayopt.trace_rows import CANCELLED, FAILED, IGNORED, OUTCOMES, ROW_GROUP, TRACE, USED, TraceBuffer
 from rayopt.until import Until
 
@@ -23,71 +24,8 @@ if TYPE_CHECKING:
     from rayopt.methods.base import Method
 
 Array = NDArray[np.float64]
-Row = dict[str, Any]
 
 CHECK_EVERY = 1024
-MOST_ROWS = 1_000_000
-CHECKPOINT_EVERY = 60.0
-
-
-@dataclass(frozen=True)
-class Record:
-    """What to record of a run.
-
-    Args:
-      every: fleet seconds between history rows; by default a fiftieth of the time limit, or rows at the
-        start and the end alone if there is no time limit.
-      metrics: names among the problem's metrics; all of them by default.
-      trace: "all" (a row per arrival and per cancellation), "arrivals", or False.
-      checkpoint: real seconds between two checkpoints of an experiment with a run folder, from which
-        ``rayopt resume`` goes on, or False for none.
-    """
-
-    every: float | None = None
-    metrics: Sequence[str] | None = None
-    trace: str | bool = "all"
-    checkpoint: float | bool = CHECKPOINT_EVERY
-
-    def __post_init__(self) -> None:
-        if self.every is not None:
-            object.__setattr__(self, "every", positive("every", self.every))
-        if self.trace is True:
-            object.__setattr__(self, "trace", "all")
-        one_of("trace", self.trace, ("all", "arrivals", False))
-        if self.checkpoint is not False:
-            object.__setattr__(self, "checkpoint", positive("checkpoint", self.checkpoint, "false for none"))
-
-    def interval(self, until: Until) -> float:
-        """Returns the fleet seconds between history rows, infinity for none between start and end.
-
-        Raises:
-          InvalidInput: a target is to be looked at, but never would be.
-        """
-        if self.every is not None:
-            return self.every
-        if until.time != math.inf:
-            return until.time / 50
-        if until.target is not None:
-            raise InvalidInput("record.every", "missing, and the target is looked at whenever a row is written",
-                               "fleet seconds between history rows")  # fmt: skip
-        return math.inf
-
-    def resolve(self, metric_names: Sequence[str], until: Until) -> Record:
-        """Returns this record with its metrics and its interval spelled out.
-
-        Raises:
-          InvalidInput: a metric that the problem does not have, or a target that is not recorded.
-        """
-        metrics = tuple(metric_names if self.metrics is None else self.metrics)
-        for name in metrics:
-            one_of("record.metrics", name, metric_names)
-        if until.target is not None:
-            one_of("until.target.metric", until.target.metric, metrics)
-        every = self.interval(until)
-        if until.time / every > MOST_ROWS and every < math.inf and until.time < math.inf:
-            raise InvalidInput("record.every", f"{every:g} is more than {MOST_ROWS:,} rows until {until.time:g}",
-                               "longer intervals")  # fmt: skip
-        return replace(self, every=every if every < math.inf else None, metrics=metrics)
 
 
 class RecordedFleet(Protocol):
@@ -114,69 +52,6 @@ class RecordedFleet(Protocol):
     @property
     def is_stuck(self) -> bool:
         """Whether nothing will ever arrive."""
-
-
-@dataclass
-class Counts:
-    """How many arrivals had which outcome."""
-
-    arrivals: int = 0
-    used: int = 0
-    failed: int = 0
-    cancelled: int = 0
-
-    @property
-    def ignored(self) -> int:
-        return self.arrivals - self.used - self.failed
-
-
-@dataclass
-class Outcome:
-    """What one run left behind, besides its trace.
-
-    Attributes:
-      rows: history rows, the members of a grid next to each other.
-      counts: arrivals by outcome.
-      updates: k at the end.
-      time: fleet seconds at the end.
-      diverged_at: by member, the first history time at which x was not finite.
-      ended_by: "time", "updates", "arrivals", "target", "divergence" (of all, before the target), "interrupted".
-      was_stuck: whether the fleet stood still before the time limit.
-      busy_seconds: worker-seconds of computation.
-      wall_seconds: real seconds.
-      slip: real time only: end-to-end lateness of arrivals in real seconds, {"median", "p99", "largest"}.
-      fingerprints: hashes of x along the run.
-      faults: real time only: what went wrong with workers and was made good.
-      requested: values that other processes were to compute alone, in virtual time with parallel gradients.
-      wasted: those of them that were not asked for.
-    """
-
-    rows: list[Row]
-    counts: Counts
-    updates: int
-    time: float
-    diverged_at: dict[int, float]
-    ended_by: str
-    was_stuck: bool
-    busy_seconds: float
-    wall_seconds: float
-    slip: dict[str, float] = field(default_factory=dict)
-    fingerprints: list[Fingerprint] = field(default_factory=list)
-    faults: Faults = field(default_factory=Faults)
-    requested: int = 0
-    wasted: int = 0
-
-
-@dataclass
-class Progress:
-    """Where a run stands, for a display."""
-
-    time: float
-    updates: int
-    arrivals: int
-    value: float
-    wall_seconds: float = 0.0
-    workforce: Workforce | None = None
 
 
 @dataclass

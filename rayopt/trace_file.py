@@ -70,7 +70,7 @@ class TraceFile:
         self.rewind(kept)
 
     def write(self, rows: NDArray[np.void], method: str, label: str, seed: int, run: int = 0) -> None:
-        """Appends a chunk, of dtype ``rayopt.recording.TRACE``, as one row group.
+        """Appends a chunk, of dtype ``rayopt.trace_rows.TRACE``, as one row group.
 
         Args:
           rows: the chunk.

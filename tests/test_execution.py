@@ -19,7 +19,7 @@ from rayopt.experiment import NothingRan
 from rayopt.faults import Faults
 from rayopt.fleets import simulated
 from rayopt.interrupts import Interrupts
-from rayopt.recording import Counts, Outcome
+from rayopt.outcome import Counts, Outcome
 from tests.checkpoint.test_snapshot import asking_after
 
 UPDATES = 300

@@ -13,9 +13,9 @@ import pytest
 import rayopt as ro
 from rayopt import patient_trace
 from rayopt.patient_trace import PatientTrace
-from rayopt.recording import TRACE
 from rayopt.run_folder import RunFolder
 from rayopt.trace_file import TraceFile
+from rayopt.trace_rows import TRACE
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 

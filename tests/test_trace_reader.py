@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from rayopt.errors import InvalidInput
-from rayopt.recording import TRACE
 from rayopt.trace_file import TraceFile
 from rayopt.trace_reader import TraceReader
+from rayopt.trace_rows import TRACE
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 from rayopt.faults import Faults
 from rayopt.fingerprints import Fingerprint
-from rayopt.recording import Counts, Outcome
+from rayopt.outcome import Counts, Outcome
 
 
 def tree_of(outcome: Outcome) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from rayopt.checkpoint.snapshot import Schedule
 from rayopt.errors import InvalidInput
 from rayopt.latency.measured import HOW_TO_MEASURE
 from rayopt.methods.base import Method
+from rayopt.outcome import Outcome, Progress
 from rayopt.problems.base import Problem
-from rayopt.recording import Outcome, Progress, Record
+from rayopt.record import Record
 from rayopt.until import Until
 from rayopt.workers import Workers
 
@@ -62,7 +63,7 @@ class Session(Protocol):
 
         Args:
           job: what to run.
-          on_trace: receives chunks of the trace, dtype ``rayopt.recording.TRACE``; must not keep them.
+          on_trace: receives chunks of the trace, dtype ``rayopt.trace_rows.TRACE``; must not keep them.
           on_progress: receives where the run stands, a few times a second.
           on_checkpoint: receives the state of the run, as scheduled, after all rows of the trace that are not part
             of that state; or once why the method's state cannot be kept.

@@ -15,8 +15,9 @@ from rayopt.errors import InvalidInput, at_least, one_of
 from rayopt.fleets.base import Finished, FleetKind, Job, OnCheckpoint, OnProgress, OnTrace, forget
 from rayopt.fleets.clock import SimulatedWorkers
 from rayopt.loop import serve
+from rayopt.outcome import Outcome
 from rayopt.problems.base import Problem
-from rayopt.recording import Outcome, Recorder
+from rayopt.recording import Recorder
 from rayopt.workers import Workers
 
 Array = NDArray[np.float64]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rayopt.execution import Display, Run
-    from rayopt.recording import Progress
+    from rayopt.outcome import Progress
     from rayopt.until import Until
 
 

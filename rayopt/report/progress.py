@@ -11,7 +11,7 @@ import rich.progress as bars
 from rich.console import Console
 
 from rayopt.experiment import Run
-from rayopt.recording import Outcome, Progress
+from rayopt.outcome import Outcome, Progress
 from rayopt.report.faults import in_words
 from rayopt.until import Until
 

@@ -11,9 +11,11 @@ from typing import Any
 import pandas as pd
 
 from rayopt.experiment import Run
+from rayopt.outcome import Outcome, Row
 from rayopt.problems.base import Problem
-from rayopt.recording import OUTCOMES, Outcome, Record, Row
+from rayopt.record import Record
 from rayopt.report.optimality import Bound
+from rayopt.trace_rows import OUTCOMES
 from rayopt.until import Target, Until, larger_is_better
 
 Summary = dict[str, Any]

@@ -14,7 +14,7 @@ from rayopt.run_folder import EVENTS
 
 if TYPE_CHECKING:
     from rayopt.execution import Run
-    from rayopt.recording import Progress
+    from rayopt.outcome import Progress
     from rayopt.until import Until
 
 SECONDS_BETWEEN_EVENTS = 1.0

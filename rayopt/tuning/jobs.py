@@ -14,7 +14,8 @@ from rayopt.description import plain
 from rayopt.errors import RayoptError
 from rayopt.experiment import Experiment, Run
 from rayopt.fleets.base import Job, Session
-from rayopt.recording import OUTCOMES, Outcome
+from rayopt.outcome import Outcome
+from rayopt.trace_rows import OUTCOMES
 from rayopt.tuning.grid import Combination
 
 INTERRUPTED = "interrupted"

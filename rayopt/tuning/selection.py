@@ -12,8 +12,8 @@ import pandas as pd
 
 from rayopt.errors import InvalidInput
 from rayopt.methods.base import Method
-from rayopt.recording import OUTCOMES
 from rayopt.report.edges import Edge
+from rayopt.trace_rows import OUTCOMES
 from rayopt.tuning.grid import Grid
 from rayopt.tuning.jobs import Found, TuningJob
 from rayopt.until import larger_is_better

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
-from rayopt.recording import Record
+from rayopt.record import Record
 from rayopt.tuning.grid import Grid
 from rayopt.tuning.result import TuningResult
 from rayopt.tuning.tuning import Tuning

@@ -17,7 +17,7 @@ from rayopt.fleets.base import FleetKind
 from rayopt.fleets.simulated import SimulatedFleet
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
-from rayopt.recording import Record
+from rayopt.record import Record
 from rayopt.result import Result, load
 from rayopt.run_folder import temporary_folder
 from rayopt.tuning.folder import TuningFolder, is_complete

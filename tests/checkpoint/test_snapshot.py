@@ -17,7 +17,7 @@ from rayopt.fleets import simulated
 from rayopt.fleets.base import Job
 from rayopt.fleets.clock import SimulatedWorkers
 from rayopt.problems import LogisticRegression, Quadratic
-from rayopt.recording import Record
+from rayopt.record import Record
 from tests.methods.test_conformance import TABLE
 
 UNTIL = ro.Until(time=60)

@@ -12,7 +12,7 @@ from rayopt import methods
 from rayopt.arrival import Arrival
 from rayopt.fleets.base import Job
 from rayopt.problems import Free
-from rayopt.recording import Record
+from rayopt.record import Record
 
 TIMES = st.lists(st.floats(0.01, 100.0), min_size=1, max_size=7)
 

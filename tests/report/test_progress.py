@@ -13,8 +13,8 @@ from rich.console import Console
 from rayopt import Experiment, Target, Until, Workers, methods
 from rayopt.experiment import Run
 from rayopt.faults import Workforce
+from rayopt.outcome import Progress
 from rayopt.problems import Quadratic
-from rayopt.recording import Progress
 from rayopt.report.progress import JobBar, ProgressBars
 from rayopt.tuning.grid import Combination
 from rayopt.tuning.jobs import TuningJob

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from rayopt import Experiment, Record, Result, Target, Until, Workers, methods
 from rayopt.experiment import Run
+from rayopt.outcome import Counts, Outcome
 from rayopt.problems import LogisticRegression, Quadratic
-from rayopt.recording import Counts, Outcome
 from rayopt.report.faults import notes_on_faults
 from rayopt.report.summary import history_frame, summarise
 from rayopt.report.table import render

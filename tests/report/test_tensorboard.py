@@ -75,7 +75,7 @@ def history_of(folder):
 def test_an_experiment_that_goes_on_writes_what_an_earlier_process_has_not(tmp_path):
     """Of a run that had ended before, the events are there, or none were asked for: then they are written now."""
     from rayopt.execution import Run
-    from rayopt.recording import Progress
+    from rayopt.outcome import Progress
 
     rows = [{"step_size": 0.1, "time": float(time), "updates": time, "arrivals": time, "value": 1.0} for time in (0, 1)]
     ended = Run(ro.methods.ASGD(0.1), "ASGD", 0, type("Ended", (), {"rows": rows})())

@@ -14,8 +14,8 @@ from rayopt.fleets.ray.calculators import Calculators
 from rayopt.fleets.ray.cargo import carry_modules
 from rayopt.fleets.simulated import SimulatedSession
 from rayopt.fleets.values import ComputedValues, Group
+from rayopt.outcome import Outcome
 from rayopt.problems.base import Problem
-from rayopt.recording import Outcome
 from rayopt.tasks import Gradient, weighted_total
 from rayopt.workers import Workers
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from rayopt.fleets.ray.nodes import Seat
     from rayopt.fleets.ray.supervision import Care
     from rayopt.methods.base import Method
+    from rayopt.outcome import Outcome
     from rayopt.problems.base import Problem
-    from rayopt.recording import Outcome
     from rayopt.workers import Workers
 
 REPORT_EVERY = 0.2

@@ -26,7 +26,8 @@ from rayopt.fleets.ray.supervision import Care, Supervision
 from rayopt.fleets.ray.transport import DirectTransport, PackedTransport, Transport
 from rayopt.fleets.ray.workers import RayWorkers
 from rayopt.loop import serve
-from rayopt.recording import Outcome, Progress, Recorder
+from rayopt.outcome import Outcome, Progress
+from rayopt.recording import Recorder
 from rayopt.workers import TaskTimes
 
 Array = NDArray[np.float64]

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rayopt.fleets.base import Finished
     from rayopt.fleets.shared_memory.segment import Segment
     from rayopt.methods.base import Method
+    from rayopt.outcome import Outcome
     from rayopt.problems.base import Problem
-    from rayopt.recording import Outcome
     from rayopt.workers import Workers
 
 

@@ -16,8 +16,10 @@ import rayopt as ro
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.fleet import RaySession
 from rayopt.methods import Method
+from rayopt.outcome import Outcome, Progress
 from rayopt.problems import Problem
-from rayopt.recording import TRACE, Outcome, Progress, Record
+from rayopt.record import Record
+from rayopt.trace_rows import TRACE
 
 if TYPE_CHECKING:
     import psutil

@@ -25,8 +25,9 @@ from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.simulated import SimulatedSession
 from rayopt.fleets.values import ComputedValues
 from rayopt.problems import Free, LogisticRegression, Quadratic
-from rayopt.recording import TRACE, Record
+from rayopt.record import Record
 from rayopt.tasks import Gradient
+from rayopt.trace_rows import TRACE
 
 N = 6
 WORKERS = ro.Workers(N, ro.latency.half_normal(base="sqrt(i)", scale=0.5))

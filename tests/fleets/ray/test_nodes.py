@@ -16,7 +16,7 @@ import rayopt as ro
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.fleet import RaySession
 from rayopt.problems import LogisticRegression, Quadratic
-from rayopt.recording import Record
+from rayopt.record import Record
 
 # Actors cannot import this file.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -15,7 +15,7 @@ from rayopt import methods
 from rayopt.errors import FleetStuck
 from rayopt.fleets.ray.slip import Slip
 from rayopt.problems import LogisticRegression, Quadratic
-from rayopt.recording import CANCELLED, OUTCOMES
+from rayopt.trace_rows import CANCELLED, OUTCOMES
 
 pytestmark = pytest.mark.timeout(240)
 

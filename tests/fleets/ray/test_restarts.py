@@ -14,7 +14,7 @@ import rayopt as ro
 from rayopt import methods
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.problems import LogisticRegression, Quadratic
-from rayopt.recording import CANCELLED
+from rayopt.trace_rows import CANCELLED
 
 pytestmark = pytest.mark.timeout(300)
 

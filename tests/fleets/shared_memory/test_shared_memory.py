@@ -20,7 +20,7 @@ from rayopt.fleets.shared_memory.fleet import SharedMemorySession
 from rayopt.fleets.shared_memory.watch import Snapshots
 from rayopt.keys import Stream
 from rayopt.problems import Quadratic, SparseLogisticRegression
-from rayopt.recording import Record
+from rayopt.record import Record
 
 pytest.importorskip("numba", reason="Hogwild's loops need Numba")
 pytestmark = pytest.mark.timeout(240)
