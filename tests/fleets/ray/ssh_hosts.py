@@ -67,6 +67,8 @@ class Host:
     def running(self, environment: Mapping[str, str], kept: Sequence[Path]) -> Iterator[None]:
         """Runs the SSH server until the end of the block; all other processes and mounts of the host end with it.
 
+        They end as well when this process is killed.
+
         Args:
           environment: what whoever logs in finds in the environment.
           kept: folders that the host sees although they may be in /tmp.
@@ -85,8 +87,8 @@ class Host:
         script = PREPARE.format(name=self.name, folder=self.folder, kept=" ".join(inside), sshd=SSHD)
         with (self.folder / "sshd.log").open("w") as log:
             self._process = subprocess.Popen(
-                ["ip", "netns", "exec", self.space, "unshare", "--mount", "--uts", "--ipc", "--pid", "--fork",
-                 "--kill-child", "--mount-proc", "bash", "-euc", script],
+                ["setpriv", "--pdeathsig", "KILL", "ip", "netns", "exec", self.space, "unshare", "--mount", "--uts",
+                 "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-euc", script],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         try:
@@ -162,7 +164,7 @@ def ssh_hosts(
     Raises:
       NotAllowed: this machine does not allow it, or lacks a program for it.
     """
-    for program in (SSHD, "ssh", "rsync", "ip", "unshare"):
+    for program in (SSHD, "ssh", "rsync", "ip", "unshare", "setpriv"):
         if shutil.which(program) is None:
             raise NotAllowed(f"no {program}")
     folder = Path(tempfile.mkdtemp(prefix="ro"))
