@@ -54,6 +54,10 @@ class ServerLost(RayoptError):
     """The process died that held x and the method; the run goes on from its last checkpoint."""
 
 
+class NotBegun(RayoptError):
+    """Somebody asked for the end while the workers of a run were still being made ready."""
+
+
 class FleetStuck(RayoptError):
     """Nothing will ever arrive and no time limit ends the run.
 

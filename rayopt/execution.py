@@ -12,7 +12,7 @@ from rayopt.checkpoint.encoding import Encoded
 from rayopt.checkpoint.files import CheckpointFiles
 from rayopt.checkpoint.outcomes import outcome_of, tree_of
 from rayopt.checkpoint.snapshot import Schedule
-from rayopt.errors import FleetStuck, InvalidInput, RayoptError, ServerLost
+from rayopt.errors import FleetStuck, InvalidInput, NotBegun, RayoptError, ServerLost
 from rayopt.fleets.base import Job, Session
 from rayopt.logs import RunLogger
 from rayopt.methods.base import Method
@@ -171,6 +171,8 @@ class Execution:
                 run.outcome.counts.arrivals,
                 run.outcome.wall_seconds,
             )
+        except NotBegun:
+            run.problem = NOT_RUN
         except KeyboardInterrupt:
             # The second one: this run leaves no record, but those before it do.
             run.problem = BROKEN_OFF

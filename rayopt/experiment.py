@@ -39,7 +39,7 @@ NO_CHECKPOINT = (0, Encoded({"ended": [], "left": [], "trace": ([], 0), "run": N
 
 
 class NothingRan(RayoptError):
-    """No run of an experiment began: all were skipped, or Ctrl-C came first."""
+    """No run of an experiment began: all were skipped."""
 
 
 @dataclass
@@ -130,7 +130,8 @@ class Experiment:
         Raises:
           InvalidInput: ``out`` exists and is not a run folder, or holds an experiment that was interrupted.
           FleetStuck: no run could go to its end.
-          NothingRan: all runs were skipped or interrupted before they began.
+          NothingRan: all runs were skipped.
+          KeyboardInterrupt: Ctrl-C or SIGTERM came before any run began.
           Exception: what a method or a problem raised, after everything else has run and is written.
         """
         return self._run(None if out is None else RunFolder(out), display, None)
@@ -213,7 +214,7 @@ class Experiment:
         if not any(run.outcome for run in runs):
             if not must_stay:
                 folder.end()
-            if any(run.problem == BROKEN_OFF for run in runs):
+            if any(run.problem in (BROKEN_OFF, NOT_RUN) for run in runs):
                 raise KeyboardInterrupt
             reasons = [*(f"{run.label}: {run.problem}" for run in runs), *self.skipped]
             raise failure or NothingRan("; ".join(dict.fromkeys(reasons)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from rayopt.errors import InvalidInput, RayoptError, ServerLost, at_least, positive
+from rayopt.errors import InvalidInput, NotBegun, RayoptError, ServerLost, at_least, positive
 from rayopt.fleets.base import FleetKind, forget
 from rayopt.fleets.ray.cargo import carry_modules, make_loads
 from rayopt.fleets.ray.connection import connect
@@ -189,6 +189,7 @@ class RaySession:
 
         Raises:
           FleetStuck: nothing will ever arrive and no limit ends the run.
+          NotBegun: it was to end while the workers were still loaded.
           WorkerLost: workers that the method needs are gone for longer than the grace time.
           WorkerFailed: a worker brings nothing but errors.
           ServerLost: the server's process died; the session goes on with another one.
@@ -201,6 +202,9 @@ class RaySession:
                 raise
             self._replace_server()
             raise ServerLost(f"the process of the server died: {error}") from error
+        finally:
+            # Not at the begin: a wish that came just before it counts.
+            self._stop_is_wanted = False
 
     def _replace_server(self) -> None:
         """Starts another server; what the lost one asked of the workers is superseded."""
@@ -213,7 +217,6 @@ class RaySession:
                 actor.cancel.remote(self._servers_lost * STAMPS)
 
     def _run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint) -> Outcome:
-        self._stop_is_wanted = False
         carry_modules(job.method)
         self.loaded(job.seed)
         self._warn_of_store(job.method)
@@ -263,7 +266,12 @@ class RaySession:
         return "SPREAD" if server is None else NodeAffinitySchedulingStrategy(server.id, soft=False)
 
     def loaded(self, seed: int) -> tuple[Any, list[Any]]:
-        """Returns the server and, by worker, the actor that holds it; they have their shards of this seed."""
+        """Returns the server and, by worker, the actor that holds it; they have their shards of this seed.
+
+        Raises:
+          NotBegun: somebody asked for the end meanwhile.
+          WorkerLost: no worker has a process.
+        """
         if self._loaded_seed != seed:
             self._load(seed)
         return self._server, self._actor_of
@@ -276,12 +284,11 @@ class RaySession:
         """Gives every worker its shard, its durations and the seed; nodes need no data folder."""
         from rayopt.fleets.ray.messages import Profile
 
-        ray = self._ray
         n = self._workers.count
         problem = self._problem.split(n, seed)
         times = self._workers.times(seed)
         self._shard_sizes = problem.shard_sizes
-        node = ray.get(self._server.node.remote())
+        node = self._get(self._server.node.remote())
         # Kept as long as the session: processes that die fetch them again.
         whole, *profiles = [
             Profile(shard, times, seed, self._fleet.time_scale, self._fleet.blas_threads)
@@ -290,7 +297,7 @@ class RaySession:
         server = self._server if self._is_packed else None
         self._whole, self._loads, self._stored_bytes = make_loads(whole, profiles, self._actor_of, node, server)
         self._load_all()
-        ray.get(self._evaluator.load.remote(self._whole))
+        self._get(self._evaluator.load.remote(self._whole))
         self._loaded_seed = seed
 
     def _warn_of_store(self, method: Method) -> None:
@@ -311,6 +318,7 @@ class RaySession:
         """Calls ``load`` of every actor; waits for those that restart, the server later for those that stay away.
 
         Raises:
+          NotBegun: somebody asked for the end.
           WorkerLost: none of them is there.
         """
         from rayopt.fleets.ray.failures import WorkerLost
@@ -318,14 +326,27 @@ class RaySession:
         loaded: set[Any] = set()
         give_up = time.monotonic() + RESTART_TIMEOUT
         heard = ""
-        while len(loaded) < len(self.actors) and time.monotonic() < give_up and not self._stop_is_wanted:
+        while len(loaded) < len(self.actors) and time.monotonic() < give_up:
             calls = [(actor, actor.load.remote(load)) for actor, load in self._loads.items() if actor not in loaded]
             for actor, call in calls:
                 try:
-                    self._ray.get(call)
+                    self._get(call)
                     loaded.add(actor)
                 except self._ray.exceptions.RayActorError as error:
                     heard = str(error)
             time.sleep(REPORT_EVERY if len(loaded) < len(self.actors) else 0)
         if not loaded and heard:
             raise WorkerLost(f"no worker has a process; what was heard last: {heard}")
+
+    def _get(self, call: Any) -> Any:
+        """Returns what a call to an actor brings.
+
+        Raises:
+          NotBegun: somebody asked for the end meanwhile.
+        """
+        done: list[Any] = []
+        while not done:
+            if self._stop_is_wanted:
+                raise NotBegun("the run was to end before it began")
+            done, _ = self._ray.wait([call], timeout=REPORT_EVERY)
+        return self._ray.get(call)

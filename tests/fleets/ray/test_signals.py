@@ -27,16 +27,34 @@ WORKLOAD = {
 STOP_WITHIN = 5.0
 
 
+SLOW = """
+import time
+import rayopt as ro
+
+class Slow(ro.problems.Quadratic):
+    def gradient(self, x, sample, checkpoint=None):
+        time.sleep(60)
+        return super().gradient(x, sample)
+
+ro.run(ro.methods.ASGD(0.1), Slow(2), ro.Workers(3, 0.01), fleet=ro.RayFleet(),
+       until=ro.Until(time=60), out="run")
+"""
+
+
+def start(arguments, folder):
+    """A Python process, as a terminal starts it."""
+    return subprocess.Popen(
+        [sys.executable, *arguments], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("whom", ["ctrl-c", "sigterm"])
 def test_a_signal_in_the_second_run(tmp_path, whom):
     import psutil
 
     (tmp_path / "load.yaml").write_text(yaml.safe_dump(WORKLOAD))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rayopt", "run", "load.yaml", "--out", "run"], cwd=tmp_path, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-    )  # fmt: skip
+    process = start(["-m", "rayopt", "run", "load.yaml", "--out", "run"], tmp_path)
     try:
         assert process.stderr is not None
         line = process.stderr.readline()
@@ -65,5 +83,30 @@ def test_a_signal_in_the_second_run(tmp_path, whom):
     assert len(result.trace) == sum(run.get("arrivals", 0) for run in result.summary["runs"])
     assert result.history.value.notna().any()
     assert "interrupted: the record up to fleet time " in errors
+    _, left = psutil.wait_procs(others, timeout=5)
+    assert not left
+
+
+def test_a_signal_while_the_workers_load(tmp_path):
+    import psutil
+
+    # The first gradient is part of the loading: a minute of it.
+    (tmp_path / "slow.py").write_text(SLOW)
+    process = start(["slow.py"], tmp_path)
+    try:
+        while not (tmp_path / "run" / "unfinished").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        time.sleep(3)
+        others = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGTERM)
+        sent_at = time.monotonic()
+        _, errors = process.communicate(timeout=100)
+        took = time.monotonic() - sent_at
+    finally:
+        process.kill()
+    assert took <= STOP_WITHIN + 10
+    assert errors.endswith("KeyboardInterrupt\n")
+    assert not (tmp_path / "run").exists()
     _, left = psutil.wait_procs(others, timeout=5)
     assert not left
