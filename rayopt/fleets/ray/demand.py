@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from rayopt.fleets.ray.messages import INLINE_BYTES
 from rayopt.fleets.ray.nodes import Node
+from rayopt.methods.base import Method
 
 STORE = "object_store_memory"
 MEGABYTE = 1e6
@@ -20,23 +21,36 @@ class Demand(NamedTuple):
       shards: the workers' data, and the whole of it for the metrics.
       points: of x, one for each version that a worker still computes at.
       values: of gradients that have not been fetched.
+      batch: of gradients that the method collects before it sums them.
     """
 
     shards: int
     points: int
     values: int
+    batch: int
 
     @classmethod
-    def of(cls, shards: int, point: int, workers: int) -> Demand:
+    def of(cls, shards: int, point: int, workers: int, batch: int = 0) -> Demand:
         """Returns the most that may be needed at once.
 
         Args:
           shards: bytes of all shards.
           point: bytes of x; small ones travel inside messages.
           workers: how many compute at once.
+          batch: gradients that the method collects.
         """
-        large = 0 if point < INLINE_BYTES else point * workers
-        return cls(shards, large, large)
+        if point < INLINE_BYTES:
+            return cls(shards, 0, 0, 0)
+        return cls(shards, point * workers, point * workers, point * batch)
+
+
+def collected(method: Method, workers: int) -> int:
+    """Returns how many gradients the method keeps, one by one, until it sums them; 0 if it takes them one at a time.
+
+    A method that waits for every worker has at least one of each; some, such as Malenia, may have more.
+    """
+    batch = max(getattr(method, "batch_size", 0), getattr(method, "buffer_size", 0))
+    return max(batch, workers) if method.waits_for_everyone else batch
 
 
 def bytes_of(content: Any) -> int:
@@ -62,7 +76,7 @@ def warn_if_scarce(demand: Demand, nodes: Sequence[Node]) -> None:
     warnings.warn(
         f"the object store of a node holds {room / MEGABYTE:,.0f} MB, and this run may need "
         f"{sum(demand) / MEGABYTE:,.0f} MB of it ({told}): Ray moves the rest to disk, which is slow. Start nodes "
-        "with a larger --object-store-memory, or pack fewer workers, step sizes or rows into one run",
+        "with a larger --object-store-memory, or put fewer workers, step sizes or rows or a smaller batch into one run",
         UserWarning,
         stacklevel=4,
     )

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 REPORT_EVERY = 0.2
 RESTART_TIMEOUT = 30.0
 GRACE = 60.0
+ABANDON_TIMEOUT = 5.0
+"""Real seconds that a run which nobody follows any more may take to end before its server is replaced."""
 STAMPS = 10**12
 """More than one server ever gives: the next one begins above them."""
 
@@ -230,16 +232,34 @@ class RaySession:
             if self._stop_is_wanted:
                 self._server.stop.remote()
             report = self._ray.get(self._server.report.remote())
-            for item in report.record:
-                (on_trace if isinstance(item, np.ndarray) else on_checkpoint)(item)
-            if report.progress is not None:
-                on_progress(report.progress)
+            try:
+                for item in report.record:
+                    (on_trace if isinstance(item, np.ndarray) else on_checkpoint)(item)
+                if report.progress is not None:
+                    on_progress(report.progress)
+            except Exception:
+                self._abandon(running)
+                raise
         try:
             return self._ray.get(running)
         except self._ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, RayoptError):
                 raise error.cause from None
             raise
+
+    def _abandon(self, running: Any) -> None:
+        """Ends a job that nobody follows any more, so that the next one finds neither it nor its record."""
+        give_up = time.monotonic() + ABANDON_TIMEOUT
+        done: list[Any] = []
+        try:
+            while not done and time.monotonic() < give_up:
+                self._server.stop.remote()
+                done, _ = self._ray.wait([running], timeout=REPORT_EVERY)
+            self._ray.get(self._server.report.remote())
+        except self._ray.exceptions.RayActorError:
+            done = []
+        if not done:
+            self._replace_server()
 
     def _place(self, seats: Sequence[Seat]) -> Any:
         """Reserves the seats of the worker actors; returns the scheduling strategy of the server."""
@@ -302,11 +322,12 @@ class RaySession:
 
     def _warn_of_store(self, method: Method) -> None:
         """Warns, before the run starts, of an object store that is too small for it."""
-        from rayopt.fleets.ray.demand import Demand, warn_if_scarce
+        from rayopt.fleets.ray.demand import Demand, collected, warn_if_scarce
         from rayopt.fleets.ray.nodes import alive_nodes
 
         point = 8 * self._problem.dimension * len(method.members())
-        warn_if_scarce(Demand.of(self._stored_bytes, point, self._workers.count), alive_nodes())
+        n = self._workers.count
+        warn_if_scarce(Demand.of(self._stored_bytes, point, n, collected(method, n)), alive_nodes())
 
     def _care(self, method: Method) -> Care:
         """Returns how a run of this method treats workers that fail."""

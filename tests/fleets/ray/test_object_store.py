@@ -11,7 +11,7 @@ from ray_sessions import opened
 
 import rayopt as ro
 from rayopt import methods
-from rayopt.fleets.ray.demand import Demand, bytes_of, warn_if_scarce
+from rayopt.fleets.ray.demand import Demand, bytes_of, collected, warn_if_scarce
 from rayopt.fleets.ray.nodes import Node
 from rayopt.problems import LogisticRegression, Quadratic
 
@@ -40,7 +40,7 @@ def test_shards_that_do_not_fit(small_store):
 def test_points_and_values_that_do_not_fit(small_store):
     with (
         opened(Quadratic(1_000_000), 0.02, n=8) as fixture,
-        pytest.warns(UserWarning, match=r"128 MB of it \(shards 0 MB, points 64 MB, values 64 MB\)"),
+        pytest.warns(UserWarning, match=r"160 MB of it \(shards 0 MB, points 64 MB, values 64 MB, batch 32 MB\)"),
     ):
         outcome, _ = fixture.run(methods.Rennala(0.01, batch_size=4), ro.Until(updates=3))
     assert outcome.updates == 3
@@ -51,7 +51,7 @@ def node(store):
 
 
 def test_the_node_with_the_least_room_counts():
-    demand = Demand(shards=60_000_000, points=20_000_000, values=20_000_000)
+    demand = Demand(shards=60_000_000, points=20_000_000, values=10_000_000, batch=10_000_000)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_if_scarce(demand, [node(200e6), node(100e6)])
@@ -60,8 +60,27 @@ def test_the_node_with_the_least_room_counts():
 
 
 def test_small_points_travel_in_messages():
-    assert Demand.of(5, 99_999, 1000) == (5, 0, 0)
-    assert Demand.of(5, 100_000, 3) == (5, 300_000, 300_000)
+    assert Demand.of(5, 99_999, 1000, 7) == (5, 0, 0, 0)
+    assert Demand.of(5, 100_000, 3) == (5, 300_000, 300_000, 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "gradients"),
+    [
+        (methods.ASGD(0.1), 0),
+        (methods.Rennala(0.1, batch_size=24), 24),
+        (methods.Minibatch(0.1), 4),
+        (methods.Malenia(0.1, batch_size=3), 4),
+        (methods.Malenia(0.1, batch_size=9), 9),
+        (methods.FedBuff(0.1, buffer_size=5), 5),
+    ],
+    ids=repr,
+)
+def test_what_a_method_collects_is_in_the_store_too(method, gradients):
+    """A batch of 24 gradients of 8 MB from four workers does not fit into 100 MB."""
+    demand = Demand.of(0, 8_000_000, 4, collected(method, 4))
+    assert demand.batch == gradients * 8_000_000
+    assert (sum(demand) > 100e6) == (gradients > 4)
 
 
 def test_equal_arrays_of_one_object_count_once():
