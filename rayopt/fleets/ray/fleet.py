@@ -6,8 +6,6 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from rayopt.errors import InvalidInput, NotBegun, RayoptError, ServerLost, at_least, positive
 from rayopt.fleets.base import FleetKind, forget
 from rayopt.fleets.ray.cargo import carry_modules, make_loads
@@ -219,6 +217,8 @@ class RaySession:
                 actor.cancel.remote(self._servers_lost * STAMPS)
 
     def _run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint) -> Outcome:
+        from rayopt.fleets.ray.follower import Follower
+
         carry_modules(job.method)
         self.loaded(job.seed)
         self._warn_of_store(job.method)
@@ -226,6 +226,7 @@ class RaySession:
             job, self._problem.start_point(), self._workers.times(job.seed), self._shard_sizes, self._actor_of,
             self._care(job.method), self._whole,
         )  # fmt: skip
+        follower = Follower(job, on_trace, on_progress, on_checkpoint)
         done: list[Any] = []
         while not done:
             done, _ = self._ray.wait([running], timeout=REPORT_EVERY)
@@ -233,10 +234,7 @@ class RaySession:
                 self._server.stop.remote()
             report = self._ray.get(self._server.report.remote())
             try:
-                for item in report.record:
-                    (on_trace if isinstance(item, np.ndarray) else on_checkpoint)(item)
-                if report.progress is not None:
-                    on_progress(report.progress)
+                follower.take(report)
             except Exception:
                 self._abandon(running)
                 raise

@@ -21,6 +21,7 @@ from rayopt.fleets.ray.batches import ReplyBatch
 from rayopt.fleets.ray.evaluation import Evaluations
 from rayopt.fleets.ray.messages import Load
 from rayopt.fleets.ray.metrics import RunMetrics, WatchedRecorder
+from rayopt.fleets.ray.notices import Notice
 from rayopt.fleets.ray.probe import Links, time_links
 from rayopt.fleets.ray.supervision import Care, Supervision
 from rayopt.fleets.ray.transport import DirectTransport, PackedTransport, Transport
@@ -39,10 +40,12 @@ class Report(NamedTuple):
     Attributes:
       progress: where the run stands; None before it began.
       record: since the last report, in order, chunks of the trace and states of the run, or why there is none.
+      notices: what happened to workers, as levels of ``logging`` and sentences.
     """
 
     progress: Progress | None
     record: list[NDArray[np.void] | Encoded | InvalidInput]
+    notices: list[Notice]
 
 
 class Server:
@@ -140,6 +143,7 @@ class Server:
                 transport.receive(0.0)
             evaluations.finish(recorder, lambda: fleet.stopping)
         finally:
+            supervision.notices.end()
             with self._lock:
                 self._fleet = None
         self._metrics.publish(recorder, fleet.slip, at_once=True)
@@ -164,10 +168,11 @@ class Server:
             progress = self._recorder.progress() if running and self._recorder is not None else None
             if progress is not None and self._supervision is not None:
                 progress.workforce = self._supervision.workforce
+            notices = [] if self._supervision is None else self._supervision.notices.take()
         record = []
         while self._record:
             record.append(self._record.popleft())
-        return Report(progress, record)
+        return Report(progress, record, notices)
 
     @ray.method(concurrency_group="status")
     def stop(self) -> None:

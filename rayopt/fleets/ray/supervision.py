@@ -11,10 +11,15 @@ import ray
 from rayopt.faults import Faults, Workforce
 from rayopt.fleets.ray.failures import WorkerFailed, WorkerLost, is_loss
 from rayopt.fleets.ray.messages import Load, Profile
+from rayopt.fleets.ray.notices import BACK, GIVEN_UP, LOST, REJECTED, Notices, shortened
 from rayopt.fleets.ray.transport import LOOK_UP
 
 STRIKES = 3
 """So many rejected tasks of one worker in a row end the run."""
+DEATHS = 5
+"""So many processes in a row that died over a task of one worker, without a finished one between them, are enough:
+the task may be what kills them. A method that waits for everyone ends then, others go on without the worker, and
+without those of its actor that finished nothing either."""
 ASK_EVERY = 0.2
 """Real seconds between two attempts to load a process that is not there yet."""
 NAMED = 8
@@ -41,11 +46,10 @@ class Care(NamedTuple):
 
 
 class Absence:
-    """An actor whose process died: since when, what was heard, and the call that loads its successor."""
+    """An actor whose process died: since when, and the call that loads its successor."""
 
-    def __init__(self, heard: str) -> None:
+    def __init__(self) -> None:
         self.since = time.monotonic()
-        self.heard = heard
         self.call: Any = None
         self.ask_at = self.since
 
@@ -60,13 +64,15 @@ class Supervision:
       care: how to treat those that fail.
 
     Attributes:
-      silent: the workers that have no process, or one without a shard.
+      silent: the workers that have no process, or one without a shard, and those that were given up.
       faults: what was counted so far.
+      notices: what happened, in sentences.
     """
 
     def __init__(self, actors: Sequence[Any], care: Care) -> None:
         self.silent: set[int] = set()
         self.faults = Faults()
+        self.notices = Notices()
         self._care = care
         self._workers = len(actors)
         self._members: dict[Any, list[int]] = {}
@@ -75,22 +81,29 @@ class Supervision:
         self._actors = actors
         self._absences: dict[Any, Absence] = {}
         self._in_a_row: dict[int, int] = {}
+        self._deaths: dict[int, int] = {}
+        self._given_up: set[int] = set()
+        self._heard: dict[Any, str] = {}
         self._look_at = 0.0
 
     @property
     def workforce(self) -> Workforce:
         """How many workers can compute just now; may be read from another thread."""
         long_ago = time.monotonic() - self._care.grace
-        away = [(len(self._members[actor]), absence.since) for actor, absence in list(self._absences.items())]
-        down = sum(count for count, since in away if since < long_ago)
-        missing = sum(count for count, _ in away)
+        absences = dict(self._absences)
+        away = [(len(self._members[actor]), absence.since) for actor, absence in absences.items()]
+        given_up = sum(self._actors[worker] not in absences for worker in list(self._given_up))
+        down = given_up + sum(count for count, since in away if since < long_ago)
+        missing = given_up + sum(count for count, _ in away)
         return Workforce(self._workers - missing, missing - down, down)
 
     def lost(self, actor: Any, heard: str) -> None:
         """Notes that an actor's process died, and asks its successor to load its shards."""
         if actor not in self._absences:
-            self._absences[actor] = Absence(heard)
+            self._absences[actor] = Absence()
+            self._heard[actor] = heard
             self.silent.update(self._members[actor])
+            self.notices.add(LOST, f"{self._names([actor])}: {shortened(heard)}")
             self._ask(actor)
 
     def returned(self) -> list[tuple[Any, list[int]]]:
@@ -110,10 +123,31 @@ class Supervision:
             if self._is_loaded(actor):
                 del self._absences[actor]
                 self.silent.difference_update(self._members[actor])
+                self.silent |= self._given_up
                 self.faults.restarts += 1
+                self.notices.add(BACK, self._names([actor]))
                 found.append((actor, self._members[actor]))
         self._give_up_if_hopeless()
         return found
+
+    def survivors(self, workers: Sequence[int]) -> list[int]:
+        """Counts that a process died over tasks of these workers; returns who of them is given the task again.
+
+        Raises:
+          WorkerLost: it is one death too many, and the method cannot go on without them.
+        """
+        for worker in workers:
+            self._deaths[worker] = self._deaths.get(worker, 0) + 1
+        lost = [worker for worker in workers if self._deaths[worker] >= DEATHS]
+        if lost:
+            self.silent.update(lost)
+            self._given_up.update(lost)
+            what = f"{DEATHS} processes in a row died over tasks of {_named(lost)}"
+            heard = self._heard[self._actors[lost[0]]]
+            self.notices.add(GIVEN_UP, f"{what}: {shortened(heard)}")
+            if self._care.waits_for or len(self.silent) == self._workers:
+                raise WorkerLost(f"{what}, and {self._why()}; what was heard last: {heard}")
+        return [worker for worker in workers if self._deaths[worker] < DEATHS]
 
     def rejected(self, worker: int, error: str) -> None:
         """Counts a task whose value must not be used.
@@ -123,6 +157,7 @@ class Supervision:
         """
         self.faults.rejected[worker] = self.faults.rejected.get(worker, 0) + 1
         self._in_a_row[worker] = self._in_a_row.get(worker, 0) + 1
+        self.notices.add(REJECTED, f"worker {worker} {shortened(error)}")
         if self._in_a_row[worker] >= STRIKES:
             raise WorkerFailed(f"worker {worker} failed {STRIKES} times in a row; the last time it {error}")
 
@@ -130,6 +165,8 @@ class Supervision:
         """Notes a value that is in order."""
         if self._in_a_row:
             self._in_a_row.pop(worker, None)
+        if self._deaths:
+            self._deaths.pop(worker, None)
 
     def profile(self, worker: int) -> Profile:
         """Returns the shard of a worker and what goes with it, to do its work elsewhere."""
@@ -169,16 +206,21 @@ class Supervision:
         long_ago = time.monotonic() - self._care.grace
         gone = [actor for actor, absence in self._absences.items() if absence.since < long_ago]
         if gone and (self._care.waits_for or len(self._absences) == len(gone)):
-            method = self._care.waits_for
-            why = f"{method} waits for every worker" if method else "no other worker is left"
             missing = self._names(list(self._absences))
             raise WorkerLost(
-                f"no process for {missing}, for longer than {self._care.grace:g} s (grace), and {why}; "
-                f"what was heard last: {self._absences[gone[0]].heard}"
+                f"no process for {missing}, for longer than {self._care.grace:g} s (grace), and {self._why()}; "
+                f"what was heard last: {self._heard[gone[0]]}"
             )
 
+    def _why(self) -> str:
+        method = self._care.waits_for
+        return f"{method} waits for every worker" if method else "no other worker is left"
+
     def _names(self, actors: Sequence[Any]) -> str:
-        workers = sorted(worker for actor in actors for worker in self._members[actor])
-        shown = ", ".join(map(str, workers[:NAMED]))
-        more = f" and {len(workers) - NAMED} others" if len(workers) > NAMED else ""
-        return f"worker{'s' if len(workers) > 1 else ''} {shown}{more}"
+        return _named(sorted(worker for actor in actors for worker in self._members[actor]))
+
+
+def _named(workers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, workers[:NAMED]))
+    more = f" and {len(workers) - NAMED} others" if len(workers) > NAMED else ""
+    return f"worker{'s' if len(workers) > 1 else ''} {shown}{more}"

@@ -231,9 +231,9 @@ class RayWorkers:
                 self._give_again(reply.worker)
         for actor, workers in self._supervision.returned():
             self._transport.returned(actor)
-            for worker in workers:
-                if self._stamp[worker] != IDLE:
-                    self._give_again(worker)
+            busy = [worker for worker in workers if self._stamp[worker] != IDLE]
+            for worker in self._supervision.survivors(busy):
+                self._give_again(worker)
 
     def _give_again(self, worker: int) -> None:
         """Sends a worker its task once more: the same number and so the same sample, begun anew.

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 import time
 from collections import Counter
 
 import numpy as np
 import pytest
 import ray
+from ray import cloudpickle
 from ray_sessions import killing, opened
 
 import rayopt as ro
 from rayopt import methods
 from rayopt.fleets.ray.failures import WorkerLost
+from rayopt.fleets.ray.supervision import DEATHS
 from rayopt.problems import LogisticRegression, Quadratic
 from rayopt.trace_rows import CANCELLED
 
+# Actors cannot import this file.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 pytestmark = pytest.mark.timeout(300)
+
+
+class Deadly(Quadratic):
+    """The gradients of worker 3 kill the process."""
+
+    def draw(self, worker, key, count=1):
+        if worker == 3:
+            os._exit(1)
+        return super().draw(worker, key, count)
 
 
 def numbers_of_tasks(rows):
@@ -94,13 +110,38 @@ def test_a_worker_that_is_gone_for_good_is_an_error_for_a_method_that_waits_for_
         fixture.run(methods.ASGD(0.1), ro.Until(updates=5))
         ray.kill(fixture.session.actors[0])
         names = "worker 0" if per_actor == 1 else "workers 0, 1"
-        with pytest.raises(WorkerLost, match=rf"no process for {names}, .* 1 s \(grace\), and Minibatch waits"):
-            fixture.run(methods.Minibatch(0.1), ro.Until(updates=5))
+        for method in (methods.Minibatch(0.1), methods.Malenia(0.1, batch_size=4)):
+            waits = rf"no process for {names}, .* 1 s \(grace\), and {type(method).__name__} waits"
+            with pytest.raises(WorkerLost, match=waits):
+                fixture.run(method, ro.Until(updates=5))
         outcome, rows = fixture.run(methods.ASGD(0.1), ro.Until(time=3))
         assert outcome.ended_by == "time"
         assert outcome.faults.missing == list(range(per_actor))
         assert sorted(set(rows["worker"].tolist())) == list(range(per_actor, 4))
         assert fixture.progress[-1].workforce == (4 - per_actor, 0, per_actor)
+
+
+@pytest.mark.parametrize("per_actor", [1, 2], ids=["direct", "packed"])
+def test_a_task_that_kills_its_process_every_time_is_given_up(cluster, per_actor, caplog):
+    with opened(Deadly(5), 0.02, n=4, workers_per_actor=per_actor) as fixture, caplog.at_level(logging.INFO, "rayopt"):
+        with pytest.raises(WorkerLost, match=r"5 processes in a row died over tasks of workers? (2, )?3, and Minibatch"):
+            fixture.run(methods.Minibatch(0.1), ro.Until(updates=5))
+    shown = [(record.levelname, record.getMessage()) for record in caplog.records if getattr(record, "run", "")]
+    assert all(record.run == "minibatch, seed 0" for record in caplog.records if hasattr(record, "run"))
+    assert shown[0][0] == "WARNING"
+    assert shown[0][1].startswith("a process of workers died: worker")
+    assert shown[-1][1].startswith("workers are given up: 5 processes in a row died over tasks of")
+    assert len(shown) <= 5
+
+
+def test_other_methods_go_on_without_the_worker_whose_task_kills(cluster):
+    with opened(Deadly(5), 0.02, n=4) as fixture:
+        fixture.on_progress = lambda: fixture.progress[-1].workforce == (3, 0, 1) and fixture.session.stop()
+        outcome, rows = fixture.run(methods.ASGD(0.1), ro.Until(time=100))
+    assert outcome.faults.missing == [3]
+    assert outcome.faults.restarts == DEATHS
+    assert outcome.time < 100
+    assert set(rows["worker"].tolist()) == {0, 1, 2}
 
 
 def test_a_fleet_of_which_nothing_is_left_is_an_error_for_every_method(cluster, per_actor):
