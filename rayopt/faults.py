@@ -30,6 +30,8 @@ class Faults:
       late: messages of tasks that were over: delivered twice, cancelled meanwhile, or given again to another process.
       recomputed: values that were lost with their node and computed again where the server is.
       missing: workers without a process at the end.
+      slow: values that could not be fetched in time, though nobody told of a loss, and were computed again there.
+      unmeasured: history rows without metrics, because those of earlier rows were not ready.
       server_restarts: how often the server died and the run went on from its last checkpoint.
     """
 
@@ -38,14 +40,17 @@ class Faults:
     late: int = 0
     recomputed: int = 0
     missing: list[int] = field(default_factory=list)
+    slow: int = 0
+    unmeasured: int = 0
     server_restarts: int = 0
 
     def __bool__(self) -> bool:
         """Whether there is anything that a reader of the results should know."""
-        return bool(self.restarts or self.rejected or self.recomputed or self.missing)
+        return any((self.restarts, self.rejected, self.recomputed, self.missing, self.slow, self.unmeasured))
 
     def to_json(self) -> dict[str, Any]:
         """Returns what ``summary.json`` holds."""
         rejected = {str(worker): count for worker, count in sorted(self.rejected.items())}
         return {"restarts": self.restarts, "rejected": rejected, "late": self.late, "recomputed": self.recomputed,
-                "missing": self.missing, "server_restarts": self.server_restarts}  # fmt: skip
+                "missing": self.missing, "slow": self.slow, "unmeasured": self.unmeasured,
+                "server_restarts": self.server_restarts}  # fmt: skip

@@ -39,6 +39,11 @@ def _parts(faults: dict[str, Any]) -> Iterator[str]:
         yield f"{_counted(sum(faults['rejected'].values()), 'gradient')} rejected and asked for again ({named}{more})"
     if faults["recomputed"]:
         yield f"{_counted(faults['recomputed'], 'gradient')} lost with a node and computed again"
+    if faults.get("slow"):
+        yield f"{_counted(faults['slow'], 'gradient')} took too long to fetch from their node, and were computed again"
+    if faults.get("unmeasured"):
+        rows = _counted(faults["unmeasured"], "history row")
+        yield f"{rows} without metrics, which take longer than the time between rows: a larger record.every helps"
     if faults["missing"]:
         shown = ", ".join(map(str, faults["missing"][:NAMED]))
         more = f" and {len(faults['missing']) - NAMED} others" if len(faults["missing"]) > NAMED else ""

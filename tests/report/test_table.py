@@ -273,10 +273,14 @@ def test_without_the_loss_both_other_metrics_are_shown():
 
 
 def test_workers_that_failed_have_a_footnote():
-    faults = {"restarts": 12, "rejected": {"3": 1, "7": 4}, "late": 2, "recomputed": 1, "missing": [2]}
+    faults = {"restarts": 12, "rejected": {"3": 1, "7": 4}, "late": 2, "recomputed": 1, "missing": [2], "slow": 2,
+              "unmeasured": 1}  # fmt: skip
     runs = [{"label": "Rennala", "seed": 1, "faults": faults}, {"label": "ASGD", "seed": 1, "faults": None}]
     assert notes_on_faults(runs) == [
         "Rennala (seed 1): 12 processes of workers died and came back, their tasks were given again; "
         "5 gradients rejected and asked for again (worker 7: 4, worker 3: 1); "
-        "1 gradient lost with a node and computed again; without a process at the end: worker 2."
+        "1 gradient lost with a node and computed again; "
+        "2 gradients took too long to fetch from their node, and were computed again; "
+        "1 history row without metrics, which take longer than the time between rows: a larger record.every helps; "
+        "without a process at the end: worker 2."
     ]

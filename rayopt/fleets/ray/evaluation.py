@@ -11,12 +11,15 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
+from rayopt.faults import Faults
 from rayopt.fleets.ray.messages import Load
 from rayopt.fleets.ray.transport import LOOK_UP
 from rayopt.recording import Recorder
 
 Array = NDArray[np.float64]
 
+IN_FLIGHT = 16
+"""So many points at most are on their way to the evaluator or wait there, and their memory is held."""
 STOP_SECONDS = 2.0
 """Real seconds that a run which is to stop waits for the metrics of its last rows."""
 
@@ -24,25 +27,37 @@ STOP_SECONDS = 2.0
 class Evaluations:
     """Metrics of history rows, computed elsewhere so that recording never delays an arrival.
 
+    Where metrics take longer than the time between two rows, the newest row waits for a place and the others go
+    without: else a long run would hold ever more points, and wait for all of them at its end.
+
     Args:
       evaluator: an :class:`Evaluator` actor.
       load: the problem with all its data.
       metrics: the names.
+      faults: counts the rows that go without.
     """
 
-    def __init__(self, evaluator: Any, load: Load, metrics: Sequence[str]) -> None:
+    def __init__(self, evaluator: Any, load: Load, metrics: Sequence[str], faults: Callable[[], Faults]) -> None:
         self._evaluator = evaluator
         self._load = load
         self._metrics = tuple(metrics)
+        self._faults = faults
         self._pending: dict[Any, list[int]] = {}
         self._last: tuple[Array | None, Any] = (None, None)
+        self._waiting: tuple[Array, list[int]] | None = None
         self._looked_at = 0.0
 
     def __call__(self, recorder: Recorder, point: int, x: Array) -> None:
-        if x is not self._last[0]:
-            self._last = (x, self._evaluator.metrics.remote(self._load, x, self._metrics))
-        reference = self._last[1]
-        self._pending.setdefault(reference, []).append(point)
+        if x is self._last[0]:
+            self._pending.setdefault(self._last[1], []).append(point)
+        elif self._waiting is not None and x is self._waiting[0]:
+            self._waiting[1].append(point)
+        elif len(self._pending) < IN_FLIGHT:
+            self._ask(x, [point])
+        else:
+            if self._waiting is not None:
+                self._leave_out(recorder, *self._waiting)
+            self._waiting = (x, [point])
 
     def collect(self, recorder: Recorder) -> None:
         """Hands finished metrics to the recorder; looks at most every tenth of a second."""
@@ -52,7 +67,7 @@ class Evaluations:
     def finish(self, recorder: Recorder, is_stopping: Callable[[], bool]) -> None:
         """Waits for all metrics; not for long once the run is to stop: its last rows then have none."""
         stopping_since = math.inf
-        while self._pending and time.monotonic() < stopping_since + STOP_SECONDS:
+        while (self._pending or self._waiting) and time.monotonic() < stopping_since + STOP_SECONDS:
             if is_stopping():
                 stopping_since = min(stopping_since, time.monotonic())
             self._collect(recorder, timeout=LOOK_UP)
@@ -63,7 +78,21 @@ class Evaluations:
             metrics = ray.get(reference)
             for point in self._pending.pop(reference):
                 recorder.evaluated(point, metrics)
+        if self._waiting is not None and len(self._pending) < IN_FLIGHT:
+            self._ask(*self._waiting)
+            self._waiting = None
         self._looked_at = time.monotonic()
+
+    def _ask(self, x: Array, points: list[int]) -> None:
+        self._last = (x, self._evaluator.metrics.remote(self._load, x, self._metrics))
+        self._pending.setdefault(self._last[1], []).extend(points)
+
+    def _leave_out(self, recorder: Recorder, x: Array, points: Sequence[int]) -> None:
+        """Completes rows that nobody had time for."""
+        self._faults().unmeasured += len(points)
+        unknown = np.full(x.shape[:-1], math.nan)
+        for point in points:
+            recorder.evaluated(point, dict.fromkeys(self._metrics, unknown))
 
 
 class Evaluator:
