@@ -6,6 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import wait
 from dataclasses import asdict
 from typing import Any
 
@@ -28,7 +29,8 @@ from rayopt.workers import TaskTimes
 Array = NDArray[np.float64]
 
 IDLE = -1
-FETCH_TIMEOUT = 10.0
+FETCH_TIMEOUT = 60.0
+"""Real seconds that a large value may take to come over a slow link; of a node that is lost, Ray tells itself."""
 
 
 class RayWorkers:
@@ -200,16 +202,32 @@ class RayWorkers:
             self._receive(until, now)
 
     def value(self, arrival: Arrival) -> Array:
-        """Fetches a value that did not come with its arrival; computes it again if it was lost with its node."""
+        """Fetches a value that did not come with its arrival; computes it again if it does not come at all."""
         assert isinstance(arrival, ReceivedArrival)
         try:
-            return ray.get(arrival.reference, timeout=FETCH_TIMEOUT)
+            return self._fetch(arrival.reference)
+        except TimeoutError:
+            self._supervision.faults.slow += 1
         except ray.exceptions.RayError:
-            # The sample is addressed, not consumed: here the same task has the same value.
             self._supervision.faults.recomputed += 1
-            desk = Desk()
-            desk.load(self._supervision.profile(arrival.worker), shares_clock=True, warm_up=False)
-            return desk.value(Order(arrival.worker, 0, arrival.number, arrival.task, arrival.assigned_at, 0.0))
+        # The sample is addressed, not consumed: here the same task has the same value.
+        desk = Desk()
+        desk.load(self._supervision.profile(arrival.worker), shares_clock=True, warm_up=False)
+        return desk.value(Order(arrival.worker, 0, arrival.number, arrival.task, arrival.assigned_at, 0.0))
+
+    def _fetch(self, reference: Any) -> Array:
+        """Returns what a reference stands for.
+
+        Raises:
+          TimeoutError: it does not come, or the run is to stop.
+        """
+        # One request: a second one would begin the transfer anew.
+        future = reference.future()
+        give_up = time.monotonic() + FETCH_TIMEOUT
+        while not wait([future], timeout=LOOK_UP).done:
+            if self.stopping or time.monotonic() > give_up:
+                raise TimeoutError
+        return future.result()
 
     def weighted_sum(self, arrivals: Sequence[Arrival], weights: Array) -> Array:
         """Returns sum_j weights[j] * value of arrival j, added one by one in arrival order, as a replay does."""

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 import sys
+from concurrent.futures import Future
+from dataclasses import asdict
+from threading import Timer
 
 import numpy as np
 import pytest
+import ray
 from ray import cloudpickle
 from ray_sessions import opened
 
 import rayopt as ro
 from rayopt import methods
 from rayopt.fleets.ray import worker as worker_module
+from rayopt.fleets.ray import workers as workers_module
 from rayopt.fleets.ray.batches import ReplyBatch
 from rayopt.fleets.ray.failures import WorkerFailed
-from rayopt.fleets.ray.messages import Reply
+from rayopt.fleets.ray.messages import Profile, Reply
 from rayopt.fleets.ray.supervision import Care, Supervision
 from rayopt.fleets.ray.worker import PackedWorkers
 from rayopt.fleets.ray.workers import RayWorkers
+from rayopt.keys import Stream
 from rayopt.problems import Quadratic
 from rayopt.tasks import Gradient
 
@@ -160,3 +166,53 @@ def test_what_an_earlier_run_asked_for_is_late_in_the_next(cluster):
     assert outcome.faults.late >= len(replies)
     assert outcome.counts.arrivals == len(rows)
     assert outcome.rows[-1]["gap"] < outcome.rows[0]["gap"]
+
+
+class Reference:
+    """A reference to a value on another node, which comes, or fails, or does neither."""
+
+    def __init__(self, value=None, error=None):
+        self._future = Future()
+        if value is not None:
+            self._future.set_result(value)
+        if error is not None:
+            self._future.set_exception(error)
+
+    def future(self):
+        return self._future
+
+
+@pytest.mark.parametrize(
+    ("reference", "counted"),
+    [
+        (Reference(error=ray.exceptions.ObjectLostError("0" * 56, "", "")), {"recomputed": 1}),
+        (Reference(error=ray.exceptions.OwnerDiedError("0" * 56, "", "")), {"recomputed": 1}),
+        (Reference(), {"slow": 1}),
+    ],
+    ids=["lost", "owner lost", "slow"],
+)
+def test_a_value_that_does_not_come_is_computed_again(fleet_and_post, monkeypatch, reference, counted):
+    """The same task has the same value wherever it is computed, and a slow link is not called a lost node."""
+    fleet, post, supervision = fleet_and_post
+    problem = Quadratic(2, noise=1.0)
+    profile = Profile(problem, ro.Workers(2, 0.0001).times(0), 5, 1.0)
+    monkeypatch.setattr(supervision, "profile", lambda worker: profile)
+    monkeypatch.setattr(workers_module, "FETCH_TIMEOUT", 0.2)
+    task = Gradient(np.ones(2), 0)
+    arrival = workers_module.ReceivedArrival(1, 1.0, 0.0, task, 3, fleet)
+    arrival.reference = reference
+    expected = task.evaluate(problem, task.draw(problem, 1, Stream(5, "sample").key(1, 3)))
+    np.testing.assert_array_equal(arrival.value, expected)
+    faults = asdict(supervision.faults)
+    assert {key: faults[key] for key in ("recomputed", "slow") if faults[key]} == counted
+
+
+def test_a_value_that_comes_late_is_waited_for_unless_the_run_is_to_stop(fleet_and_post, monkeypatch):
+    fleet, post, supervision = fleet_and_post
+    reference = Reference()
+    timer = Timer(0.3, reference.future().set_result, [np.ones(2)])
+    timer.start()
+    np.testing.assert_array_equal(fleet._fetch(reference), np.ones(2))
+    fleet.stopping = True
+    with pytest.raises(TimeoutError):
+        fleet._fetch(Reference())
