@@ -46,6 +46,8 @@ class RayFleet(FleetKind):
         ``{labels: {fast: {share: 1, compute: 0.01}, slow: {share: 3, compute: 0.1}}}``: of every four workers in
         turn, one on nodes with the label ``speed=fast`` and three on nodes with ``speed=slow`` (``KEY=VALUE`` names
         another label); the latencies, if given, replace those of the workers.
+      nodes: nodes that must be up before the actors are placed, the head among them; those of ``ray up`` join minutes
+        after it. Waits up to ten minutes for them. Nodes that come later are used only by workers that lose theirs.
       server_node: where the server runs: "head", "driver", a node's address or a label; by default anywhere.
       num_cpus: CPUs that each worker actor reserves. 0, the default, reserves none: workers whose times are emulated
         mostly wait, and many share a core. Give 1 where gradients are slow and are to run side by side.
@@ -69,6 +71,7 @@ class RayFleet(FleetKind):
         address: str | None = None,
         placement: str | Mapping[str, Any] = "spread",
         server_node: str | None = None,
+        nodes: int = 1,
         num_cpus: float = 0,
         num_gpus: float = 0,
         grace: float = GRACE,
@@ -83,6 +86,7 @@ class RayFleet(FleetKind):
         if server_node is not None and server_node not in ("head", "driver"):
             read_label("server_node", server_node)
         self.server_node = server_node
+        self.nodes = at_least("nodes", nodes, 1)
         self.grace = positive("grace", grace)
         self.blas_threads = at_least("blas_threads", blas_threads, 1)
 
@@ -94,7 +98,7 @@ class RayFleet(FleetKind):
         """Returns a session, to be used in a ``with`` statement.
 
         Raises:
-          InvalidInput: no cluster answers at the address, or its nodes cannot hold the workers.
+          InvalidInput: no cluster answers at the address, its nodes do not come, or cannot hold the workers.
         """
         return RaySession(self, problem, self.emulated(workers), owns_connection=connect(self.address))
 
@@ -104,6 +108,8 @@ class RayFleet(FleetKind):
         config["time_scale"] = self.time_scale
         given = {"address": self.address, "server_node": self.server_node}
         config |= {key: value for key, value in given.items() if value is not None}
+        if self.nodes != 1:
+            config["nodes"] = self.nodes
         if self.grace != GRACE:
             config["grace"] = self.grace
         if self.blas_threads != 1:
@@ -263,10 +269,12 @@ class RaySession:
         """Reserves the seats of the worker actors; returns the scheduling strategy of the server."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        from rayopt.fleets.ray.nodes import Seats, alive_nodes, check_room, find_node
+        from rayopt.fleets.ray.nodes import Seats, alive_nodes, check_room, find_node, wait_for_nodes
 
-        nodes, asked = alive_nodes(), self._fleet.server_node
+        asked = self._fleet.server_node
         try:
+            wait_for_nodes(self._fleet.nodes)
+            nodes = alive_nodes()
             own = self._ray.get_runtime_context().get_node_id()
             server = None if asked is None else find_node(asked, nodes, own)
             check_room(self._fleet.placement, seats, nodes)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rayopt.errors import InvalidInput
 from rayopt.fleets.ray.placement import NodeGroup, Placement, joined, read_label
+from rayopt.logs import LOGGER
 
 HEAD_RESOURCE = "node:__internal_head__"
 WAIT_FOR_SEATS = 30.0
 """Real seconds that seats may take to become free: an experiment before this one may still leave them."""
+
+WAIT_FOR_NODES = 600.0
+"""Real seconds that nodes may take to join: a cloud starts machines and installs on them."""
+LOOK_FOR_NODES_EVERY = 1.0
 
 Seat = tuple[NodeGroup | None, list[int]]
 """What one actor holds: the group of its workers, and the workers."""
@@ -51,6 +57,30 @@ def alive_nodes() -> list[Node]:
         for node in ray.nodes() if node["Alive"]
     ]  # fmt: skip
     return sorted(found, key=lambda node: (not node.is_head, node.address, node.id))
+
+
+def wait_for_nodes(count: int, at_most: float = WAIT_FOR_NODES) -> None:
+    """Waits until so many nodes are up.
+
+    Args:
+      count: of nodes.
+      at_most: real seconds to wait.
+
+    Raises:
+      InvalidInput: they did not come in time.
+    """
+    give_up = time.monotonic() + at_most
+    before = -1
+    while (up := len(alive_nodes())) < count:
+        if up != before:
+            LOGGER.info("waits for nodes: %d of %d are up", up, count)
+            before = up
+        if time.monotonic() >= give_up:
+            raise InvalidInput(
+                "fleet.nodes", f"{count} are to be up, and there {'is' if up == 1 else 'are'} {up} after {at_most:g} s",
+                "at most as many as the cluster gets; `ray status` on its head shows those that join",
+            )  # fmt: skip
+        time.sleep(min(LOOK_FOR_NODES_EVERY, at_most))
 
 
 def find_node(wanted: str, nodes: Sequence[Node], own: str) -> Node:

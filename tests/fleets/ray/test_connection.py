@@ -52,6 +52,8 @@ def test_an_address_of_another_form(address):
         ({"time_scale": 0}, "time_scale"),
         ({"address": 5}, "address"),
         ({"grace": -1}, "grace"),
+        ({"nodes": 0}, "nodes"),
+        ({"nodes": True}, "nodes"),
     ],
 )
 def test_bad_arguments(arguments, key):

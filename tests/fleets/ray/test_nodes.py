@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from ray.cluster_utils import Cluster
 import rayopt as ro
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.fleet import RaySession
+from rayopt.fleets.ray.nodes import alive_nodes, wait_for_nodes
 from rayopt.problems import LogisticRegression, Quadratic
 from rayopt.record import Record
 
@@ -139,3 +141,16 @@ def test_workers_of_a_node_that_is_removed_move(cluster):
             except (ray.exceptions.ActorUnavailableError, ray.exceptions.ActorDiedError):
                 time.sleep(0.5)
         assert found != gone
+
+
+def test_actors_wait_for_nodes_that_join_later(cluster):
+    up = len(alive_nodes())
+    with pytest.raises(ro.InvalidInput, match=rf"fleet.nodes: {up + 1} are to be up, and there are {up} after 0.2 s"):
+        wait_for_nodes(up + 1, at_most=0.2)
+    with ThreadPoolExecutor() as executor:
+        waiting = executor.submit(wait_for_nodes, up + 1, 60.0)
+        # Nodes are added on the main thread alone: they handle signals.
+        cluster.add_node(num_cpus=1)
+        waiting.result()
+    with RaySession(ro.RayFleet(nodes=up + 1), Quadratic(5), ro.Workers(up + 1, 0.002)) as session:
+        assert len(set(where(session))) == up + 1

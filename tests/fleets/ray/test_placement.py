@@ -24,13 +24,14 @@ def test_workers_have_the_latency_of_their_nodes():
 
 
 def test_an_experiment_knows_them_and_its_file_means_the_same():
-    fleet = ro.RayFleet(placement=BOTH, server_node="head", num_cpus=0.5)
+    fleet = ro.RayFleet(placement=BOTH, server_node="head", num_cpus=0.5, nodes=3)
     experiment = ro.Experiment(
         [ro.methods.ASGD(0.1)], ro.problems.Quadratic(3), ro.Workers(6, 5.0), ro.Until(time=1), fleet
     )
     config = experiment.to_config()
     assert config["fleet"]["server_node"] == "head"
     assert config["fleet"]["num_cpus"] == 0.5
+    assert config["fleet"]["nodes"] == 3
     again = Workload.model_validate({**config, "problem": {"name": "quadratic", "dimension": 3}}).build()
     assert again.fleet.to_config() == fleet.to_config()
     np.testing.assert_array_equal(again.workers.times(0).fixed, experiment.workers.times(0).fixed)
