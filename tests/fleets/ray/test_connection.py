@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -60,3 +64,41 @@ def test_bad_arguments(arguments, key):
     with pytest.raises(ro.InvalidInput) as caught:
         ro.RayFleet(**arguments)
     assert caught.value.key == key
+
+
+HOST = """
+import sys
+import ray
+from rayopt.fleets.ray.connection import connect
+connect(None)
+print(ray.get_runtime_context().gcs_address, flush=True)
+sys.stdin.read()
+ray.shutdown()
+"""
+STRANGER = "import sys; from rayopt.fleets.ray.connection import connect; connect(sys.argv[1])"
+
+
+def test_a_cluster_that_starts_here_asks_for_a_token_by_itself(tmp_path, short_folder):
+    """Nobody sets RAY_AUTH_MODE, as most users do not; who has no token is not let in."""
+    environment = {**os.environ, "RAY_TMPDIR": short_folder, "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    for name in ("RAY_AUTH_MODE", "RAY_ADDRESS"):
+        environment.pop(name, None)
+    (tmp_path / "token").write_text(secrets.token_hex(32))
+    host = subprocess.Popen(
+        [sys.executable, "-c", HOST], env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert host.stdout is not None
+        address = host.stdout.readline().strip()
+
+        def enter(**other):
+            command = [sys.executable, "-c", STRANGER, address]
+            return subprocess.run(command, env=environment | other, text=True, capture_output=True, timeout=100)
+
+        refused = enter(RAY_AUTH_MODE="disabled")
+        assert refused.returncode != 0
+        assert "no Ray cluster lets this program in" in refused.stderr
+        assert enter(RAY_AUTH_MODE="token").returncode == 0
+    finally:
+        host.communicate(input="", timeout=60)
