@@ -64,7 +64,7 @@ def test_no_actor_is_left_after_an_error():
     with pytest.raises(WorkerFailed):
         run(Broken(3), num_cpus=0.5)
     assert left() == ([], [])
-    with pytest.raises(ro.InvalidInput, match="fleet.num_cpus"):
+    with pytest.raises(ro.InvalidInput, match=r"fleet\.num_cpus"):
         run(Quadratic(3), num_cpus=1)
     assert left() == ([], [])
     assert ray.is_initialized()

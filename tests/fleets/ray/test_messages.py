@@ -193,7 +193,7 @@ class Reference:
 )
 def test_a_value_that_does_not_come_is_computed_again(fleet_and_post, monkeypatch, reference, counted):
     """The same task has the same value wherever it is computed, and a slow link is not called a lost node."""
-    fleet, post, supervision = fleet_and_post
+    fleet, _, supervision = fleet_and_post
     problem = Quadratic(2, noise=1.0)
     profile = Profile(problem, ro.Workers(2, 0.0001).times(0), 5, 1.0)
     monkeypatch.setattr(supervision, "profile", lambda worker: profile)
@@ -208,7 +208,7 @@ def test_a_value_that_does_not_come_is_computed_again(fleet_and_post, monkeypatc
 
 
 def test_a_value_that_comes_late_is_waited_for_unless_the_run_is_to_stop(fleet_and_post, monkeypatch):
-    fleet, post, supervision = fleet_and_post
+    fleet, _, _ = fleet_and_post
     reference = Reference()
     timer = Timer(0.3, reference.future().set_result, [np.ones(2)])
     timer.start()

@@ -123,11 +123,13 @@ def test_a_worker_that_is_gone_for_good_is_an_error_for_a_method_that_waits_for_
 
 @pytest.mark.parametrize("per_actor", [1, 2], ids=["direct", "packed"])
 def test_a_task_that_kills_its_process_every_time_is_given_up(cluster, per_actor, caplog):
-    with opened(Deadly(5), 0.02, n=4, workers_per_actor=per_actor) as fixture, caplog.at_level(logging.INFO, "rayopt"):
-        with pytest.raises(
-            WorkerLost, match=r"5 processes in a row died over tasks of workers? (2, )?3, and Minibatch"
-        ):
-            fixture.run(methods.Minibatch(0.1), ro.Until(updates=5))
+    why = r"5 processes in a row died over tasks of workers? (2, )?3, and Minibatch waits for every worker"
+    with (
+        opened(Deadly(5), 0.02, n=4, workers_per_actor=per_actor) as fixture,
+        caplog.at_level(logging.INFO, "rayopt"),
+        pytest.raises(WorkerLost, match=why),
+    ):
+        fixture.run(methods.Minibatch(0.1), ro.Until(updates=5))
     shown = [(record.levelname, record.getMessage()) for record in caplog.records if getattr(record, "run", "")]
     assert all(record.run == "minibatch, seed 0" for record in caplog.records if hasattr(record, "run"))
     assert shown[0][0] == "WARNING"
