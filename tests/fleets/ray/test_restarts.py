@@ -84,8 +84,14 @@ def test_an_interrupting_method_goes_on_while_a_worker_restarts(cluster, per_act
     """The method gives the dead worker new tasks all the time: it gets the latest one when it is back."""
     with opened(Quadratic(5, noise=0.01), 0.05, workers_per_actor=per_actor) as fixture:
         fixture.run(methods.ASGD(0.1), ro.Until(updates=1))
-        fixture.stop_when_back = True
-        with killing(every=0.5, times=1):
+        with killing(every=0.5, times=1) as killed:
+
+            def stop_when_back():
+                # It may be back between two reports, so that none has seen it away.
+                if killed and time.monotonic() > killed[0] + 5 and fixture.progress[-1].workforce.up == 4:
+                    fixture.session.stop()
+
+            fixture.on_progress = stop_when_back
             method = methods.Rennala(0.1, batch_size=2, interrupt=True)
             outcome, rows = fixture.run(method, ro.Until(time=100))
     assert outcome.faults.restarts == 1
