@@ -50,6 +50,8 @@ def main() -> None:
     (run,) = result.summary["runs"]
     title = f"{run['arrivals'] / run['time']:,.0f} arrivals/s, slip {run['slip']['median'] * 1e3:.0f} ms median"
     frame = pd.DataFrame(samples)
+    # What is written at the end is not the run.
+    frame = frame[frame.seconds <= arguments.seconds]
     draw(frame, title).savefig(arguments.out, dpi=150)
     print(f"{title}; {arguments.out}")
     print(frame.iloc[:: max(len(frame) // 10, 1)].round(0).to_string(index=False))

@@ -40,6 +40,11 @@ def connect(address: str | None) -> bool:
             return True
         except ValueError:
             pass  # `ray start` has made a cluster here: it has its own settings.
+        except ray.exceptions.AuthenticationError as error:
+            raise InvalidInput(
+                "fleet", f"Ray finds no token for its cluster ({str(error).splitlines()[0]})",
+                "RAY_AUTH_TOKEN_PATH not set, or the path of a file with a token (`ray get-auth-token --generate`)",
+            ) from None  # fmt: skip
     try:
         ray.init(address, **quiet)
     except (ConnectionError, ray.exceptions.AuthenticationError) as error:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import grpc
 import pytest
 
 import rayopt as ro
@@ -78,6 +79,14 @@ ray.shutdown()
 STRANGER = "import sys; from rayopt.fleets.ray.connection import connect; connect(sys.argv[1])"
 
 
+def test_a_token_that_is_not_there_is_an_error_that_says_so(tmp_path):
+    environment = {**os.environ, "RAY_AUTH_TOKEN_PATH": str(tmp_path / "none")}
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    command = [sys.executable, "-c", STRANGER, "local"]
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=100)
+    assert "InvalidInput: fleet: Ray finds no token for its cluster (RAY_AUTH_TOKEN_PATH is set but" in done.stderr
+
+
 def test_a_cluster_that_starts_here_asks_for_a_token_by_itself(tmp_path, short_folder):
     """Nobody sets RAY_AUTH_MODE, as most users do not; who has no token is not let in."""
     environment = {**os.environ, "RAY_TMPDIR": short_folder, "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
@@ -92,13 +101,10 @@ def test_a_cluster_that_starts_here_asks_for_a_token_by_itself(tmp_path, short_f
         assert host.stdout is not None
         address = host.stdout.readline().strip()
 
-        def enter(**other):
-            command = [sys.executable, "-c", STRANGER, address]
-            return subprocess.run(command, env=environment | other, text=True, capture_output=True, timeout=100)
-
-        refused = enter(RAY_AUTH_MODE="disabled")
-        assert refused.returncode != 0
-        assert "no Ray cluster lets this program in" in refused.stderr
-        assert enter(RAY_AUTH_MODE="token").returncode == 0
+        with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as refused:
+            channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")(b"", timeout=60)
+        assert refused.value.code() == grpc.StatusCode.UNAUTHENTICATED
+        command = [sys.executable, "-c", STRANGER, address]
+        subprocess.run(command, env=environment | {"RAY_AUTH_MODE": "token"}, check=True, timeout=100)
     finally:
         host.communicate(input="", timeout=60)

@@ -16,9 +16,13 @@ from rayopt.fleets.ray.metrics import Delays
 
 @pytest.fixture(scope="module")
 def cluster():
-    connect(None)
-    yield
+    """A cluster that hands metrics on every second."""
     ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_metrics_report_interval_ms", "1000")
+        connect(None)
+        yield
+        ray.shutdown()
 
 
 def scraped():

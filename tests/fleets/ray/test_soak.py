@@ -10,7 +10,7 @@ pytestmark = pytest.mark.timeout(240)
 
 
 def test_a_short_soak_loses_nothing(cluster):
-    outcome, rows, kills = soak(seconds=20.0)
+    outcome, rows, kills = soak(seconds=14.0)
     assert losses(outcome, rows) == []
     assert outcome.ended_by == "time"
     assert kills >= 3
