@@ -15,7 +15,6 @@ from rayopt.checkpoint.encoding import Encoded
 from rayopt.checkpoint.files import CheckpointFiles
 from rayopt.errors import FleetStuck, RayoptError, ServerLost
 from rayopt.execution import MOST_RESTARTS, Execution, Run
-from rayopt.experiment import NothingRan
 from rayopt.faults import Faults
 from rayopt.fleets import simulated
 from rayopt.interrupts import Interrupts
@@ -173,7 +172,7 @@ def test_who_interrupts_before_a_run_goes_on_loses_nothing(tmp_path, monkeypatch
     own = experiment()
     with pytest.raises(SystemExit):
         own.run(tmp_path / "run")
-    with pytest.warns(UserWarning, match="goes on from the last checkpoint"), pytest.raises(NothingRan):
+    with pytest.warns(UserWarning, match="goes on from the last checkpoint"), pytest.raises(KeyboardInterrupt):
         own.resume(tmp_path / "run", Hasty())
     goes_on_to_the_same(own, tmp_path / "run", tmp_path)
 
