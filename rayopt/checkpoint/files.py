@@ -17,16 +17,27 @@ from rayopt.checkpoint.encoding import Encoded
 from rayopt.errors import DataError
 from rayopt.files import sync, sync_folder, write_whole
 
-FORMAT = 2
+FORMAT = 3
 KEPT = 2
 TREE = "tree"
 
 
 def write(path: Path, checkpoint: Encoded) -> None:
-    """Writes a checkpoint, whole or not at all, also if the machine stops."""
-    text = json.dumps({"format": FORMAT, "tree": checkpoint.tree}).encode()
+    """Writes a checkpoint, whole or not at all, also if the machine stops.
+
+    Arrays of one shape and type are one in the file: beside a training that holds the interpreter, each that is written
+    waits its turn several times.
+    """
+    groups: dict[Any, list[int]] = {}
+    for position, array in enumerate(checkpoint.arrays):
+        # The order in memory is kept too: products of matrices may have other bits in another.
+        kind = (array.shape, array.dtype) if array.flags.c_contiguous else position
+        groups.setdefault(kind, []).append(position)
+    text = json.dumps({"format": FORMAT, "tree": checkpoint.tree, "groups": list(groups.values())}).encode()
     arrays: dict[str, Any] = {TREE: np.frombuffer(text, dtype=np.uint8)}
-    arrays.update((f"array_{position}", array) for position, array in enumerate(checkpoint.arrays))
+    for number, positions in enumerate(groups.values()):
+        members = [checkpoint.arrays[position] for position in positions]
+        arrays[f"group_{number}"] = np.stack(members) if len(members) > 1 else members[0]
 
     def save(part: Path) -> None:
         with part.open("wb") as file:
@@ -44,12 +55,19 @@ def read(path: Path) -> Encoded:
     try:
         with np.load(path, allow_pickle=False) as file:
             found = json.loads(file[TREE].tobytes())
-            arrays = [file[f"array_{position}"] for position in range(len(file.files) - 1)]
+            if not isinstance(found, dict) or found.get("format") != FORMAT:
+                raise DataError(f"{path} is a checkpoint of another version of rayopt")
+            arrays: dict[int, Any] = {}
+            for number, positions in enumerate(found["groups"]):
+                group = file[f"group_{number}"]
+                # A copy of each: one that lives on does not hold the others.
+                members = map(np.array, group) if len(positions) > 1 else [group]
+                arrays.update(zip(positions, members, strict=True))
+    except DataError:
+        raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is not a checkpoint ({error})") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise DataError(f"{path} is a checkpoint of another version of rayopt")
-    return Encoded(found["tree"], arrays)
+    return Encoded(found["tree"], [arrays[position] for position in range(len(arrays))])
 
 
 class CheckpointFiles:

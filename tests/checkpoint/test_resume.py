@@ -240,6 +240,18 @@ def test_no_pickle_is_read(tmp_path):
         read(path)
 
 
+def test_arrays_come_back_in_their_places_with_their_order_in_memory(tmp_path):
+    arrays = [np.arange(3.0), np.array(7), np.asfortranarray(np.arange(6.0).reshape(2, 3)), np.arange(3.0) + 1,
+              np.arange(3), np.array(8), np.arange(6.0).reshape(2, 3)]  # fmt: skip
+    write(tmp_path / "checkpoint.npz", Encoded({}, arrays))
+    found = read(tmp_path / "checkpoint.npz").arrays
+    for array, same in zip(arrays, found, strict=True):
+        assert (same.dtype, same.shape, same.strides) == (array.dtype, array.shape, array.strides)
+        assert type(same) is np.ndarray
+        assert np.array_equal(same, array)
+    assert [found[0].base, found[3].base] == [None, None]
+
+
 def test_a_full_disk_does_not_end_the_run(workload, tmp_path, monkeypatch):
     def full(path, checkpoint):
         raise OSError(28, "No space left on device")
