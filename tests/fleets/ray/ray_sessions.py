@@ -8,11 +8,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 import rayopt as ro
+from benchmarks.soak import worker_processes
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.fleet import RaySession
 from rayopt.methods import Method
@@ -20,9 +21,6 @@ from rayopt.outcome import Outcome, Progress
 from rayopt.problems import Problem
 from rayopt.record import Record
 from rayopt.trace_rows import TRACE
-
-if TYPE_CHECKING:
-    import psutil
 
 N = 4
 
@@ -63,23 +61,11 @@ def opened(problem: Problem, times: Any, n: int = N, **arguments: Any) -> Iterat
         yield Opened(session, problem)
 
 
-def worker_processes() -> list[psutil.Process]:
-    """Returns the processes of the workers of this process's own cluster, the oldest first."""
-    import psutil  # Comes with Ray, once Ray is imported.
-
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if process.cmdline()[0].startswith(("ray::Worker", "ray::PackedWorkers")):
-                found.append(process)
-    return sorted(found, key=lambda process: (process.create_time(), process.pid))
-
-
 def kill_one() -> bool:
     """Kills one worker process that is alive; returns whether there was one."""
     for process in worker_processes():
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
+            os.kill(process, signal.SIGKILL)
             return True
     return False
 
