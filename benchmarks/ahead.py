@@ -89,6 +89,7 @@ def bare_loop(calculators: Calculators, x: Any) -> None:
 
     pending = [ask(0), ask(1)]
     for number in range(UPDATES):
-        x = x - 1e-3 * ray.get(pending[number % 2])
+        x = x - 1e-3 * calculators.collect(pending[number % 2])
         pending[number % 2] = ask(number + 2)
-    ray.get(pending)
+    for last in pending:
+        calculators.collect(last)

@@ -69,14 +69,14 @@ class Killer:
                     self.kills += 1
 
 
-def worker_processes() -> list[int]:
-    """Returns the processes of workers of this process's own cluster, the oldest first."""
+def worker_processes(actors: tuple[str, ...] = ("Worker", "PackedWorkers")) -> list[int]:
+    """Returns the processes of actors of this process's own cluster, the oldest first."""
     import psutil  # Comes with Ray.
 
     found = []
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error, IndexError):
-            if process.cmdline()[0].startswith(("ray::Worker", "ray::PackedWorkers")):
+            if process.cmdline()[0].startswith(tuple(f"ray::{actor}" for actor in actors)):
                 found.append((process.create_time(), process.pid))
     return [pid for _, pid in sorted(found)]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +15,7 @@ from threadpoolctl import ThreadpoolController, threadpool_info
 from rayopt.arrival import Array
 from rayopt.fleets.ray.cargo import carry_modules
 from rayopt.fleets.ray.failures import WorkerLost
-from rayopt.fleets.ray.messages import INLINE_BYTES
+from rayopt.fleets.ray.lines import Answer, Exchange, Line, serve
 from rayopt.fleets.values import ComputedValues, Group
 from rayopt.problems.base import Problem
 from rayopt.tasks import Gradient
@@ -23,6 +25,14 @@ RETRIES = 3
 
 CLOSE_SECONDS = 2.0
 """Real seconds that the end waits for what is still computed."""
+
+POLL_SECONDS = 0.05
+"""Real seconds between looks for a process that has started."""
+
+CHECK_SECONDS = 1.0
+"""Real seconds between looks whether a process calls in anew, whose node has gone without a word."""
+
+LOOPBACK = "127.0.0.1"
 
 
 class Assignment(NamedTuple):
@@ -48,7 +58,31 @@ class Calculator:
     def __init__(self) -> None:
         self._assignment: Assignment | None = None
 
-    def load(self, assignment: Assignment) -> None:
+    def serve(self, assignment: Assignment, place: Any, number: int) -> None:
+        """Answers what the driver asks of a run, until it ends the line.
+
+        Args:
+          assignment: of the run.
+          place: of the driver's exchange.
+          number: of this actor.
+        """
+        serve(place, number, partial(self._answer, assignment))
+
+    def _answer(self, assignment: Assignment, group: Group | None) -> Array | None:
+        """Returns the weighted sum of what a group's tasks bring; without weights, what its only task brings."""
+        self._load(assignment)
+        if group is None:
+            return None
+        task, workers, numbers, weights = group
+        if task.x is None:
+            task = task.at(self._x)
+        self._x = task.x
+        with np.errstate(over="ignore", invalid="ignore"):
+            if weights is None:
+                return self._values.value_of(task, workers, numbers)
+            return self._values.sum_of_group(task, workers, numbers, weights)
+
+    def _load(self, assignment: Assignment) -> None:
         """Fetches the problem, if it is another one than before."""
         if assignment != self._assignment:
             (problem,) = ray.get(assignment.problem)
@@ -58,27 +92,6 @@ class Calculator:
                     library.set_num_threads(threads)
             self._values = ComputedValues(problem, assignment.workers, assignment.seed)
             self._assignment = assignment
-
-    def value(self, assignment: Assignment, task: Gradient, x: Any, worker: int, number: int) -> Array:
-        """Returns what a worker's task brings.
-
-        Args:
-          assignment: of the run.
-          task: with its point, unless that travels apart.
-          x: the point, or None.
-          worker: whose task it is.
-          number: which of the worker's tasks.
-        """
-        self.load(assignment)
-        with np.errstate(over="ignore", invalid="ignore"):
-            return self._values.value_of(task if x is None else task.at(x), worker, number)
-
-    def sum_of_group(self, assignment: Assignment, group: Group, x: Any) -> Array:
-        """Returns the weighted sum of what the tasks of a group bring, in one product."""
-        self.load(assignment)
-        with np.errstate(over="ignore", invalid="ignore"):
-            task = group.task if x is None else group.task.at(x)
-            return self._values.sum_of_group(task, group.workers, group.numbers, group.weights)
 
 
 class Calculators:
@@ -91,75 +104,103 @@ class Calculators:
     def __init__(self, count: int) -> None:
         make: Any = ray.remote
         actor = make(
-            num_cpus=0, enable_task_events=False, scheduling_strategy="SPREAD", max_restarts=-1,
-            max_task_retries=RETRIES,
-        )(Calculator)  # fmt: skip
+            num_cpus=0, enable_task_events=False, scheduling_strategy="SPREAD", max_restarts=-1, max_task_retries=-1
+        )(Calculator)
         self.actors: list[Any] = [actor.remote() for _ in range(count)]
-        self._busy: dict[Any, set[Any]] = {actor: set() for actor in self.actors}
-        self._stored: tuple[Array | None, Any] = (None, None)
+        self._exchange: Exchange | None = None
+        self._lines: list[Line] = []
+        self._serving: list[Any] = []
 
     def load(self, problem: Problem, workers: int, seed: int) -> None:
         """Gives all calculators a run's problem, split over the workers, and waits until they have it."""
+        self._end_lines()
         carry_modules(problem)
         threads = {Path(library["filepath"]).name: library["num_threads"] for library in threadpool_info()}
         self._assignment = Assignment(ray.put([problem]), workers, seed, threads)
-        for answer in [actor.load.remote(self._assignment) for actor in self.actors]:
+        self._exchange = Exchange(_host())
+        self._lines = [Line(_without_known_point) for _ in self.actors]
+        self._serving = [self._serve(number) for number in range(len(self.actors))]
+        for answer in [line.ask(None) for line in self._lines]:
             self.collect(answer)
 
-    def value(self, task: Gradient, worker: int, number: int) -> Any:
-        """Has a value computed; returns the reference to it."""
-        x, task = self._apart(task)
-        actor = self._least_busy()
-        return self._note(actor, actor.value.remote(self._assignment, task, x, worker, number))
+    def value(self, task: Gradient, worker: int, number: int) -> Answer:
+        """Has a value computed; returns the answer, to be collected."""
+        return self._least_busy().ask((task, worker, number, None))
 
-    def sum_of_group(self, group: Group) -> Any:
-        """Has the sum of a group computed; returns the reference to it."""
-        x, task = self._apart(group.task)
-        actor = self._least_busy()
-        return self._note(actor, actor.sum_of_group.remote(self._assignment, group._replace(task=task), x))
+    def sum_of_group(self, group: Group) -> Answer:
+        """Has the sum of a group computed; returns the answer, to be collected."""
+        return self._least_busy().ask(tuple(group))
 
-    def collect(self, reference: Any) -> Any:
-        """Waits for a result and returns it, an array that may be written to.
+    def collect(self, answer: Answer) -> Any:
+        """Waits for an answer and returns what it says.
 
         Raises:
           WorkerLost: the process died, and did so again when the work was repeated.
           Exception: what the problem raised.
         """
-        try:
-            value = ray.get(reference)
-        except ray.exceptions.RayTaskError as error:
-            raise (error.cause or error) from error
-        except ray.exceptions.RayError as error:
-            raise WorkerLost(
-                f"a process that computes gradients died {RETRIES + 1} times over the same work: {error}"
-            ) from error
-        return np.array(value) if isinstance(value, np.ndarray) else value
+        while not answer.is_here:
+            self._receive(POLL_SECONDS if any(line.connection is None for line in self._lines) else CHECK_SECONDS)
+        return answer.get()
 
     def close(self) -> None:
-        """Ends the processes; what was requested in vain may end before, as Ray would complain of its loss."""
-        if pending := self._pending():
-            ray.wait(pending, num_returns=len(pending), timeout=CLOSE_SECONDS)
+        """Ends the processes; what is computed in vain may end before, as Ray would complain of its loss."""
+        self._end_lines()
+        if self._serving:
+            ray.wait(self._serving, num_returns=len(self._serving), timeout=CLOSE_SECONDS)
         for actor in self.actors:
             ray.kill(actor)
 
-    def _apart(self, task: Gradient) -> tuple[Any, Gradient]:
-        """Returns a large point as an object of its own, one for all tasks there, and the task without it."""
-        if task.x.nbytes < INLINE_BYTES:
-            return None, task
-        if self._stored[0] is not task.x:
-            self._stored = (task.x, ray.put(task.x))
-        return self._stored[1], task.at(None)
+    def _serve(self, number: int) -> Any:
+        assert self._exchange is not None
+        return self.actors[number].serve.remote(self._assignment, self._exchange.place, number)
 
-    def _least_busy(self) -> Any:
-        if pending := self._pending():
-            done, _ = ray.wait(pending, num_returns=len(pending), timeout=0, fetch_local=False)
-            for own in self._busy.values():
-                own.difference_update(done)
-        return min(self.actors, key=lambda actor: len(self._busy[actor]))
+    def _end_lines(self) -> None:
+        """Ends the lines of a run; an actor that would still call in for it finds nobody."""
+        for line in self._lines:
+            line.close()
+        if self._exchange is not None:
+            self._exchange.close()
+            self._exchange = None
 
-    def _pending(self) -> list[Any]:
-        return [reference for own in self._busy.values() for reference in own]
+    def _least_busy(self) -> Line:
+        self._receive(0)
+        return min(self._lines, key=lambda line: len(line.waiting))
 
-    def _note(self, actor: Any, reference: Any) -> Any:
-        self._busy[actor].add(reference)
-        return reference
+    def _receive(self, timeout: float) -> None:
+        """Takes what has come; waits for it so many seconds at most."""
+        assert self._exchange is not None
+        for number, connection in self._exchange.calls():
+            self._lines[number].open(connection)
+        for number, line in enumerate(self._lines):
+            if line.losses > RETRIES:
+                raise WorkerLost(f"a process that computes gradients died {line.losses} times over the same work")
+            if line.connection is None:
+                self._call_again(number)
+        lines: dict[Any, Line] = {line.connection: line for line in self._lines if line.connection is not None}
+        for ready in wait(list(lines), timeout):
+            lines[ready].receive()
+
+    def _call_again(self, number: int) -> None:
+        """Has an actor call in again that has ended its side of the line; Ray does so for one that died."""
+        ended, _ = ray.wait([self._serving[number]], timeout=0)
+        if ended:
+            try:
+                ray.get(ended)
+            except ray.exceptions.RayTaskError as error:
+                raise (error.cause or error) from error
+            except ray.exceptions.RayError as error:
+                raise WorkerLost(f"a process that computes gradients cannot be started: {error}") from error
+            self._serving[number] = self._serve(number)
+
+
+def _without_known_point(question: Any, before: Any) -> Any:
+    """Returns a question without its point, if the one before it was asked at the same."""
+    if question is None or before is None or question[0].x is not before[0].x:
+        return question
+    return (question[0].at(None), *question[1:])
+
+
+def _host() -> str:
+    """Returns where this process listens: on loopback, if the cluster is this machine alone."""
+    here = ray.util.get_node_ip_address()
+    return LOOPBACK if all(node["NodeManagerAddress"] == here for node in ray.nodes() if node["Alive"]) else here

@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
+from ray_sessions import killing
 from threadpoolctl import ThreadpoolController, threadpool_info
 
 import rayopt as ro
+from benchmarks.soak import worker_processes
 from rayopt import methods
 from rayopt.fleets.base import Job
 from rayopt.fleets.clock import SimulatedWorkers
@@ -133,6 +135,14 @@ def test_libraries_have_as_many_threads_as_here(calculators, threads):
 # ---- faults ----
 
 
+class Slow(Quadratic):
+    """Takes a while for a gradient."""
+
+    def gradient(self, x, sample, checkpoint=None):
+        time.sleep(0.01)
+        return super().gradient(x, sample, checkpoint)
+
+
 class Deadly(Quadratic):
     """Kills the process that computes its gradient, unless the file exists; makes the file first if it is to."""
 
@@ -154,6 +164,24 @@ def test_a_process_that_dies_is_started_again(cluster, tmp_path):
         _, rows, x = run(session, methods.ASGD(0.1), ro.Until(updates=20))
     assert problem.path.exists()
     _, same_rows, same_x = run(SimulatedSession(problem, WORKERS), methods.ASGD(0.1), ro.Until(updates=20))
+    assert rows.tobytes() == same_rows.tobytes()
+    np.testing.assert_array_equal(x, same_x)
+
+
+def test_killed_again_and_again_from_outside(cluster):
+    """More often than one piece of work may kill its process: what counts is that work gets done in between."""
+    problem, until, killed = Slow(5), ro.Until(updates=1_500), set()
+
+    def kill_the_oldest():
+        for pid in worker_processes(("Calculator",))[:1]:
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+        return True
+
+    with ParallelSession(problem, WORKERS, Calculators(2), lambda: None) as session, killing(2, kill=kill_the_oldest):
+        _, rows, x = run(session, methods.ASGD(0.1), until)
+    assert len(killed) > module.RETRIES
+    _, same_rows, same_x = run(SimulatedSession(Quadratic(5), WORKERS), methods.ASGD(0.1), until)
     assert rows.tobytes() == same_rows.tobytes()
     np.testing.assert_array_equal(x, same_x)
 
@@ -181,14 +209,6 @@ def test_an_error_of_the_problem_is_raised_as_it_is(calculators):
     for session in (SimulatedSession(Broken(3), WORKERS), parallel(calculators, Broken(3))):
         with pytest.raises(ZeroDivisionError, match="by design"):
             run(session, methods.ASGD(0.1), ro.Until(updates=50))
-
-
-class Slow(Quadratic):
-    """Takes a while for a gradient."""
-
-    def gradient(self, x, sample, checkpoint=None):
-        time.sleep(0.01)
-        return super().gradient(x, sample, checkpoint)
 
 
 def test_ctrl_c_ends_the_run_and_keeps_the_record(cluster):

@@ -17,7 +17,9 @@ from typer.testing import CliRunner
 
 import rayopt as ro
 from rayopt import methods
+from rayopt.checkpoint.files import read
 from rayopt.cli import main
+from rayopt.config import load_workload
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.fleet import RaySession
 from rayopt.problems import Quadratic
@@ -109,9 +111,8 @@ WORKLOAD = {
 }
 
 
-def test_the_driver_is_killed(tmp_path):
-    workload, folder = tmp_path / "workload.yaml", tmp_path / "run"
-    workload.write_text(yaml.safe_dump(WORKLOAD))
+def killed(workload, folder):
+    """Starts `rayopt run` and kills it, and the cluster that it started, after its first checkpoint."""
     # A group of its own: the cluster that it starts ends with it.
     process = subprocess.Popen(
         [sys.executable, "-m", "rayopt", "run", str(workload), "--out", str(folder), "--quiet"], start_new_session=True
@@ -123,9 +124,29 @@ def test_the_driver_is_killed(tmp_path):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert first.exists()
-    before = len(ro.run_folder.RunFolder.interrupted(folder).read_trace())
+    return ro.run_folder.RunFolder.interrupted(folder).read_trace()
+
+
+def test_the_driver_is_killed(tmp_path):
+    workload, folder = tmp_path / "workload.yaml", tmp_path / "run"
+    workload.write_text(yaml.safe_dump(WORKLOAD))
+    before = killed(workload, folder)
     found = CliRunner().invoke(main, ["resume", str(folder), "--quiet"])
     assert found.exit_code == 0, found.output
-    result = ro.load(folder)
-    checked(result)
-    assert before < UPDATES
+    checked(ro.load(folder))
+    assert len(before) < UPDATES
+
+
+def test_the_driver_of_parallel_gradients_is_killed(tmp_path):
+    workload, folder = tmp_path / "workload.yaml", tmp_path / "run"
+    changes = {"fleet": {"name": "simulated", "gradients": "ray", "processes": 2}, "until": {"updates": 10_000}}
+    workload.write_text(yaml.safe_dump(WORKLOAD | changes))
+    killed(workload, folder)
+    assert read(folder / "unfinished" / "checkpoint-000001.npz").tree["run"] is not None
+    found = CliRunner().invoke(main, ["resume", str(folder), "--quiet"])
+    assert found.exit_code == 0, found.output
+    workload.write_text(yaml.safe_dump(WORKLOAD | changes | {"fleet": {"name": "simulated"}}))
+    whole, result = load_workload(workload).build().run(tmp_path / "whole"), ro.load(folder)
+    assert len(result.trace) == 10_000
+    assert result.history.to_csv() == whole.history.to_csv()
+    assert result.trace.to_csv() == whole.trace.to_csv()

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from namespaces import NotAllowed, two_hosts
 
+from rayopt.config import load_workload
 from rayopt.problems.mnist import SUBSET
 from rayopt.result import load
 
@@ -63,6 +65,34 @@ def test_the_workload_runs_unchanged_and_the_far_host_needs_no_data(hosts, tmp_p
     result = load(tmp_path / "run")
     assert set(result.trace.worker) == {0, 1}
     assert (result.table.updates > 0).all()
+
+
+WORKLOAD = {
+    "problem": {"name": "quadratic", "dimension": 20_000, "noise": 0.01},
+    "workers": {"count": 4, "compute": "sqrt(i)"},
+    "methods": [{"name": "asgd", "step_size": 0.05}],
+    "until": {"updates": 100},
+}
+
+
+def received(hosts):
+    """Bytes that the head has received over the link."""
+    command = hosts.command(0, ["cat", "/sys/class/net/near/statistics/rx_bytes"])
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def test_gradients_of_virtual_time_are_computed_on_both(hosts, tmp_path):
+    here, both = tmp_path / "here.yaml", tmp_path / "both.yaml"
+    here.write_text(yaml.safe_dump(WORKLOAD))
+    both.write_text(yaml.safe_dump(WORKLOAD | {"fleet": {"name": "simulated", "gradients": "ray", "processes": 2}}))
+    before = received(hosts)
+    command = hosts.command(0, [sys.executable, "-m", "rayopt", "run", both, "--out", tmp_path / "run", "--quiet"])
+    done = subprocess.run(command, env=hosts.environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert received(hosts) - before > 20 * 8 * 20_000
+    whole, result = load_workload(here).build().run(tmp_path / "whole"), load(tmp_path / "run")
+    assert result.history.to_csv() == whole.history.to_csv()
+    assert result.trace.to_csv() == whole.trace.to_csv()
 
 
 def test_without_the_token_nobody_gets_in(hosts):

@@ -1,0 +1,226 @@
+"""Direct lines to actors: a call of Ray opens a socket, and what is asked and answered then travels there.
+
+Between busy processors a call of Ray and its result take milliseconds, a message on a socket a tenth of that.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import secrets
+import socket
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener
+from typing import Any
+
+from ray import cloudpickle
+
+from rayopt.fleets.ray.failures import WorkerLost
+
+KEY_BYTES = 32
+BACKLOG = 128
+
+
+class Exchange:
+    """Where actors call in: a listening socket on which each proves that it knows the key, before anything is read.
+
+    Args:
+      host: the address to listen at.
+
+    Attributes:
+      place: host and port, and the key; it goes to the actors by Ray.
+    """
+
+    def __init__(self, host: str) -> None:
+        key = secrets.token_bytes(KEY_BYTES)
+        self._listener = Listener((host, 0), backlog=BACKLOG, authkey=key)
+        self.place: tuple[Any, bytes] = (self._listener.address, key)
+        self._calls: queue.SimpleQueue[tuple[int, Connection]] = queue.SimpleQueue()
+        self._closed = False
+        threading.Thread(target=self._listen, name="exchange", daemon=True).start()
+
+    def calls(self) -> Iterator[tuple[int, Connection]]:
+        """Yields the number of each actor that has called in since, and the connection to it."""
+        while not self._calls.empty():
+            yield self._calls.get()
+
+    def close(self) -> None:
+        """Lets nobody call in any more."""
+        self._closed = True
+        # The thread waits for a call: this is one.
+        socket.create_connection(self._listener.address).close()
+        self._listener.close()
+
+    def _listen(self) -> None:
+        while not self._closed:
+            try:
+                connection = self._listener.accept()
+                send_at_once(connection)
+                self._calls.put((connection.recv(), connection))
+            except (AuthenticationError, EOFError, OSError):
+                pass  # Somebody who does not know the key, or who has gone again.
+
+
+class Answer:
+    """What an actor will say.
+
+    Attributes:
+      question: what it was asked.
+      is_here: whether it has answered.
+    """
+
+    __slots__ = ("_content", "_error", "is_here", "question")
+
+    def __init__(self, question: Any) -> None:
+        self.question = question
+        self.is_here = False
+        self._content: Any = None
+        self._error: BaseException | None = None
+
+    def fill(self, message: bytes) -> None:
+        """Takes what the actor has sent."""
+        # From a process that has proved that it knows the key.
+        self._content, self._error = pickle.loads(message)
+        self.is_here = True
+
+    def get(self) -> Any:
+        """Returns what the actor said, or raises what was raised there."""
+        if self._error is not None:
+            raise self._error
+        return self._content
+
+
+class Line:
+    """The driver's end of a line: questions are answered in order, and asked again where the actor had to start anew.
+
+    Args:
+      pack: called with a question and the one before it on the line (None at its beginning); returns what travels.
+
+    Attributes:
+      connection: to the actor; None while it starts.
+      waiting: what is not answered yet, the oldest first.
+      losses: how often the line broke since the last answer.
+    """
+
+    def __init__(self, pack: Callable[[Any, Any], Any]) -> None:
+        self._pack = pack
+        self._before: Any = None
+        self.connection: Connection | None = None
+        self.waiting: deque[Answer] = deque()
+        self.losses = 0
+
+    def ask(self, question: Any) -> Answer:
+        """Returns the answer, which is still to come."""
+        answer = Answer(question)
+        self.waiting.append(answer)
+        if self.connection is not None:
+            self._send(question)
+        return answer
+
+    def open(self, connection: Connection) -> None:
+        """Goes on with an actor that has called in."""
+        if self.connection is not None:
+            # Its node went away without a word.
+            self._lose()
+        self.connection, self._before = connection, None
+        for answer in self.waiting:
+            if self.connection is not None:
+                self._send(answer.question)
+
+    def receive(self) -> None:
+        """Takes one answer, when there is one."""
+        assert self.connection is not None
+        try:
+            message = self.connection.recv_bytes()
+        except (EOFError, OSError):
+            self._lose()
+        else:
+            self.losses = 0
+            self.waiting.popleft().fill(message)
+
+    def close(self) -> None:
+        """Ends the line; what is not answered will not be."""
+        self.waiting.clear()
+        if self.connection is not None:
+            self.connection.close()
+
+    def _send(self, question: Any) -> None:
+        assert self.connection is not None
+        content = cloudpickle.dumps(self._pack(question, self._before))
+        self._before = question
+        try:
+            self.connection.send_bytes(content)
+        except OSError:
+            self._lose()
+
+    def _lose(self) -> None:
+        assert self.connection is not None
+        self.connection.close()
+        self.connection = None
+        self.losses += 1
+
+
+def serve(place: tuple[Any, bytes], number: int, answer: Callable[[Any], Any]) -> None:
+    """Calls in from an actor and answers one question after the other, until the driver ends the line.
+
+    Args:
+      place: of the exchange.
+      number: of the actor.
+      answer: what it raises is raised where the answer is asked for.
+
+    Raises:
+      WorkerLost: there is no way to the driver.
+    """
+    address, key = place
+    try:
+        connection = Client(address, authkey=key)
+    except OSError as error:
+        host, port = address
+        raise WorkerLost(
+            f"a process on {socket.gethostname()} does not reach the program that started it, at {host} port {port} "
+            f"({error}): the nodes must reach all ports of one another"
+        ) from error
+    with connection:
+        send_at_once(connection)
+        connection.send(number)
+        questions: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        # The driver may send a question while an answer waits to be read: without a thread both would wait for ever.
+        threading.Thread(target=_read, args=(connection, questions), daemon=True).start()
+        while (question := questions.get()) is not None:
+            try:
+                connection.send_bytes(_said(answer, question))
+            except OSError:
+                return
+
+
+def _read(connection: Connection, questions: queue.SimpleQueue[bytes | None]) -> None:
+    try:
+        while True:
+            questions.put(connection.recv_bytes())
+    except (EOFError, OSError):
+        questions.put(None)
+
+
+def _said(answer: Callable[[Any], Any], question: bytes) -> bytes:
+    try:
+        # From the driver, which has proved that it knows the key too.
+        return cloudpickle.dumps((answer(pickle.loads(question)), None))
+    except Exception as error:
+        error.add_note(f"In process {os.getpid()} on {socket.gethostname()}:\n{traceback.format_exc()}")
+        try:
+            message = cloudpickle.dumps((None, error))
+            pickle.loads(message)
+        except Exception:
+            return cloudpickle.dumps((None, RuntimeError(f"{error!r}\n{error.__notes__[-1]}")))
+        return message
+
+
+def send_at_once(connection: Connection) -> None:
+    """Turns off that a socket holds small messages back until the one before has been acknowledged."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as twin:
+        twin.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
