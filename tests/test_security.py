@@ -22,6 +22,8 @@ from rayopt.report.figure import save_figures
 ROOT = Path(__file__).parents[1]
 SOURCES = [path for folder in ("rayopt", "workloads", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 READERS_OF_PICKLES = {"pickle", "cPickle", "dill", "shelve", "marshal"}
+SOCKETS = ROOT / "rayopt" / "fleets" / "ray" / "lines.py"
+"""Reads pickles from sockets, behind a key that both ends have proved to know: from memory alone, by ``loads``."""
 
 
 def calls(tree):
@@ -38,12 +40,12 @@ def test_no_pickle_is_read_from_a_file(path):
         imported = {alias.name.partition(".")[0] for alias in node.names} if isinstance(node, ast.Import) else set()
         if isinstance(node, ast.ImportFrom):
             imported = {(node.module or "").partition(".")[0]}
-        assert not imported & READERS_OF_PICKLES
+        assert not imported & READERS_OF_PICKLES - ({"pickle"} if path == SOCKETS else set())
     for name, call in calls(tree):
         keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
         assert keywords.get("allow_pickle", "False") == "False"
         assert name.rpartition(".")[2] not in ("read_pickle", "unsafe_load", "full_load")
-        assert name not in ("joblib.load", "eval", "exec")
+        assert name not in ("joblib.load", "pickle.load", "pickle.Unpickler", "eval", "exec")
         if name == "torch.load":
             assert keywords.get("weights_only") == "True"
         if name == "np.load":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from threadpoolctl import ThreadpoolController, threadpool_info
 
 from rayopt.arrival import Array
 from rayopt.fleets.ray.cargo import carry_modules
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.ray.lines import Answer, Exchange, Line, serve
+from rayopt.fleets.ray.nodes import Node, alive_nodes
 from rayopt.fleets.values import ComputedValues, Group
 from rayopt.problems.base import Problem
 from rayopt.tasks import Gradient
@@ -103,10 +106,10 @@ class Calculators:
 
     def __init__(self, count: int) -> None:
         make: Any = ray.remote
-        actor = make(
-            num_cpus=0, enable_task_events=False, scheduling_strategy="SPREAD", max_restarts=-1, max_task_retries=-1
-        )(Calculator)
-        self.actors: list[Any] = [actor.remote() for _ in range(count)]
+        actor = make(num_cpus=0, enable_task_events=False, max_restarts=-1, max_task_retries=-1)(Calculator)
+        # Soft: where the node is lost, they start again on another.
+        places = [NodeAffinitySchedulingStrategy(node, soft=True) for node in share_out(count, alive_nodes())]
+        self.actors: list[Any] = [actor.options(scheduling_strategy=place).remote() for place in places]
         self._exchange: Exchange | None = None
         self._lines: list[Line] = []
         self._serving: list[Any] = []
@@ -193,6 +196,14 @@ class Calculators:
             self._serving[number] = self._serve(number)
 
 
+def share_out(count: int, nodes: Sequence[Node]) -> list[str]:
+    """Returns the nodes of so many processes that compute all the time, in proportion to their CPUs."""
+    taken = Counter[str]()
+    for _ in range(count):
+        taken[max(nodes, key=lambda node: node.resources.get("CPU", 0) / (taken[node.id] + 1)).id] += 1
+    return list(taken.elements())
+
+
 def _without_known_point(question: Any, before: Any) -> Any:
     """Returns a question without its point, if the one before it was asked at the same."""
     if question is None or before is None or question[0].x is not before[0].x:
@@ -203,4 +214,4 @@ def _without_known_point(question: Any, before: Any) -> Any:
 def _host() -> str:
     """Returns where this process listens: on loopback, if the cluster is this machine alone."""
     here = ray.util.get_node_ip_address()
-    return LOOPBACK if all(node["NodeManagerAddress"] == here for node in ray.nodes() if node["Alive"]) else here
+    return LOOPBACK if all(node.address == here for node in alive_nodes()) else here

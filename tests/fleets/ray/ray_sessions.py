@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 import rayopt as ro
-from benchmarks.soak import worker_processes
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.fleet import RaySession
 from rayopt.methods import Method
@@ -59,32 +54,3 @@ def opened(problem: Problem, times: Any, n: int = N, **arguments: Any) -> Iterat
     """Yields a session on the cluster that is connected."""
     with RaySession(ro.RayFleet(**arguments), problem, ro.Workers(n, times)) as session:
         yield Opened(session, problem)
-
-
-def kill_one() -> bool:
-    """Kills one worker process that is alive; returns whether there was one."""
-    for process in worker_processes():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-            return True
-    return False
-
-
-@contextlib.contextmanager
-def killing(every: float, times: float = float("inf"), kill: Callable[[], bool] = kill_one) -> Iterator[list[float]]:
-    """Kills a worker process every so many seconds until the block ends; yields when each was killed."""
-    killed: list[float] = []
-    is_over = threading.Event()
-
-    def go_on() -> None:
-        while len(killed) < times and not is_over.wait(every):
-            if kill():
-                killed.append(time.monotonic())
-
-    thread = threading.Thread(target=go_on)
-    thread.start()
-    try:
-        yield killed
-    finally:
-        is_over.set()
-        thread.join()

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
-from ray_sessions import killing
 from threadpoolctl import ThreadpoolController, threadpool_info
 
 import rayopt as ro
-from benchmarks.soak import worker_processes
+from benchmarks.kills import kill_one, killing
 from rayopt import methods
 from rayopt.fleets.base import Job
 from rayopt.fleets.clock import SimulatedWorkers
@@ -24,6 +23,7 @@ from rayopt.fleets.ray.ahead import AHEAD, KEPT, ParallelSession, ParallelValues
 from rayopt.fleets.ray.calculators import Calculators
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.failures import WorkerLost
+from rayopt.fleets.ray.nodes import Node
 from rayopt.fleets.simulated import SimulatedSession
 from rayopt.fleets.values import ComputedValues
 from rayopt.problems import Free, LogisticRegression, Quadratic
@@ -170,15 +170,11 @@ def test_a_process_that_dies_is_started_again(cluster, tmp_path):
 
 def test_killed_again_and_again_from_outside(cluster):
     """More often than one piece of work may kill its process: what counts is that work gets done in between."""
-    problem, until, killed = Slow(5), ro.Until(updates=1_500), set()
-
-    def kill_the_oldest():
-        for pid in worker_processes(("Calculator",))[:1]:
-            os.kill(pid, signal.SIGKILL)
-            killed.add(pid)
-        return True
-
-    with ParallelSession(problem, WORKERS, Calculators(2), lambda: None) as session, killing(2, kill=kill_the_oldest):
+    problem, until = Slow(5), ro.Until(updates=1_500)
+    with (
+        ParallelSession(problem, WORKERS, Calculators(2), lambda: None) as session,
+        killing(2, kill=lambda: kill_one(("Calculator",))) as killed,
+    ):
         _, rows, x = run(session, methods.ASGD(0.1), until)
     assert len(killed) > module.RETRIES
     _, same_rows, same_x = run(SimulatedSession(Quadratic(5), WORKERS), methods.ASGD(0.1), until)
@@ -299,6 +295,17 @@ def test_what_nobody_asks_for_is_forgotten():
     assert values.taken == 39
     assert values.wasted > 100
     assert len(values._references) <= KEPT * 2 * AHEAD
+
+
+@pytest.mark.parametrize(
+    ("cpus", "count", "expected"),
+    [([4, 2], 6, "aaaabb"), ([4, 2], 3, "aab"), ([1, 1], 2, "ab"), ([0, 2], 3, "bbb"), ([0], 2, "aa")],
+)
+def test_nodes_get_processes_as_they_have_cpus(cpus, count, expected):
+    nodes = [
+        Node(name, "", False, {}, {"CPU": float(has)} if has else {}) for name, has in zip("ab", cpus, strict=False)
+    ]
+    assert "".join(module.share_out(count, nodes)) == expected
 
 
 # ---- the fleet's arguments ----

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ray
-from ray_sessions import kill_one, killing
 
 import rayopt as ro
+from benchmarks.kills import kill_one, killing
 from rayopt import methods
 from rayopt.fleets.ray.connection import connect
 from rayopt.problems import MLP, LogisticRegression, Quadratic

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import ray
 from ray import cloudpickle
-from ray_sessions import killing, opened
+from ray_sessions import opened
 
 import rayopt as ro
+from benchmarks.kills import killing
 from rayopt import methods
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.ray.supervision import DEATHS
