@@ -32,6 +32,7 @@ class Faults:
       missing: workers without a process at the end.
       slow: values that could not be fetched in time, though nobody told of a loss, and were computed again there.
       unmeasured: history rows without metrics, because those of earlier rows were not ready.
+      unmeasurable: history rows without metrics, because the process that computes them died over them again and again.
       server_restarts: how often the server died and the run went on from its last checkpoint.
     """
 
@@ -42,15 +43,17 @@ class Faults:
     missing: list[int] = field(default_factory=list)
     slow: int = 0
     unmeasured: int = 0
+    unmeasurable: int = 0
     server_restarts: int = 0
 
     def __bool__(self) -> bool:
         """Whether there is anything that a reader of the results should know."""
-        return any((self.restarts, self.rejected, self.recomputed, self.missing, self.slow, self.unmeasured))
+        return any((self.restarts, self.rejected, self.recomputed, self.missing, self.slow, self.unmeasured,
+                    self.unmeasurable))  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """Returns what ``summary.json`` holds."""
         rejected = {str(worker): count for worker, count in sorted(self.rejected.items())}
         return {"restarts": self.restarts, "rejected": rejected, "late": self.late, "recomputed": self.recomputed,
                 "missing": self.missing, "slow": self.slow, "unmeasured": self.unmeasured,
-                "server_restarts": self.server_restarts}  # fmt: skip
+                "unmeasurable": self.unmeasurable, "server_restarts": self.server_restarts}  # fmt: skip

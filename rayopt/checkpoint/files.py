@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rayopt.checkpoint.encoding import Encoded
 from rayopt.errors import DataError
@@ -20,30 +21,50 @@ from rayopt.files import sync, sync_folder, write_whole
 FORMAT = 3
 KEPT = 2
 TREE = "tree"
+SMALL = 2**20
+"""Bytes of an array that is written with others."""
+BLOCK = 2**26
+"""Bytes that are written as one array at most."""
 
 
 def write(path: Path, checkpoint: Encoded) -> None:
     """Writes a checkpoint, whole or not at all, also if the machine stops.
 
-    Arrays of one shape and type are one in the file: beside a training that holds the interpreter, each that is written
-    waits its turn several times.
+    Small arrays of one shape and type are one in the file: beside a training that holds the interpreter, each that is
+    written waits its turn several times. One block of them at a time is a copy.
     """
-    groups: dict[Any, list[int]] = {}
-    for position, array in enumerate(checkpoint.arrays):
-        # The order in memory is kept too: products of matrices may have other bits in another.
-        kind = (array.shape, array.dtype) if array.flags.c_contiguous else position
-        groups.setdefault(kind, []).append(position)
-    text = json.dumps({"format": FORMAT, "tree": checkpoint.tree, "groups": list(groups.values())}).encode()
-    arrays: dict[str, Any] = {TREE: np.frombuffer(text, dtype=np.uint8)}
-    for number, positions in enumerate(groups.values()):
-        members = [checkpoint.arrays[position] for position in positions]
-        arrays[f"group_{number}"] = np.stack(members) if len(members) > 1 else members[0]
+    blocks = _blocks(checkpoint.arrays)
+    text = json.dumps({"format": FORMAT, "tree": checkpoint.tree, "groups": blocks}).encode()
 
     def save(part: Path) -> None:
-        with part.open("wb") as file:
-            np.savez(file, **arrays)
+        with zipfile.ZipFile(part, "w") as file:
+            _add(file, TREE, np.frombuffer(text, dtype=np.uint8))
+            for number, positions in enumerate(blocks):
+                members = [checkpoint.arrays[position] for position in positions]
+                _add(file, f"group_{number}", np.stack(members) if len(members) > 1 else members[0])
 
     write_whole(path, save)
+
+
+def _blocks(arrays: Sequence[NDArray[Any]]) -> list[list[int]]:
+    """Returns the positions of the arrays that are one in the file, of each such array."""
+    open_blocks: dict[Any, list[int]] = {}
+    blocks = []
+    for position, array in enumerate(arrays):
+        # The order in memory is kept too: products of matrices may have other bits in another.
+        fits = array.flags.c_contiguous and array.nbytes <= SMALL
+        kind = (array.shape, array.dtype) if fits else position
+        block = open_blocks.get(kind)
+        if block is None or (len(block) + 1) * array.nbytes > BLOCK:
+            block = open_blocks[kind] = []
+            blocks.append(block)
+        block.append(position)
+    return blocks
+
+
+def _add(file: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def read(path: Path) -> Encoded:
@@ -149,7 +170,7 @@ class CheckpointFiles:
             for number, old in self._found()[:-KEPT]:
                 if number not in self._held:
                     old.unlink()
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             if not self._has_failed:
                 warnings.warn(
                     f"a checkpoint could not be written ({error}); the run goes on", UserWarning, stacklevel=2

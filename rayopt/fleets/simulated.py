@@ -15,6 +15,7 @@ from rayopt.errors import InvalidInput, at_least, one_of
 from rayopt.fleets.base import Finished, FleetKind, Job, OnCheckpoint, OnProgress, OnTrace, forget
 from rayopt.fleets.clock import SimulatedWorkers
 from rayopt.loop import serve
+from rayopt.methods.base import Method
 from rayopt.outcome import Outcome
 from rayopt.problems.base import Problem
 from rayopt.recording import Recorder
@@ -120,11 +121,14 @@ class SimulatedSession:
         Raises:
           FleetStuck: nothing will ever arrive and no limit ends the run.
         """
-        with threadpool_limits(self._blas_threads):
-            return self._run(job, on_trace, on_progress, on_checkpoint)
+        try:
+            with threadpool_limits(self._blas_threads):
+                return self._run(job, on_trace, on_progress, on_checkpoint)
+        finally:
+            # Not at the begin: a wish that came just before it counts.
+            self._stop_is_wanted = False
 
     def _run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint) -> Outcome:
-        self._stop_is_wanted = False
         problem = self._problem.split(self._workers.count, job.seed)
         fleet = self._make_fleet(problem, job)
         job.method.prepare(problem.start_point(), fleet.n)
@@ -138,8 +142,11 @@ class SimulatedSession:
         if self._stop_is_wanted:
             recorder.stop()
         with asking_for_checkpoints(recorder, job.checkpoints):
-            serve(job.method, fleet, recorder)
+            self._serve(job.method, fleet, recorder)
         return recorder.outcome(recorder.wall_seconds)
+
+    def _serve(self, method: Method, fleet: SimulatedWorkers, recorder: Recorder) -> None:
+        serve(method, fleet, recorder)
 
     def _make_fleet(self, problem: Problem, job: Job) -> SimulatedWorkers:
         return SimulatedWorkers(problem, self._workers.times(job.seed), job.seed)

@@ -44,6 +44,9 @@ def _parts(faults: dict[str, Any]) -> Iterator[str]:
     if faults.get("unmeasured"):
         rows = _counted(faults["unmeasured"], "history row")
         yield f"{rows} without metrics, which take longer than the time between rows: a larger record.every helps"
+    if faults.get("unmeasurable"):
+        rows = _counted(faults["unmeasurable"], "history row")
+        yield f"{rows} without metrics: the process that computes them died over them again and again"
     if faults["missing"]:
         shown = ", ".join(map(str, faults["missing"][:NAMED]))
         more = f" and {len(faults['missing']) - NAMED} others" if len(faults["missing"]) > NAMED else ""

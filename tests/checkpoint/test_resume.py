@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -17,7 +18,7 @@ import rayopt as ro
 import rayopt.execution
 import rayopt.run_folder
 from rayopt.checkpoint.encoding import Encoded
-from rayopt.checkpoint.files import CheckpointFiles, read, write
+from rayopt.checkpoint.files import BLOCK, CheckpointFiles, read, write
 from rayopt.cli import main
 from rayopt.config import load_workload
 from rayopt.errors import DataError
@@ -250,6 +251,19 @@ def test_arrays_come_back_in_their_places_with_their_order_in_memory(tmp_path):
         assert type(same) is np.ndarray
         assert np.array_equal(same, array)
     assert [found[0].base, found[3].base] == [None, None]
+
+
+def test_writing_takes_the_memory_of_one_block(tmp_path):
+    arrays = [np.full(2**16, 1.0)] * 400 + [np.full(2**21, 2.0)] * 20
+    tracemalloc.start()
+    try:
+        write(tmp_path / "checkpoint.npz", Encoded({}, arrays))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * BLOCK < sum(array.nbytes for array in arrays) / 2
+    found = read(tmp_path / "checkpoint.npz").arrays
+    assert [array[-1] for array in found] == [1.0] * 400 + [2.0] * 20
 
 
 def test_a_full_disk_does_not_end_the_run(workload, tmp_path, monkeypatch):

@@ -8,14 +8,17 @@ from types import TracebackType
 from typing import Any
 
 from rayopt.arrival import Array, Arrival
+from rayopt.errors import NotBegun
 from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace, forget
 from rayopt.fleets.clock import SimulatedWorkers
-from rayopt.fleets.ray.calculators import Calculators
+from rayopt.fleets.ray.calculators import Calculators, Stopped
 from rayopt.fleets.ray.cargo import carry_modules
 from rayopt.fleets.simulated import SimulatedSession
 from rayopt.fleets.values import ComputedValues, Group
+from rayopt.methods.base import Method
 from rayopt.outcome import Outcome
 from rayopt.problems.base import Problem
+from rayopt.recording import Recorder
 from rayopt.tasks import Gradient, weighted_total
 from rayopt.workers import Workers
 
@@ -60,7 +63,7 @@ class ParallelValues(ComputedValues):
         self._upcoming = upcoming
         self._would_use = would_use
         self._depth = AHEAD * len(calculators.actors)
-        self._references: dict[tuple[int, int], Any] = {}
+        self._answers: dict[tuple[int, int], Any] = {}
         self._asks_for_single_values = False
         self.requested = 0
         self.taken = 0
@@ -73,29 +76,29 @@ class ParallelValues(ComputedValues):
     def value(self, arrival: Arrival) -> Array:
         """Returns the value of one arrival."""
         self._asks_for_single_values = True
-        reference = self._take(arrival.task, arrival.worker, arrival.number)
+        answer = self._take(arrival.task, arrival.worker, arrival.number)
         self._look_ahead()
-        return self._calculators.collect(reference)
+        return self._calculators.collect(answer)
 
     def _sums(self, groups: Sequence[Group]) -> list[Array]:
         in_parts = any(group.task.sums_one_by_one and not self._is_exact(group.task) for group in groups)
         self._asks_for_single_values = in_parts
         if len(groups) == 1 and not in_parts:
             return super()._sums(groups)
-        references = self._side_by_side(groups)
-        return [self._collect(group, references) for group in groups]
+        answers = self._side_by_side(groups)
+        return [self._collect(group, answers) for group in groups]
 
-    def _collect(self, group: Group, references: Iterator[Any]) -> Array:
+    def _collect(self, group: Group, answers: Iterator[Any]) -> Array:
         collect = self._calculators.collect
         if self._is_whole(group):
-            return collect(next(references))
-        return weighted_total(group.task.x, (collect(next(references)) for _ in group.weights), group.weights)
+            return collect(next(answers))
+        return weighted_total(group.task.x, (collect(next(answers)) for _ in group.weights), group.weights)
 
     def _is_whole(self, group: Group) -> bool:
         return self._is_exact(group.task) or not group.task.sums_one_by_one
 
     def _side_by_side(self, groups: Iterable[Group]) -> Iterator[Any]:
-        """Yields the references to all parts of the sums in order; the next ones are always in work already."""
+        """Yields the answers to all parts of the sums in order; the next ones are always in work already."""
         window: list[Any] = []
         for make in self._requests(groups):
             window.append(make())
@@ -113,14 +116,14 @@ class ParallelValues(ComputedValues):
                     yield partial(self._take, group.task, worker, number)
 
     def _take(self, task: Gradient, worker: int, number: int) -> Any:
-        """Returns the reference to a value that is asked for now."""
-        if (worker, number) not in self._references:
+        """Returns the answer with a value that is asked for now."""
+        if (worker, number) not in self._answers:
             self._request(task, worker, number)
         self.taken += 1
-        return self._references.pop((worker, number))
+        return self._answers.pop((worker, number))
 
     def _request(self, task: Gradient, worker: int, number: int) -> None:
-        self._references[worker, number] = self._calculators.value(task, worker, number)
+        self._answers[worker, number] = self._calculators.value(task, worker, number)
         self.requested += 1
 
     def _look_ahead(self) -> None:
@@ -133,13 +136,13 @@ class ParallelValues(ComputedValues):
         for task, worker, number in upcoming:
             if self._would_use(task, later):
                 later += 1
-                if (worker, number) not in self._references:
+                if (worker, number) not in self._answers:
                     self._request(task, worker, number)
-        if len(self._references) > KEPT * self._depth:
+        if len(self._answers) > KEPT * self._depth:
             needed = {(worker, number) for _, worker, number in upcoming}
-            old = [key for key in self._references if key not in needed]
-            for key in old[: len(self._references) - KEPT * self._depth]:
-                del self._references[key]
+            old = [key for key in self._answers if key not in needed]
+            for key in old[: len(self._answers) - KEPT * self._depth]:
+                del self._answers[key]
 
 
 class ParallelSession(SimulatedSession):
@@ -180,17 +183,41 @@ class ParallelSession(SimulatedSession):
 
         Raises:
           FleetStuck: nothing will ever arrive and no limit ends the run.
+          NotBegun: it was to end while the processes were still loaded.
           WorkerLost: a process died over the same work again and again.
         """
-        outcome = super().run(job, on_trace, on_progress, on_checkpoint)
+        before = self._calculators.losses
+        try:
+            outcome = super().run(job, on_trace, on_progress, on_checkpoint)
+        except Stopped:
+            raise NotBegun("the run was to end before it began") from None
+        except Exception:
+            # What it has asked for, and what may be wrong with it, is not to meet the next run.
+            self._loaded_seed = None
+            raise
+        finally:
+            self._calculators.go_on()
         assert self._values is not None
         outcome.requested, outcome.wasted = self._values.requested, self._values.wasted
+        outcome.faults.restarts = self._calculators.losses - before
         return outcome
+
+    def stop(self) -> None:
+        """Ends the running job at its next arrival, or soon if that takes long."""
+        super().stop()
+        self._calculators.stop()
+
+    def _serve(self, method: Method, fleet: SimulatedWorkers, recorder: Recorder) -> None:
+        try:
+            super()._serve(method, fleet, recorder)
+        except Stopped:
+            recorder.end()
 
     def _make_fleet(self, problem: Problem, job: Job) -> SimulatedWorkers:
         carry_modules(job.method)
         fleet = super()._make_fleet(problem, job)
         if self._loaded_seed != job.seed:
+            self._loaded_seed = None
             self._calculators.load(problem, fleet.n, job.seed)
             self._loaded_seed = job.seed
         self._values = fleet.source = ParallelValues(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -15,11 +18,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from threadpoolctl import ThreadpoolController, threadpool_info
 
 from rayopt.arrival import Array
+from rayopt.errors import InvalidInput
 from rayopt.fleets.ray.cargo import carry_modules
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.ray.lines import Answer, Exchange, Line, serve
 from rayopt.fleets.ray.nodes import Node, alive_nodes
+from rayopt.fleets.ray.notices import CALCULATOR_LOST, Notices
 from rayopt.fleets.values import ComputedValues, Group
+from rayopt.logs import LOGGER
 from rayopt.problems.base import Problem
 from rayopt.tasks import Gradient
 
@@ -29,17 +35,17 @@ RETRIES = 3
 CLOSE_SECONDS = 2.0
 """Real seconds that the end waits for what is still computed."""
 
-POLL_SECONDS = 0.05
-"""Real seconds between looks for a process that has started."""
+STOP_SECONDS = 1.0
+"""Real seconds that who is asked to stop waits for an answer."""
 
-CHECK_SECONDS = 1.0
-"""Real seconds between looks whether a process calls in anew, whose node has gone without a word."""
+LOOK_EVERY = 0.05
+"""Real seconds between two looks who calls in anew, and whether to stop."""
 
 LOOPBACK = "127.0.0.1"
 
 
 class Assignment(NamedTuple):
-    """What a calculator must know of a run; it comes with every request, as a process that is new knows nothing.
+    """What a calculator must know of a run; one that is new, too.
 
     Attributes:
       problem: reference to a list with the problem, split over the workers.
@@ -55,21 +61,25 @@ class Assignment(NamedTuple):
     threads: Mapping[str, int]
 
 
+class Stopped(Exception):
+    """Somebody asked for the end, and the answer would take longer."""
+
+
 class Calculator:
     """The actor: computes values one after the other, the same bits as the driver would."""
 
     def __init__(self) -> None:
         self._assignment: Assignment | None = None
 
-    def serve(self, assignment: Assignment, place: Any, number: int) -> None:
-        """Answers what the driver asks of a run, until it ends the line.
+    def serve(self, assignment: Assignment, place: Any, number: int) -> str:
+        """Answers what the driver asks of a run, until it ends the line; returns why it cannot, or "".
 
         Args:
           assignment: of the run.
           place: of the driver's exchange.
           number: of this actor.
         """
-        serve(place, number, partial(self._answer, assignment))
+        return serve(place, number, partial(self._answer, assignment))
 
     def _answer(self, assignment: Assignment, group: Group | None) -> Array | None:
         """Returns the weighted sum of what a group's tasks bring; without weights, what its only task brings."""
@@ -102,6 +112,9 @@ class Calculators:
 
     Args:
       count: how many processes.
+
+    Attributes:
+      losses: how often one of them died.
     """
 
     def __init__(self, count: int) -> None:
@@ -113,15 +126,24 @@ class Calculators:
         self._exchange: Exchange | None = None
         self._lines: list[Line] = []
         self._serving: list[Any] = []
+        self._notices = Notices()
+        self._give_up_at = math.inf
+        self.losses = 0
 
     def load(self, problem: Problem, workers: int, seed: int) -> None:
-        """Gives all calculators a run's problem, split over the workers, and waits until they have it."""
+        """Gives all calculators a run's problem, split over the workers, and waits until they have it.
+
+        Raises:
+          InvalidInput: what the processes say would cross a network in the clear, and Ray is asked for encryption.
+          Stopped: somebody asked for the end meanwhile.
+          WorkerLost: a process died over it again and again.
+        """
         self._end_lines()
         carry_modules(problem)
         threads = {Path(library["filepath"]).name: library["num_threads"] for library in threadpool_info()}
         self._assignment = Assignment(ray.put([problem]), workers, seed, threads)
         self._exchange = Exchange(_host())
-        self._lines = [Line(_without_known_point) for _ in self.actors]
+        self._lines = [Line(_without_known_point, self._count_loss) for _ in self.actors]
         self._serving = [self._serve(number) for number in range(len(self.actors))]
         for answer in [line.ask(None) for line in self._lines]:
             self.collect(answer)
@@ -138,12 +160,23 @@ class Calculators:
         """Waits for an answer and returns what it says.
 
         Raises:
+          Stopped: somebody asked for the end meanwhile.
           WorkerLost: the process died, and did so again when the work was repeated.
           Exception: what the problem raised.
         """
         while not answer.is_here:
-            self._receive(POLL_SECONDS if any(line.connection is None for line in self._lines) else CHECK_SECONDS)
+            if time.monotonic() >= self._give_up_at:
+                raise Stopped
+            self._receive(LOOK_EVERY)
         return answer.get()
+
+    def stop(self) -> None:
+        """Makes whoever waits for an answer give up soon; may be called from a signal handler."""
+        self._give_up_at = min(self._give_up_at, time.monotonic() + STOP_SECONDS)
+
+    def go_on(self) -> None:
+        """Makes them wait again."""
+        self._give_up_at = math.inf
 
     def close(self) -> None:
         """Ends the processes; what is computed in vain may end before, as Ray would complain of its loss."""
@@ -172,7 +205,8 @@ class Calculators:
     def _receive(self, timeout: float) -> None:
         """Takes what has come; waits for it so many seconds at most."""
         assert self._exchange is not None
-        for number, connection in self._exchange.calls():
+        # Of several processes that started while nobody looked, the last is alive.
+        for number, connection in dict(self._exchange.calls()).items():
             self._lines[number].open(connection)
         for number, line in enumerate(self._lines):
             if line.losses > RETRIES:
@@ -183,16 +217,24 @@ class Calculators:
         for ready in wait(list(lines), timeout):
             lines[ready].receive()
 
+    def _count_loss(self) -> None:
+        self.losses += 1
+        self._notices.add(CALCULATOR_LOST, "Ray starts another one, and it is asked again")
+        for level, told in self._notices.take():
+            LOGGER.log(level, told)
+
     def _call_again(self, number: int) -> None:
         """Has an actor call in again that has ended its side of the line; Ray does so for one that died."""
         ended, _ = ray.wait([self._serving[number]], timeout=0)
         if ended:
             try:
-                ray.get(ended)
+                (why_not,) = ray.get(ended)
             except ray.exceptions.RayTaskError as error:
                 raise (error.cause or error) from error
             except ray.exceptions.RayError as error:
                 raise WorkerLost(f"a process that computes gradients cannot be started: {error}") from error
+            if why_not:
+                raise WorkerLost(why_not)
             self._serving[number] = self._serve(number)
 
 
@@ -214,4 +256,11 @@ def _without_known_point(question: Any, before: Any) -> Any:
 def _host() -> str:
     """Returns where this process listens: on loopback, if the cluster is this machine alone."""
     here = ray.util.get_node_ip_address()
-    return LOOPBACK if all(node.address == here for node in alive_nodes()) else here
+    if all(node.address == here for node in alive_nodes()):
+        return LOOPBACK
+    if os.environ.get("RAY_USE_TLS", "0") == "1":
+        raise InvalidInput(
+            "fleet.gradients", "'ray' on several machines, whose messages are not encrypted, with RAY_USE_TLS=1",
+            "a cluster of one machine, or a network that needs no encryption",
+        )  # fmt: skip
+    return here

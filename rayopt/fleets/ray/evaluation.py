@@ -11,8 +11,8 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
-from rayopt.faults import Faults
 from rayopt.fleets.ray.messages import Load
+from rayopt.fleets.ray.supervision import DEATHS, Supervision
 from rayopt.fleets.ray.transport import LOOK_UP
 from rayopt.recording import Recorder
 
@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 
 IN_FLIGHT = 16
 """So many points at most are on their way to the evaluator or wait there, and their memory is held."""
+RETRIES = DEATHS - 1
+"""So often metrics are computed anew when their process died."""
 STOP_SECONDS = 2.0
 """Real seconds that a run which is to stop waits for the metrics of its last rows."""
 
@@ -34,14 +36,15 @@ class Evaluations:
       evaluator: an :class:`Evaluator` actor.
       load: the problem with all its data.
       metrics: the names.
-      faults: counts the rows that go without.
+      supervision: counts the rows that go without.
     """
 
-    def __init__(self, evaluator: Any, load: Load, metrics: Sequence[str], faults: Callable[[], Faults]) -> None:
+    def __init__(self, evaluator: Any, load: Load, metrics: Sequence[str], supervision: Supervision) -> None:
         self._evaluator = evaluator
         self._load = load
         self._metrics = tuple(metrics)
-        self._faults = faults
+        self._supervision = supervision
+        self._shape: tuple[int, ...] = ()
         self._pending: dict[Any, list[int]] = {}
         self._last: tuple[Array | None, Any] = (None, None)
         self._waiting: tuple[Array, list[int]] | None = None
@@ -75,8 +78,13 @@ class Evaluations:
     def _collect(self, recorder: Recorder, timeout: float) -> None:
         ready, _ = ray.wait(list(self._pending), num_returns=len(self._pending), timeout=timeout)
         for reference in ready:
-            metrics = ray.get(reference)
-            for point in self._pending.pop(reference):
+            points = self._pending.pop(reference)
+            try:
+                metrics = ray.get(reference)
+            except ray.exceptions.RayActorError as error:
+                self._supervision.unmeasurable(len(points), str(error))
+                metrics = self._unknown(self._shape)
+            for point in points:
                 recorder.evaluated(point, metrics)
         if self._waiting is not None and len(self._pending) < IN_FLIGHT:
             self._ask(*self._waiting)
@@ -84,15 +92,18 @@ class Evaluations:
         self._looked_at = time.monotonic()
 
     def _ask(self, x: Array, points: list[int]) -> None:
+        self._shape = x.shape[:-1]
         self._last = (x, self._evaluator.metrics.remote(self._load, x, self._metrics))
         self._pending.setdefault(self._last[1], []).extend(points)
 
     def _leave_out(self, recorder: Recorder, x: Array, points: Sequence[int]) -> None:
         """Completes rows that nobody had time for."""
-        self._faults().unmeasured += len(points)
-        unknown = np.full(x.shape[:-1], math.nan)
+        self._supervision.faults.unmeasured += len(points)
         for point in points:
-            recorder.evaluated(point, dict.fromkeys(self._metrics, unknown))
+            recorder.evaluated(point, self._unknown(x.shape[:-1]))
+
+    def _unknown(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        return dict.fromkeys(self._metrics, np.full(shape, math.nan))
 
 
 class Evaluator:

@@ -139,7 +139,7 @@ class RaySession:
     def __init__(self, fleet: RayFleet, problem: Problem, workers: Workers, owns_connection: bool = False) -> None:
         import ray
 
-        from rayopt.fleets.ray.evaluation import Evaluator
+        from rayopt.fleets.ray.evaluation import RETRIES, Evaluator
         from rayopt.fleets.ray.server import Server
         from rayopt.fleets.ray.worker import PackedWorkers, Worker
 
@@ -158,7 +158,7 @@ class RaySession:
         held = fleet.placement.actors(n, per_actor)
         # Before any actor is made: the cluster may have no room for all of them.
         at_server = {**common, "scheduling_strategy": self._place(held)}
-        self._evaluator = make(**common, max_restarts=-1, max_task_retries=-1)(Evaluator).remote()
+        self._evaluator = make(**common, max_restarts=-1, max_task_retries=RETRIES)(Evaluator).remote()
         self._servers_lost = 0
         self._make_server = lambda: make(**at_server, concurrency_groups={"status": 1, "inbox": 1})(Server).remote(
             self._evaluator, fleet.time_scale, self._servers_lost * STAMPS
@@ -308,6 +308,7 @@ class RaySession:
 
     def _load(self, seed: int) -> None:
         """Gives every worker its shard, its durations and the seed; nodes need no data folder."""
+        from rayopt.fleets.ray.failures import WorkerLost
         from rayopt.fleets.ray.messages import Profile
 
         n = self._workers.count
@@ -323,7 +324,10 @@ class RaySession:
         server = self._server if self._is_packed else None
         self._whole, self._loads, self._stored_bytes = make_loads(whole, profiles, self._actor_of, node, server)
         self._load_all()
-        self._get(self._evaluator.load.remote(self._whole))
+        try:
+            self._get(self._evaluator.load.remote(self._whole))
+        except self._ray.exceptions.RayActorError as error:
+            raise WorkerLost(f"the process that computes metrics dies when it loads the problem: {error}") from error
         self._loaded_seed = seed
 
     def _warn_of_store(self, method: Method) -> None:

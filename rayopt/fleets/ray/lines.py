@@ -5,25 +5,41 @@ Between busy processors a call of Ray and its result take milliseconds, a messag
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import queue
 import secrets
 import socket
+import struct
 import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Client, Connection, Listener, answer_challenge, deliver_challenge
 from typing import Any
 
 from ray import cloudpickle
 
-from rayopt.fleets.ray.failures import WorkerLost
-
 KEY_BYTES = 32
 BACKLOG = 128
+HANDSHAKE_SECONDS = 10.0
+"""Real seconds in which who calls in must have proved that it knows the key."""
+
+SILENCE_SECONDS = 20
+"""Real seconds after which a machine that acknowledges nothing is given up."""
+_PROBES = 4
+
+_OPTIONS = {
+    # Small messages are not held back until the one before has been acknowledged.
+    "TCP_NODELAY": 1,
+    # A machine that goes without a word, also in the middle of a message. Not every system has all of these.
+    "TCP_KEEPIDLE": SILENCE_SECONDS // _PROBES,
+    "TCP_KEEPINTVL": SILENCE_SECONDS // _PROBES,
+    "TCP_KEEPCNT": _PROBES - 1,
+    "TCP_USER_TIMEOUT": 1000 * SILENCE_SECONDS,
+}
 
 
 class Exchange:
@@ -37,9 +53,9 @@ class Exchange:
     """
 
     def __init__(self, host: str) -> None:
-        key = secrets.token_bytes(KEY_BYTES)
-        self._listener = Listener((host, 0), backlog=BACKLOG, authkey=key)
-        self.place: tuple[Any, bytes] = (self._listener.address, key)
+        self._key = secrets.token_bytes(KEY_BYTES)
+        self._listener = Listener((host, 0), backlog=BACKLOG)
+        self.place: tuple[Any, bytes] = (self._listener.address, self._key)
         self._calls: queue.SimpleQueue[tuple[int, Connection]] = queue.SimpleQueue()
         self._closed = False
         threading.Thread(target=self._listen, name="exchange", daemon=True).start()
@@ -58,12 +74,23 @@ class Exchange:
 
     def _listen(self) -> None:
         while not self._closed:
-            try:
+            with contextlib.suppress(OSError):
                 connection = self._listener.accept()
-                send_at_once(connection)
-                self._calls.put((connection.recv(), connection))
-            except (AuthenticationError, EOFError, OSError):
-                pass  # Somebody who does not know the key, or who has gone again.
+                # Each on its own: who calls and says nothing keeps nobody else waiting.
+                threading.Thread(target=self._greet, args=(connection,), name="call", daemon=True).start()
+
+    def _greet(self, connection: Connection) -> None:
+        try:
+            prepare(connection, timeout=HANDSHAKE_SECONDS)
+            deliver_challenge(connection, self._key)
+            answer_challenge(connection, self._key)
+            number = connection.recv()
+            prepare(connection)
+        except (AuthenticationError, EOFError, OSError):
+            # Somebody who does not know the key, or who has gone again.
+            connection.close()
+        else:
+            self._calls.put((number, connection))
 
 
 class Answer:
@@ -100,15 +127,17 @@ class Line:
 
     Args:
       pack: called with a question and the one before it on the line (None at its beginning); returns what travels.
+      on_loss: called whenever the line breaks.
 
     Attributes:
       connection: to the actor; None while it starts.
       waiting: what is not answered yet, the oldest first.
-      losses: how often the line broke since the last answer.
+      losses: how often the line broke over the oldest question.
     """
 
-    def __init__(self, pack: Callable[[Any, Any], Any]) -> None:
+    def __init__(self, pack: Callable[[Any, Any], Any], on_loss: Callable[[], None] = lambda: None) -> None:
         self._pack = pack
+        self._on_loss = on_loss
         self._before: Any = None
         self.connection: Connection | None = None
         self.waiting: deque[Answer] = deque()
@@ -125,7 +154,7 @@ class Line:
     def open(self, connection: Connection) -> None:
         """Goes on with an actor that has called in."""
         if self.connection is not None:
-            # Its node went away without a word.
+            # Nobody has looked since, or its node went away without a word.
             self._lose()
         self.connection, self._before = connection, None
         for answer in self.waiting:
@@ -162,31 +191,33 @@ class Line:
         assert self.connection is not None
         self.connection.close()
         self.connection = None
-        self.losses += 1
+        # Who was asked nothing died of something else.
+        self.losses += bool(self.waiting)
+        self._on_loss()
 
 
-def serve(place: tuple[Any, bytes], number: int, answer: Callable[[Any], Any]) -> None:
+def serve(place: tuple[Any, bytes], number: int, answer: Callable[[Any], Any]) -> str:
     """Calls in from an actor and answers one question after the other, until the driver ends the line.
+
+    Returns why there is no way to the driver, or "" after the line has ended.
 
     Args:
       place: of the exchange.
       number: of the actor.
       answer: what it raises is raised where the answer is asked for.
-
-    Raises:
-      WorkerLost: there is no way to the driver.
     """
     address, key = place
     try:
         connection = Client(address, authkey=key)
     except OSError as error:
         host, port = address
-        raise WorkerLost(
+        return (
             f"a process on {socket.gethostname()} does not reach the program that started it, at {host} port {port} "
-            f"({error}): the nodes must reach all ports of one another"
-        ) from error
+            f"({error}): nodes must reach all ports of one another, and one that joins a cluster of one machine during "
+            "a run does not reach it"
+        )
     with connection:
-        send_at_once(connection)
+        prepare(connection)
         connection.send(number)
         questions: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         # The driver may send a question while an answer waits to be read: without a thread both would wait for ever.
@@ -195,7 +226,8 @@ def serve(place: tuple[Any, bytes], number: int, answer: Callable[[Any], Any]) -
             try:
                 connection.send_bytes(_said(answer, question))
             except OSError:
-                return
+                break
+    return ""
 
 
 def _read(connection: Connection, questions: queue.SimpleQueue[bytes | None]) -> None:
@@ -220,7 +252,18 @@ def _said(answer: Callable[[Any], Any], question: bytes) -> bytes:
         return message
 
 
-def send_at_once(connection: Connection) -> None:
-    """Turns off that a socket holds small messages back until the one before has been acknowledged."""
+def prepare(connection: Connection, timeout: float = 0.0) -> None:
+    """Sets how a connection behaves.
+
+    Args:
+      connection: over TCP.
+      timeout: real seconds that a message may take; 0: for ever, as long as the other machine is there.
+    """
+    limit = struct.pack("ll", int(timeout), 0)
     with socket.socket(fileno=os.dup(connection.fileno())) as twin:
-        twin.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            twin.setsockopt(socket.SOL_SOCKET, option, limit)
+        twin.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _OPTIONS.items():
+            if hasattr(socket, name):
+                twin.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -24,7 +24,11 @@ class Kind(NamedTuple):
 
 LOST = Kind(logging.WARNING, "a process of workers died", "processes of workers died")
 BACK = Kind(logging.INFO, "a process of workers is back", "processes of workers are back")
+CALCULATOR_LOST = Kind(
+    logging.WARNING, "a process that computes gradients died", "processes that compute gradients died"
+)
 REJECTED = Kind(logging.WARNING, "a gradient was rejected", "gradients were rejected")
+UNMEASURABLE = Kind(logging.WARNING, "a history row has no metrics", "history rows have no metrics")
 GIVEN_UP = Kind(logging.WARNING, "workers are given up", "times workers are given up")
 
 Notice = tuple[int, str]

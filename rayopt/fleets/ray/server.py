@@ -114,7 +114,7 @@ class Server:
             if care.packed
             else DirectTransport(actors, supervision.lost)
         )
-        evaluations = Evaluations(self._evaluator, problem, job.record.metrics or (), lambda: supervision.faults)
+        evaluations = Evaluations(self._evaluator, problem, job.record.metrics or (), supervision)
         recorder = WatchedRecorder(
             job.record, job.until, evaluations, lambda rows: self._record.append(rows.copy()), real_time=True
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import ray
@@ -11,7 +11,7 @@ import ray
 from rayopt.faults import Faults, Workforce
 from rayopt.fleets.ray.failures import WorkerFailed, WorkerLost, is_loss
 from rayopt.fleets.ray.messages import Load, Profile
-from rayopt.fleets.ray.notices import BACK, GIVEN_UP, LOST, REJECTED, Notices, shortened
+from rayopt.fleets.ray.notices import BACK, GIVEN_UP, LOST, REJECTED, UNMEASURABLE, Notices, shortened
 from rayopt.fleets.ray.transport import LOOK_UP
 
 STRIKES = 3
@@ -106,16 +106,19 @@ class Supervision:
             self.notices.add(LOST, f"{self._names([actor])}: {shortened(heard)}")
             self._ask(actor)
 
-    def returned(self) -> list[tuple[Any, list[int]]]:
+    def returned(self, awaited: Callable[[], Sequence[int]]) -> list[tuple[Any, list[int]]]:
         """Returns the actors that have their shards again, and their workers.
 
         Looks at most every tenth of a second.
+
+        Args:
+          awaited: returns the workers whose tasks the method waits for; none if something else will happen first.
 
         Raises:
           WorkerLost: a process has been away for too long for the method to go on.
           WorkerFailed: a shard cannot be loaded.
         """
-        if not self._absences or time.monotonic() < self._look_at:
+        if not self.silent or time.monotonic() < self._look_at:
             return []
         self._look_at = time.monotonic() + LOOK_UP
         found = []
@@ -127,7 +130,7 @@ class Supervision:
                 self.faults.restarts += 1
                 self.notices.add(BACK, self._names([actor]))
                 found.append((actor, self._members[actor]))
-        self._give_up_if_hopeless()
+        self._give_up_if_hopeless(awaited())
         return found
 
     def survivors(self, workers: Sequence[int]) -> list[int]:
@@ -160,6 +163,11 @@ class Supervision:
         self.notices.add(REJECTED, f"worker {worker} {shortened(error)}")
         if self._in_a_row[worker] >= STRIKES:
             raise WorkerFailed(f"worker {worker} failed {STRIKES} times in a row; the last time it {error}")
+
+    def unmeasurable(self, rows: int, error: str) -> None:
+        """Counts history rows whose metrics kill the process that computes them."""
+        self.faults.unmeasurable += rows
+        self.notices.add(UNMEASURABLE, f"the process that computes them died {DEATHS} times: {shortened(error)}")
 
     def accepted(self, worker: int) -> None:
         """Notes a value that is in order."""
@@ -200,21 +208,26 @@ class Supervision:
             self._ask(actor)
         return False
 
-    def _give_up_if_hopeless(self) -> None:
-        if not self._care.waits_for and len(self.silent) < self._workers:
-            return
+    def _give_up_if_hopeless(self, awaited: Sequence[int]) -> None:
         long_ago = time.monotonic() - self._care.grace
-        gone = [actor for actor, absence in self._absences.items() if absence.since < long_ago]
-        if gone and (self._care.waits_for or len(self._absences) == len(gone)):
-            missing = self._names(list(self._absences))
+        gone = {actor for actor, absence in self._absences.items() if absence.since < long_ago}
+        if self._care.waits_for:
+            missing = [worker for actor in self._absences if gone for worker in self._members[actor]]
+        elif all(worker in self._given_up or self._actors[worker] in gone for worker in awaited):
+            missing = list(awaited)
+        else:
+            missing = []
+        if missing:
             raise WorkerLost(
-                f"no process for {missing}, for longer than {self._care.grace:g} s (grace), and {self._why()}; "
-                f"what was heard last: {self._heard[gone[0]]}"
+                f"no process for {_named(sorted(missing))}, for longer than {self._care.grace:g} s (grace), "
+                f"and {self._why()}; what was heard last: {self._heard[self._actors[missing[0]]]}"
             )
 
     def _why(self) -> str:
         method = self._care.waits_for
-        return f"{method} waits for every worker" if method else "no other worker is left"
+        if method:
+            return f"{method} waits for every worker"
+        return "no other worker is left" if len(self.silent) == self._workers else "no other worker has a task"
 
     def _names(self, actors: Sequence[Any]) -> str:
         return _named(sorted(worker for actor in actors for worker in self._members[actor]))

@@ -247,11 +247,15 @@ class RayWorkers:
             elif self._stamp[reply.worker] == reply.stamp:
                 self._supervision.rejected(reply.worker, reply.error)
                 self._give_again(reply.worker)
-        for actor, workers in self._supervision.returned():
+        for actor, workers in self._supervision.returned(self._awaited):
             self._transport.returned(actor)
             busy = [worker for worker in workers if self._stamp[worker] != IDLE]
             for worker in self._supervision.survivors(busy):
                 self._give_again(worker)
+
+    def _awaited(self) -> Sequence[int]:
+        """Returns the workers one of which must end its task before anything else happens."""
+        return [] if self._ready or self._alarms else np.flatnonzero(self._due_at < math.inf).tolist()
 
     def _give_again(self, worker: int) -> None:
         """Sends a worker its task once more: the same number and so the same sample, begun anew.

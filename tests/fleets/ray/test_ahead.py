@@ -161,8 +161,10 @@ class Deadly(Quadratic):
 def test_a_process_that_dies_is_started_again(cluster, tmp_path):
     problem = Deadly(tmp_path / "died", once=True)
     with ParallelSession(problem, WORKERS, Calculators(2), lambda: None) as session:
-        _, rows, x = run(session, methods.ASGD(0.1), ro.Until(updates=20))
+        outcome, rows, x = run(session, methods.ASGD(0.1), ro.Until(updates=20))
     assert problem.path.exists()
+    # Two processes may have seen that the file is not there.
+    assert 1 <= outcome.faults.restarts <= 2
     _, same_rows, same_x = run(SimulatedSession(problem, WORKERS), methods.ASGD(0.1), ro.Until(updates=20))
     assert rows.tobytes() == same_rows.tobytes()
     np.testing.assert_array_equal(x, same_x)
@@ -187,9 +189,14 @@ def test_a_task_that_kills_every_process_is_an_error(cluster, tmp_path, monkeypa
     problem = Deadly(tmp_path / "never", once=False)
     with (
         ParallelSession(problem, WORKERS, Calculators(1), lambda: None) as session,
-        pytest.raises(WorkerLost, match="died 1 times over the same work"),
     ):
-        run(session, methods.ASGD(0.1), ro.Until(updates=20))
+        with pytest.raises(WorkerLost, match="died 1 times over the same work"):
+            run(session, methods.ASGD(0.1), ro.Until(updates=20))
+        # What it had asked for is forgotten: the next run, of the same seed, does not die of it.
+        problem.path.touch()
+        _, rows, _ = run(session, methods.ASGD(0.1), ro.Until(updates=20))
+    _, same_rows, _ = run(SimulatedSession(problem, WORKERS), methods.ASGD(0.1), ro.Until(updates=20))
+    assert rows.tobytes() == same_rows.tobytes()
 
 
 class Broken(Quadratic):
@@ -205,6 +212,52 @@ def test_an_error_of_the_problem_is_raised_as_it_is(calculators):
     for session in (SimulatedSession(Broken(3), WORKERS), parallel(calculators, Broken(3))):
         with pytest.raises(ZeroDivisionError, match="by design"):
             run(session, methods.ASGD(0.1), ro.Until(updates=50))
+
+
+def test_a_seed_that_could_not_be_loaded_leaves_nothing_behind(calculators, monkeypatch):
+    session, until = parallel(calculators, DIGITS), ro.Until(updates=30)
+    _, _, x = run(session, methods.ASGD(0.1), until, seed=0)
+    with monkeypatch.context() as broken:
+        broken.setattr(calculators, "collect", lambda answer: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(session, methods.ASGD(0.1), until, seed=1)
+    _, _, again = run(session, methods.ASGD(0.1), until, seed=0)
+    np.testing.assert_array_equal(again, x)
+
+
+class VerySlow(Quadratic):
+    """Takes longer for a gradient, or to be loaded, than anyone waits who wants to stop."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(3, noise=0.1)
+        self.where = where
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        if self.where == "load":
+            time.sleep(20)
+
+    def gradient(self, x, sample, checkpoint=None):
+        if np.any(x != self.start_point()):
+            time.sleep(20)
+        return super().gradient(x, sample, checkpoint)
+
+
+@pytest.mark.parametrize("where", ["gradient", "load"])
+def test_the_end_does_not_wait_for_a_slow_process(cluster, where):
+    fleet = ro.SimulatedFleet(gradients="ray", processes=2)
+    threading.Timer(2.0, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    began = time.monotonic()
+    try:
+        result = ro.run(methods.ASGD(0.1), VerySlow(where), WORKERS, until=ro.Until(updates=50), fleet=fleet)
+    except KeyboardInterrupt:
+        # Nothing had begun.
+        assert where == "load"
+    else:
+        (summary,) = result.summary["runs"]
+        assert summary["ended_by"] == "interrupted"
+        assert len(result.trace) == summary["arrivals"] > 0
+    assert time.monotonic() - began < 15
 
 
 def test_ctrl_c_ends_the_run_and_keeps_the_record(cluster):
@@ -294,7 +347,7 @@ def test_what_nobody_asks_for_is_forgotten():
     assert values.requested == len(desk.requested)
     assert values.taken == 39
     assert values.wasted > 100
-    assert len(values._references) <= KEPT * 2 * AHEAD
+    assert len(values._answers) <= KEPT * 2 * AHEAD
 
 
 @pytest.mark.parametrize(

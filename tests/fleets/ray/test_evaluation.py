@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import ray
 
 from rayopt.faults import Faults
 from rayopt.fleets.ray import evaluation
@@ -14,6 +15,8 @@ from rayopt.fleets.ray.evaluation import IN_FLIGHT, Evaluations
 
 class Slow:
     """An evaluator that the test lets finish, the oldest first."""
+
+    exceptions = ray.exceptions
 
     def __init__(self):
         self.asked = []
@@ -42,6 +45,13 @@ class Rows:
         self.found[point] = metrics["gap"]
 
 
+class Counting:
+    """A supervision that counts, and no more."""
+
+    def __init__(self, faults):
+        self.faults = faults
+
+
 @pytest.fixture
 def slow(monkeypatch):
     found = Slow()
@@ -51,7 +61,7 @@ def slow(monkeypatch):
 
 def test_few_points_are_held_and_the_last_row_has_its_metrics(slow):
     faults, rows = Faults(), Rows()
-    evaluations = Evaluations(slow, None, ["gap"], lambda: faults)
+    evaluations = Evaluations(slow, None, ["gap"], Counting(faults))
     for point in range(100):
         evaluations(rows, point, np.array([float(point)]))
     assert slow.asked == [float(point) for point in range(IN_FLIGHT)]
@@ -67,7 +77,7 @@ def test_few_points_are_held_and_the_last_row_has_its_metrics(slow):
 
 def test_the_row_that_waits_is_next_when_there_is_room(slow):
     faults, rows = Faults(), Rows()
-    evaluations = Evaluations(slow, None, ["gap"], lambda: faults)
+    evaluations = Evaluations(slow, None, ["gap"], Counting(faults))
     for point in range(IN_FLIGHT + 1):
         evaluations(rows, point, np.array([float(point)]))
     slow.done = 1
@@ -79,7 +89,7 @@ def test_the_row_that_waits_is_next_when_there_is_room(slow):
 def test_rows_of_one_point_are_one_evaluation(slow):
     rows, x = Rows(), np.array([7.0])
     faults = Faults()
-    evaluations = Evaluations(slow, None, ["gap"], lambda: faults)
+    evaluations = Evaluations(slow, None, ["gap"], Counting(faults))
     for point in range(3 * IN_FLIGHT):
         evaluations(rows, point, x)
     assert slow.asked == [7.0]
@@ -88,7 +98,7 @@ def test_rows_of_one_point_are_one_evaluation(slow):
 
 def test_every_member_of_a_grid_goes_without(slow):
     faults, rows = Faults(), Rows()
-    evaluations = Evaluations(slow, None, ["gap"], lambda: faults)
+    evaluations = Evaluations(slow, None, ["gap"], Counting(faults))
     for _ in range(IN_FLIGHT + 2):
         evaluations(rows, len(slow.asked), np.zeros((3, 1)))
     (left_out,) = rows.found.values()

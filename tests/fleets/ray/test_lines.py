@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ from multiprocessing.connection import Client, wait
 import numpy as np
 import pytest
 
-from rayopt.fleets.ray.failures import WorkerLost
+from rayopt.fleets.ray import lines
 from rayopt.fleets.ray.lines import Exchange, Line, serve
 
 pytestmark = pytest.mark.timeout(60)
@@ -101,6 +102,31 @@ def test_a_line_that_breaks_asks_again_what_was_not_answered(exchange):
         line.close()
 
 
+def test_who_was_asked_nothing_did_not_die_of_it(exchange):
+    seen = []
+    line = Line(whole, lambda: seen.append("lost"))
+    for _ in range(3):
+        idle = Client(exchange.place[0], authkey=exchange.place[1])
+        idle.send(0)
+        line.open(next_call(exchange))
+        idle.close()
+    line.receive()
+    assert line.losses == 0
+    assert seen == ["lost"] * 3
+
+
+def test_a_machine_that_goes_without_a_word_is_noticed(exchange):
+    """The kernel does it, where it can: an answer of which a half has come would else be waited for without an end."""
+    with served(exchange, lambda question: question):
+        line = Line(whole)
+        line.open(next_call(exchange))
+        with socket.socket(fileno=os.dup(line.connection.fileno())) as twin:
+            assert twin.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert twin.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1000 * lines.SILENCE_SECONDS
+            assert twin.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        line.close()
+
+
 def test_an_actor_that_calls_in_again_takes_the_place_of_the_one_that_fell_silent(exchange):
     line = Line(whole)
     silent = Client(exchange.place[0], authkey=exchange.place[1])
@@ -148,15 +174,27 @@ def test_strangers_are_not_heard(exchange):
         Client(address, authkey=b"guessed")
     socket.create_connection(address).close()
     line = Line(whole)
-    with served(exchange, lambda question: question):
+    # This one calls and says nothing: nobody waits for it.
+    with socket.create_connection(address), served(exchange, lambda question: question):
         line.open(next_call(exchange))
         assert collect(line, line.ask(7)) == 7
         line.close()
+
+
+def test_who_proves_nothing_in_time_is_sent_away(monkeypatch):
+    monkeypatch.setattr(lines, "HANDSHAKE_SECONDS", 1)
+    exchange = Exchange("127.0.0.1")
+    with socket.create_connection(exchange.place[0]) as stranger:
+        stranger.settimeout(10)
+        # The challenge, and the end.
+        while stranger.recv(1000):
+            pass
+    exchange.close()
 
 
 def test_nobody_calls_in_after_the_end():
     exchange = Exchange("127.0.0.1")
     exchange.close()
     time.sleep(0.1)
-    with pytest.raises(WorkerLost, match=r"does not reach the program that started it, at 127\.0\.0\.1 port"):
-        serve(exchange.place, 0, lambda question: question)
+    why_not = serve(exchange.place, 0, lambda question: question)
+    assert f"does not reach the program that started it, at 127.0.0.1 port {exchange.place[0][1]} " in why_not

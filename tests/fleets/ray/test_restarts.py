@@ -164,6 +164,37 @@ def test_a_fleet_of_which_nothing_is_left_is_an_error_for_every_method(cluster, 
             fixture.run(methods.ASGD(0.1), ro.Until(time=60))
 
 
+def test_the_only_workers_that_have_tasks_are_gone(cluster, per_actor):
+    """Hero asks the fastest worker alone."""
+    with opened(Quadratic(5), "0.02 * i", n=4, workers_per_actor=per_actor, grace=1.0) as fixture:
+        fixture.run(methods.ASGD(0.1), ro.Until(updates=5))
+        ray.kill(fixture.session.actors[0])
+        with pytest.raises(
+            WorkerLost, match=r"no process for worker 0, .* 1 s \(grace\), and no other worker has a task"
+        ):
+            fixture.run(methods.Hero(0.1), ro.Until(time=60))
+
+
+class DeadlyMetrics(Quadratic):
+    """Its metrics kill the process after the first updates."""
+
+    def metrics(self, x, names):
+        if not np.array_equal(x, self.start_point()):
+            os._exit(1)
+        return super().metrics(x, names)
+
+
+def test_metrics_that_kill_their_process_every_time_do_not_hold_the_run(cluster, caplog):
+    with opened(DeadlyMetrics(5), 0.02, n=2) as fixture, caplog.at_level(logging.WARNING, "rayopt"):
+        outcome, _ = fixture.run(methods.ASGD(0.1), ro.Until(updates=20), metrics=("gap",), every=0.1)
+    assert outcome.updates == 20
+    gaps = [row["gap"] for row in outcome.rows]
+    assert np.isfinite(gaps[0])
+    assert np.isnan(gaps[1:]).all()
+    assert outcome.faults.unmeasurable == len(gaps) - 1 >= 1
+    assert any(f"died {DEATHS} times" in record.getMessage() for record in caplog.records)
+
+
 def test_metrics_survive_the_process_that_computes_them(cluster):
     with opened(Quadratic(5), 0.02, n=2) as fixture:
         fixture.run(methods.ASGD(0.1), ro.Until(updates=5))
