@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -65,6 +65,35 @@ class Interrupts:
             self._is_set.set()
             if self._session is not None:
                 self._session.stop()
+
+
+@contextmanager
+def postponed(clean_up: Callable[[], None]) -> Iterator[None]:
+    """Holds signals back until the end of a block that must not be broken off; there the first is a KeyboardInterrupt.
+
+    Args:
+      clean_up: called before that.
+    """
+    heard: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        heard.append(number)
+
+    on_main_thread = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, note) for number in SIGNALS} if on_main_thread else {}
+    try:
+        yield
+    except SystemExit:
+        # A handler that the block has installed.
+        heard.append(signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            # Unless the block has installed another.
+            if signal.getsignal(number) is note:
+                signal.signal(number, handler)
+    if heard:
+        clean_up()
+        raise KeyboardInterrupt
 
 
 @contextmanager

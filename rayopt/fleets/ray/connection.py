@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rayopt.errors import InvalidInput
+from rayopt.interrupts import postponed
 
 PROBE_TIMEOUT = 5.0
+END_TIMEOUT = 1.0
 
 
 def connect(address: str | None) -> bool:
@@ -33,10 +37,11 @@ def connect(address: str | None) -> bool:
         new = asked == "local" or (known is not None and not _listens(known))
         try:
             # Batches of packed workers below this size skip the object store, on clusters that start here.
-            ray.init(
-                "local" if new else None, include_dashboard=False,
-                _system_config={"max_direct_call_object_size": 4_000_000}, **quiet,
-            )  # fmt: skip
+            with _started_whole():
+                ray.init(
+                    "local" if new else None, include_dashboard=False,
+                    _system_config={"max_direct_call_object_size": 4_000_000}, **quiet,
+                )  # fmt: skip
             return True
         except ValueError:
             pass  # `ray start` has made a cluster here: it has its own settings.
@@ -46,7 +51,8 @@ def connect(address: str | None) -> bool:
                 "RAY_AUTH_TOKEN_PATH not set, or the path of a file with a token (`ray get-auth-token --generate`)",
             ) from None  # fmt: skip
     try:
-        ray.init(address, **quiet)
+        with _started_whole():
+            ray.init(address, **quiet)
     except (ConnectionError, ray.exceptions.AuthenticationError) as error:
         raise InvalidInput(
             "fleet.address", f"{asked or 'auto'!r}: no Ray cluster lets this program in ({str(error).splitlines()[0]})",
@@ -54,6 +60,27 @@ def connect(address: str | None) -> bool:
             "for a token also wants RAY_AUTH_MODE=token and the same token here",
         ) from None  # fmt: skip
     return True
+
+
+@contextlib.contextmanager
+def _started_whole() -> Iterator[None]:
+    """Has a signal wait until Ray has started, and then ends it: broken off, it would leave processes behind."""
+    import psutil  # Comes with Ray.
+    import ray
+
+    before = set(psutil.Process().children(recursive=True))
+
+    def end() -> None:
+        started = set(psutil.Process().children(recursive=True)) - before
+        ray.shutdown()
+        # Some would look for their cluster for a while.
+        _, left = psutil.wait_procs(started, timeout=END_TIMEOUT)
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+    with postponed(end):
+        yield
 
 
 def _last_cluster_here() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -84,6 +85,33 @@ def test_a_signal_in_the_second_run(tmp_path, whom):
     assert result.history.value.notna().any()
     assert "interrupted: the record up to fleet time " in errors
     _, left = psutil.wait_procs(others, timeout=5)
+    assert not left
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_a_signal_while_ray_starts(tmp_path, number):
+    import psutil
+
+    (tmp_path / "load.yaml").write_text(yaml.safe_dump(WORKLOAD))
+    process = start(["-m", "rayopt", "run", "load.yaml", "--out", "run"], tmp_path)
+    seen = set()
+    try:
+        # As soon as there is something that could be left behind.
+        while not any("gcs_server" in child.name() for child in seen):
+            assert process.poll() is None, process.communicate()
+            seen |= set(psutil.Process(process.pid).children(recursive=True))
+        process.send_signal(number)
+        while process.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                seen |= set(psutil.Process(process.pid).children(recursive=True))
+            time.sleep(0.02)
+        _, errors = process.communicate()
+    finally:
+        process.kill()
+    assert process.returncode == 130, errors
+    assert errors == "interrupted: nothing was kept\n"
+    assert not (tmp_path / "run").exists()
+    _, left = psutil.wait_procs(seen, timeout=5)
     assert not left
 
 
