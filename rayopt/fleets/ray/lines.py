@@ -13,6 +13,7 @@ import secrets
 import socket
 import struct
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from ray import cloudpickle
 
 KEY_BYTES = 32
 BACKLOG = 128
+PAUSE = 0.1
 HANDSHAKE_SECONDS = 10.0
 """Real seconds in which who calls in must have proved that it knows the key."""
 
@@ -69,13 +71,18 @@ class Exchange:
         """Lets nobody call in any more."""
         self._closed = True
         # The thread waits for a call: this is one.
-        socket.create_connection(self._listener.address).close()
+        with contextlib.suppress(OSError):
+            socket.create_connection(self._listener.address).close()
         self._listener.close()
 
     def _listen(self) -> None:
         while not self._closed:
-            with contextlib.suppress(OSError):
+            try:
                 connection = self._listener.accept()
+            except OSError:
+                # It was closed, or this process has too many files open.
+                time.sleep(PAUSE)
+            else:
                 # Each on its own: who calls and says nothing keeps nobody else waiting.
                 threading.Thread(target=self._greet, args=(connection,), name="call", daemon=True).start()
 

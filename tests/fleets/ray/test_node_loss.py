@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
+import time
 
 import pytest
 import ray
@@ -102,3 +104,25 @@ def test_workers_that_need_no_cpu_move_to_the_nodes_that_are_left(nodes):
         assert outcome.faults.restarts == 1
         assert outcome.faults.missing == []
         assert set(rows["worker"][rows["time"] > outcome.time - 0.5].tolist()) == set(range(6))
+
+
+class Slow(Quadratic):
+    """Takes a while for a gradient."""
+
+    def gradient(self, x, sample, checkpoint=None):
+        time.sleep(0.01)
+        return super().gradient(x, sample, checkpoint)
+
+
+def test_gradients_that_were_computed_on_a_lost_node_are_computed_on_another(nodes):
+    def points(problem, fleet):
+        result = ro.run(methods.ASGD(0.05), problem, ro.Workers(6, "sqrt(i)"), until=ro.Until(updates=800), fleet=fleet)
+        return result.summary["runs"][0], result.trace.to_csv()
+
+    timer = threading.Timer(2.0, nodes.remove)
+    timer.start()
+    summary, trace = points(Slow(5, noise=0.01), ro.SimulatedFleet(gradients="ray", processes=3))
+    timer.join()
+    assert summary["faults"]["restarts"] == 1
+    _, same = points(Quadratic(5, noise=0.01), ro.SimulatedFleet())
+    assert trace == same
