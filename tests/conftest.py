@@ -33,6 +33,7 @@ from rayopt.record import Record
 from rayopt.trace_rows import OUTCOMES
 
 THREE = (1.0, 2.3, 3.7)
+REAL_TIME = Path(__file__).parent / "fleets" / "ray"
 SMALL_WORKLOAD = {
     "problem": {"name": "quadratic", "dimension": 12},
     "workers": {"count": 4, "compute": "sqrt(i)"},
@@ -43,6 +44,13 @@ SMALL_WORKLOAD = {
     "until": {"time": 20},
     "seeds": [0, 1],
 }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps what starts a cluster in one process, where tests run in several: two would find each other's."""
+    for item in items:
+        if REAL_TIME in item.path.parents or hasattr(getattr(item, "module", None), "ray"):
+            item.add_marker(pytest.mark.xdist_group("ray"))
 
 
 class Ran:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -68,6 +70,19 @@ class Problem:
         if self.homogeneous:
             return 1
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        """Says how the problem was made, without arrays."""
+        if hasattr(self, "to_config"):
+            given = self.to_config()
+        else:
+            given = {name: getattr(self, name, None) for name in inspect.signature(type(self)).parameters}
+        shown = [
+            f"{name}={value!r}"
+            for name, value in given.items()
+            if name != "name" and (isinstance(value, bool | int | float | str | Mapping) or is_dataclass(value))
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def start_point(self) -> Array:
         """Returns x0, shape (dimension,)."""

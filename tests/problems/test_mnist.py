@@ -141,6 +141,7 @@ def test_empty_folder_of_the_environment_is_an_error(tmp_path, monkeypatch):
         (f"{TEST_IMAGES}.gz", gzip.compress(idx(2, 28, 28))[:-9], "it cannot be read"),
         (f"{TEST_LABELS}.gz", gzip.compress(idx(2))[:12] + b"\xff\xff\xff" + bytes(20), "it cannot be read"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_wrong_file(folder, name, content, problem):
     (folder / name).write_bytes(content)

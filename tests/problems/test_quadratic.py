@@ -12,7 +12,7 @@ from scipy.optimize import approx_fprime
 
 from rayopt.errors import InvalidInput
 from rayopt.keys import NormalVectors, Stream
-from rayopt.problems import Quadratic
+from rayopt.problems import LogisticRegression, Quadratic
 
 KINDS = ["shared", "iid", "progress"]
 
@@ -46,6 +46,12 @@ def test_formulas(d):
     np.testing.assert_allclose(problem.minimizer(), best, atol=1e-9)
     assert problem.minimum == pytest.approx(best @ A @ best / 2 - b @ best, rel=1e-9)
     assert problem.smoothness == pytest.approx(np.linalg.eigvalsh(A)[-1], rel=1e-12)
+
+
+def test_text():
+    assert repr(Quadratic(5, noise=0.1)).startswith("Quadratic(dimension=5, noise=0.1, ")
+    split = LogisticRegression.digits(batch=4, partition={"name": "dirichlet", "alpha": 0.5})
+    assert repr(split).startswith("LogisticRegression(data='digits', partition=Dirichlet(alpha=0.5), batch=4, ")
 
 
 def test_start_of_the_published_figure():
