@@ -30,17 +30,17 @@ HANDSHAKE_SECONDS = 10.0
 """Real seconds in which who calls in must have proved that it knows the key."""
 
 SILENCE_SECONDS = 20
-"""Real seconds after which a machine that acknowledges nothing is given up."""
+"""Real seconds after which a machine that answers no probe is given up."""
 _PROBES = 4
 
 _OPTIONS = {
     # Small messages are not held back until the one before has been acknowledged.
     "TCP_NODELAY": 1,
-    # A machine that goes without a word, also in the middle of a message. Not every system has all of these.
+    # A machine that goes without a word, also in the middle of a message; one that is only busy answers the probes.
+    # Not every system has all of these.
     "TCP_KEEPIDLE": SILENCE_SECONDS // _PROBES,
     "TCP_KEEPINTVL": SILENCE_SECONDS // _PROBES,
     "TCP_KEEPCNT": _PROBES - 1,
-    "TCP_USER_TIMEOUT": 1000 * SILENCE_SECONDS,
 }
 
 

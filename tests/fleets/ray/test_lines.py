@@ -122,7 +122,9 @@ def test_a_machine_that_goes_without_a_word_is_noticed(exchange):
         line.open(next_call(exchange))
         with socket.socket(fileno=os.dup(line.connection.fileno())) as twin:
             assert twin.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-            assert twin.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 1000 * lines.SILENCE_SECONDS
+            probes = [socket.TCP_KEEPIDLE, socket.TCP_KEEPCNT, socket.TCP_KEEPINTVL]
+            idle, count, interval = (twin.getsockopt(socket.IPPROTO_TCP, option) for option in probes)
+            assert idle + count * interval == lines.SILENCE_SECONDS
             assert twin.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         line.close()
 
