@@ -33,7 +33,10 @@ from rayopt.record import Record
 from rayopt.trace_rows import OUTCOMES
 
 THREE = (1.0, 2.3, 3.7)
-REAL_TIME = Path(__file__).parent / "fleets" / "ray"
+START_CLUSTERS = (
+    "tests/fleets/ray/", "tests/fleets/shared_memory/", "tests/profiling/", "tests/cli/test_profile.py",
+)  # fmt: skip
+"""Folders and files of tests."""
 SMALL_WORKLOAD = {
     "problem": {"name": "quadratic", "dimension": 12},
     "workers": {"count": 4, "compute": "sqrt(i)"},
@@ -46,11 +49,17 @@ SMALL_WORKLOAD = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps what starts a cluster in one process, where tests run in several: two would find each other's."""
-    for item in items:
-        if REAL_TIME in item.path.parents or hasattr(getattr(item, "module", None), "ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``-n 2``, keeps what starts a cluster in one process: two would find each other's."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneProcessForClusters(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return "clusters" if path.startswith(START_CLUSTERS) else path
+
+    return OneProcessForClusters(config, log)
 
 
 class Ran:
