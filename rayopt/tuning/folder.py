@@ -103,6 +103,14 @@ def is_complete(path: Path, config: dict[str, Any]) -> bool:
     return folder.read_config() == config and not was_stopped
 
 
+def has_checkpoint(path: Path) -> bool:
+    """Whether a run folder holds an experiment that was interrupted, and can go on."""
+    try:
+        return RunFolder.interrupted(path).has_checkpoint
+    except InvalidInput:
+        return False
+
+
 def _flat(tree: Any, place: str = "") -> dict[str, Any]:
     """Returns the leaves of nested mappings and lists by their dotted keys."""
     if isinstance(tree, Mapping) and tree:

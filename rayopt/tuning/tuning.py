@@ -21,7 +21,7 @@ from rayopt.record import Record
 from rayopt.result import Result, load
 from rayopt.run_folder import temporary_folder
 from rayopt.tuning.displays import JobDisplay, JobDisplays
-from rayopt.tuning.folder import TuningFolder, is_complete
+from rayopt.tuning.folder import TuningFolder, has_checkpoint, is_complete
 from rayopt.tuning.grid import Grid
 from rayopt.tuning.jobs import Found, TuningJob, jobs_of
 from rayopt.tuning.processes import run_jobs
@@ -197,7 +197,7 @@ class Tuning:
         return found
 
     def _confirm(self, chosen: Sequence[Choice], folder: TuningFolder, display: Display | None) -> Result:
-        """Runs what was chosen on the other seeds, unless that is on disk; writes the workload file of it."""
+        """Runs what was chosen on the other seeds, as far as that is not on disk; writes the workload file of it."""
         record = replace(self.record, metrics=self._recorded())
         experiment = self._experiment(
             [choice.method for choice in chosen], [choice.label for choice in chosen], self.confirm, record
@@ -205,7 +205,8 @@ class Tuning:
         folder.write_tuned(experiment.to_config())
         if is_complete(folder.confirmed, experiment.to_config()):
             return load(folder.confirmed)
-        result = experiment.run(folder.confirmed, display)
+        go_on = experiment.resume if has_checkpoint(folder.confirmed) else experiment.run
+        result = go_on(folder.confirmed, display)
         if not is_complete(folder.confirmed, experiment.to_config()):
             raise TuningInterrupted(f"all jobs have finished and are kept in {folder.path}, what was chosen has not "
                                     "run on all seeds of tune.confirm")  # fmt: skip
