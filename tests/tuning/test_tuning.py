@@ -174,6 +174,15 @@ def test_a_confirmation_that_was_interrupted_goes_on_from_its_checkpoint(
     assert not (tmp_path / "out" / "confirmed" / "unfinished").exists()
 
 
+def test_a_confirmation_whose_files_are_damaged_runs_again(tuning, tmp_path):
+    small = tuning(Grid.of(ro.methods.ASGD([0.1, 0.2])))
+    whole = small.run(tmp_path / "out", processes=1).confirmed
+    (tmp_path / "out" / "confirmed" / "summary.json").write_text('{"table": [')
+    again = small.run(tmp_path / "out", processes=1).confirmed
+    pd.testing.assert_frame_equal(again.history, whole.history, check_exact=True)
+    assert ro.load(tmp_path / "out" / "confirmed").summary["runs"]
+
+
 def test_without_a_target_metrics_are_evaluated_at_the_ends_alone(tuning, monkeypatch):
     asked = []
 
