@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -140,7 +140,7 @@ class Experiment:
         """Goes on with this experiment where a process left it that was killed or interrupted, and returns the result.
 
         What had ended is kept; a run that had not, or that failed, goes on from its last checkpoint, in virtual time
-        to the bit as if nothing had happened. Without a checkpoint everything runs again.
+        to the bit as if nothing had happened. Without a checkpoint everything runs again. The data may have moved.
 
         Args:
           out: the run folder.
@@ -154,7 +154,7 @@ class Experiment:
         ours = yaml.safe_load(yaml.safe_dump(self.to_config()))
         theirs = folder.read_unfinished_config()
         for key in {**theirs, **ours}:
-            if ours.get(key) != theirs.get(key):
+            if _wherever_data_are(ours.get(key)) != _wherever_data_are(theirs.get(key)):
                 raise InvalidInput(key, f"the experiment in {folder.path} has {theirs.get(key)!r}, this one "
                                    f"{ours.get(key)!r}", "the experiment that was interrupted")  # fmt: skip
         latest = CheckpointFiles(folder.unfinished).latest()
@@ -361,6 +361,13 @@ def run(
 
         display = ProgressBars()
     return experiment.run(out=out, display=display)
+
+
+def _wherever_data_are(section: Any) -> Any:
+    """Returns a section of a configuration without the path of its data."""
+    if isinstance(section, Mapping) and isinstance(data := section.get("data"), Mapping):
+        return {**section, "data": {key: value for key, value in data.items() if key != "path"}}
+    return section
 
 
 def checked_seeds(key: str, seeds: Sequence[int]) -> list[int]:

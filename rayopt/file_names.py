@@ -1,9 +1,10 @@
-"""File names from words that others choose: labels of methods, names of metrics."""
+"""File names from words that others choose (labels of methods, names of metrics), and paths that stay true."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 MOST_LETTERS = 100
 
@@ -25,3 +26,8 @@ def file_name(words: str, taken: Iterable[str] = (), otherwise: str = "method") 
     name = re.sub(r"[^A-Za-z0-9_]+", "-", words).strip("-").lower()[:MOST_LETTERS] or otherwise
     known = set(taken)
     return next(found for found in (name, *(f"{name}-{count}" for count in range(2, 10_000))) if found not in known)
+
+
+def absolute(path: str | Path) -> str:
+    """Returns a path, as it is to be written down: it means the same file to who reads it in another folder."""
+    return str(Path(path).expanduser().resolve())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -41,11 +42,15 @@ class RunFormatter(logging.Formatter):
 
 
 class StandardError(logging.Handler):
-    """Writes to standard error as it is at that moment: bars that are shown place what is written there above them."""
+    """Writes to standard error as it is at that moment: bars that are shown place what is written there above them.
+
+    What cannot be written (a full disk, a closed pipe) is lost, and nothing else.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes one record."""
-        sys.stderr.write(self.format(record) + "\n")
+        with contextlib.suppress(OSError):
+            sys.stderr.write(self.format(record) + "\n")
 
 
 def show_logs(level: int = logging.INFO) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rayopt.run_folder import RunFolder
+from rayopt.errors import InvalidInput
+from rayopt.run_folder import CONFIG, HISTORY, SUMMARY, RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd
+
+SUMMARY_KEYS = {"table", "runs", "target", "problem", "problems"}
 
 
 class Result:
@@ -66,7 +70,36 @@ def load(path: str | Path) -> Result:
     """Returns the result that a run folder holds.
 
     Raises:
-      InvalidInput: the path is not a run folder.
+      InvalidInput: the path is not a run folder, or a file in it is damaged.
     """
+    from rayopt.report.summary import RUN_COLUMNS
+
     folder = RunFolder.existing(path)
-    return Result(folder.read_history(), folder.read_summary(), folder.read_config(), folder)
+    history = _whole(folder.path / HISTORY, folder.read_history, lambda found: set(found.columns) >= set(RUN_COLUMNS))
+    summary = _whole(folder.path / SUMMARY, folder.read_summary, _is_summary)
+    config = _whole(folder.path / CONFIG, folder.read_config, lambda found: isinstance(found, Mapping))
+    return Result(history, summary, config, folder)
+
+
+def _whole(path: Path, read: Callable[[], Any], is_whole: Callable[[Any], bool]) -> Any:
+    """Returns what a file of a run folder holds, or raises InvalidInput with the file."""
+    import pyarrow as pa
+    import yaml
+
+    allowed = "a file that `rayopt run` wrote"
+    try:
+        found = read()
+    # What is no JSON, UTF-8 or Parquet is a ValueError too.
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, pa.ArrowException) as error:
+        first_line = str(error).partition("\n")[0]
+        raise InvalidInput("run", f"{path} cannot be read ({first_line})", allowed) from None
+    if not is_whole(found):
+        raise InvalidInput("run", f"{path} holds something else", allowed)
+    return found
+
+
+def _is_summary(found: Any) -> bool:
+    if not isinstance(found, Mapping) or not set(found) >= SUMMARY_KEYS:
+        return False
+    rows = [found["table"], found["runs"]]
+    return all(isinstance(own, list) and all(isinstance(row, Mapping) for row in own) for own in rows)

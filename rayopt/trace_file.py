@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.errors import DataError
+from rayopt.errors import DataError, InvalidInput
 from rayopt.files import write_whole
 from rayopt.trace_rows import OUTCOMES, ROW_GROUP
 
@@ -212,11 +213,34 @@ def parts_in(folder: Path) -> list[Path]:
     return sorted(path for path in names if re.fullmatch(PART_NAME, path.name))
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Gives what PyArrow says of a trace file that is damaged, or none, in the words of rayopt.
+
+    Raises:
+      InvalidInput: it cannot be read.
+    """
+    import pyarrow as pa
+
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        problem = f"{path} cannot be read ({str(error).partition(chr(10))[0]})"
+        raise InvalidInput("trace", problem, "the trace.parquet of a run folder") from None
+
+
 def read_trace(paths: Sequence[Path]) -> pd.DataFrame:
-    """Returns the rows of trace files, one after the other; empty without a file."""
+    """Returns the rows of trace files, one after the other; empty without a file.
+
+    Raises:
+      InvalidInput: one of them is damaged.
+    """
     import pandas as pd
 
-    frames = [pd.read_parquet(path) for path in paths]
+    frames = []
+    for path in paths:
+        with reading(path):
+            frames.append(pd.read_parquet(path))
     if not frames:
         return pd.DataFrame(columns=list(TRACE_COLUMNS))
     return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from rayopt.errors import InvalidInput
-from rayopt.trace_file import ABOUT
+from rayopt.trace_file import ABOUT, reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,12 +26,16 @@ class TraceReader:
       rows: how many there are.
 
     Raises:
-      InvalidInput: one of them is not there, or is no Parquet file.
+      InvalidInput: one of them is not there, or is no Parquet file; while it is read: it is damaged.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._files = [_opened(path) for path in paths]
-        self._groups = [(file, group) for file in self._files for group in range(file.num_row_groups)]
+        self._groups = [
+            (file, path, group)
+            for file, path in zip(self._files, paths, strict=True)
+            for group in range(file.num_row_groups)
+        ]
         self.rows = sum(file.metadata.num_rows for file in self._files)
 
     def __enter__(self) -> Self:
@@ -63,26 +66,27 @@ class TraceReader:
           run: only the rows of this run, by its position in the experiment.
         """
         wanted = list(columns)
-        for file, group in self._groups if run is None else self._groups_of.get(run, ()):
-            frame = file.read_row_group(group, wanted if run is None else [*wanted, "run"]).to_pandas()
+        for place in self._groups if run is None else self._groups_of.get(run, ()):
+            frame = _group(*place, wanted if run is None else [*wanted, "run"]).to_pandas()
             yield frame if run is None else frame.loc[frame["run"] == run, wanted]
 
     @cached_property
-    def _groups_of(self) -> dict[int, list[tuple[Any, int]]]:
+    def _groups_of(self) -> dict[int, list[tuple[Any, Path, int]]]:
         """The row groups in which there are rows of each run."""
-        found: dict[int, list[tuple[Any, int]]] = {}
-        for file, group in self._groups:
-            for run in np.unique(file.read_row_group(group, ["run"]).column("run")).tolist():
-                found.setdefault(run, []).append((file, group))
+        found: dict[int, list[tuple[Any, Path, int]]] = {}
+        for place in self._groups:
+            for run in np.unique(_group(*place, ["run"]).column("run")).tolist():
+                found.setdefault(run, []).append(place)
         return found
 
 
 def _opened(path: Path) -> Any:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with reading(path):
         return pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        problem = f"{path} cannot be read ({str(error).partition(chr(10))[0]})"
-        raise InvalidInput("trace", problem, "the trace.parquet of a run folder") from None
+
+
+def _group(file: Any, path: Path, group: int, columns: list[str]) -> Any:
+    with reading(path):
+        return file.read_row_group(group, columns)

@@ -17,11 +17,13 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         first_lines: dict[str, int] = {}
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                problem = "a list or a mapping stands for a key"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
             if key.value in first_lines:
                 problem = f"the key {key.value!r} stands twice, first in line {first_lines[key.value]}"
                 raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            if isinstance(key, yaml.ScalarNode):
-                first_lines[key.value] = key.start_mark.line + 1
+            first_lines[key.value] = key.start_mark.line + 1
         return super().construct_mapping(node, deep)
 
 

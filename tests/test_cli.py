@@ -262,6 +262,22 @@ class TestBadInput:
         )
         assert not (tmp_path / "runs").exists()
 
+    def test_a_file_that_the_system_refuses(self, rayopt, workload_file, tmp_path):
+        assert rayopt("run", workload_file(), "--out", "out").exit_code == 0
+        (tmp_path / "out" / "value.png").unlink()
+        (tmp_path / "out" / "value.png").mkdir()
+        found = rayopt("report", "out")
+        assert found.exit_code == 2
+        assert found.stderr == "out/value.png: Is a directory\n"
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+    def test_a_full_disk_at_standard_output(self):
+        with open("/dev/full", "w") as full:
+            found = subprocess.run(
+                [sys.executable, "-m", "rayopt", "methods"], stdout=full, stderr=subprocess.PIPE, text=True
+            )
+        assert (found.returncode, found.stderr) == (2, "No space left on device\n")
+
     def test_a_fleet_that_stands_still(self, rayopt, workload_file, tmp_path):
         workload_file(
             methods=[{"name": "minibatch", "step_size": 0.1}],

@@ -214,6 +214,8 @@ class TestBadInput:
                 "problem: free\nuntil: {time: 1, time: 2}",
                 "{path}: line 2: the key 'time' stands twice, first in line 2",
             ),
+            ("{[1, 2]: 3}", "{path}: line 1: a list or a mapping stands for a key"),
+            ("a: 1\n? {b: 2}\n: 3", "{path}: line 2: a list or a mapping stands for a key"),
             ("x: !!python/object/apply:os.getcwd []", "{path}: line 1: could not determine a constructor"),
             ("\x00", "{path}: text: "),
         ],

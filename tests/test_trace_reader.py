@@ -68,3 +68,15 @@ def test_no_file_at_all(tmp_path):
         assert (found.rows, found.columns, found.about) == (0, [], "")
     with pytest.raises(InvalidInput, match="cannot be read"):
         TraceReader([tmp_path / "trace.parquet"])
+
+
+@pytest.mark.parametrize("run", [None, 0])
+def test_a_row_group_that_is_damaged(trace, tmp_path, run):
+    trace.write(np.zeros(50_000, dtype=TRACE), "asgd", "ASGD", 0, 0)
+    path = tmp_path / "trace.parquet"
+    trace.close(path)
+    content = path.read_bytes()
+    # What the columns are stands at the end; the values come first.
+    path.write_bytes(content[:4] + b"\xff" * 1000 + content[1004:])
+    with TraceReader([path]) as found, pytest.raises(InvalidInput, match=rf"^trace: {path} cannot be read"):
+        list(found.frames(("time", "label"), run))

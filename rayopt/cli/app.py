@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ TrustCode = Annotated[
 
 
 class Commands(TyperGroup):
-    """The commands; an error of rayopt's own is one line and no traceback, a warning one line and no source."""
+    """The commands; an error of rayopt's own or of a file is one line and no traceback, a warning one line too."""
 
     def invoke(self, context: Any) -> Any:
         """Runs the command that was asked."""
@@ -37,9 +38,24 @@ class Commands(TyperGroup):
         except RayoptError as error:
             typer.echo(str(error).replace("\n", " "), err=True)
             raise typer.Exit(BAD_INPUT) from None
+        except OSError as error:
+            # Typer ends in silence where nobody reads any more.
+            if error.errno == errno.EPIPE:
+                raise
+            typer.echo(_in_one_line(error), err=True)
+            raise typer.Exit(BAD_INPUT) from None
         except KeyboardInterrupt:
             typer.echo("interrupted", err=True)
             raise typer.Exit(INTERRUPTED) from None
+
+
+def _in_one_line(error: OSError) -> str:
+    """Returns what a file or the system refused: a full disk, a folder that may not be written to."""
+    if error.strerror is None:
+        return f"{type(error).__name__}: {error}".partition("\n")[0]
+    # Of a file that was to have another name it is that one.
+    name = error.filename2 or error.filename
+    return f"{name}: {error.strerror}" if name else error.strerror
 
 
 @contextmanager

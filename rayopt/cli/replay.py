@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rayopt.cli.app import TrustCode, main, open_console
+from rayopt.errors import InvalidInput
 
 if TYPE_CHECKING:
     from rayopt.methods import Method
@@ -23,18 +24,27 @@ def replay(
         typer.Option(metavar="METHOD", help="Try this method on the durations that RUN has measured; a name or YAML."),
     ] = None,
     label: Annotated[
-        str | None, typer.Option(metavar="LABEL", help="With --method: the durations of this one. Default: the first.")
+        str | None,
+        typer.Option(
+            metavar="LABEL",
+            help="Only the runs with this label; with --method: the durations of this one. Default: all; the first.",
+        ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(metavar="N", help="With --method: the durations of this seed. Default: the first.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Only the runs with this seed; with --method: the durations of this one. Default: all; the first.",
+        ),
     ] = None,
     assign: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="own|cyclic",
-            help="With --method: every worker takes its own durations, or those of all who have some go around.",
+            help="With --method: every worker takes its own durations (the default), or those of all who have some go "
+            "around.",
         ),
-    ] = "own",
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="With --method: a run folder for what comes of it.")
     ] = None,
@@ -59,6 +69,7 @@ def replay(
 
     \b
     rayopt replay runs/today
+    rayopt replay runs/today --label Ringmaster --seed 1
     rayopt replay runs/today --method '{name: ringmaster, step_size: 0.1, threshold: 8}'
     rayopt replay runs/today --method asgd --label Rennala --seed 1 --out runs/what-if
     """
@@ -66,6 +77,9 @@ def replay(
     from rayopt.replaying import replay as execute
     from rayopt.run_folder import RunFolder
 
+    for name, value in (("--out", out), ("--assign", assign)):
+        if method is None and value is not None:
+            raise InvalidInput(name, f"'{value}' without --method", "--method METHOD beside it")
     found = RunFolder.recorded(folder)
     experiment = recorded_experiment(found, data, trust_code)
     console = open_console()
@@ -74,12 +88,12 @@ def replay(
         from rayopt.report.table import render
 
         _, measured = measured_method(found, experiment, label)
-        other = try_other(found, experiment, make_method(method, measured), label, seed, out, assign)
+        other = try_other(found, experiment, make_method(method, measured), label, seed, out, assign or "own")
         console.print(render(other.result.summary))
         for note in other.notes:
             console.out(f"  {note}", highlight=False)
         return
-    again = execute(folder, experiment)
+    again = execute(folder, experiment, label=label, seed=seed)
     for run in again.runs:
         console.out(str(run), highlight=False)
     for text in again.elsewhere:
@@ -95,7 +109,6 @@ def make_method(text: str, measured: Method) -> Method:
       InvalidInput: it is not a method.
     """
     from rayopt.components import look_up, make
-    from rayopt.errors import InvalidInput
     from rayopt.methods import METHODS
     from rayopt.workload_file import parse
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rayopt import errors, keys
 from rayopt.errors import InvalidInput, at_least, one_of
+from rayopt.file_names import absolute
 from rayopt.keys import Stream
 from rayopt.latency.base import Array, BoundLatency, Latency, read_only
 from rayopt.latency.durations_file import KINDS, Durations, read_durations
@@ -31,7 +32,7 @@ class Recorded(Latency):
     it travels to other machines with the workers.
 
     Args:
-      path: a CSV of ``rayopt profile``, or the ``trace.parquet`` of a run folder.
+      path: a CSV of ``rayopt profile``, or the ``trace.parquet`` of a run folder; kept as an absolute path.
       order: "cyclic": task k of a worker takes its recorded duration k, from the first again after the last;
         "resampled": every task draws one of them, addressed by (seed, worker, task number).
       assign: "own": worker i takes the durations of the recorded worker i; "cyclic": the recorded workers are
@@ -58,8 +59,8 @@ class Recorded(Latency):
 
     def __post_init__(self) -> None:
         try:
-            object.__setattr__(self, "path", str(fspath(self.path)))
-        except TypeError:
+            object.__setattr__(self, "path", absolute(fspath(self.path)))
+        except (TypeError, ValueError, RuntimeError):
             raise InvalidInput("path", f"{self.path!r} is not a path", "the path of a file") from None
         one_of("order", self.order, ORDERS)
         one_of("assign", self.assign, ASSIGNMENTS)

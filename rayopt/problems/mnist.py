@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayopt.errors import DataError
+from rayopt.file_names import absolute
 
 FILES = {
     "images": "train-images-idx3-ubyte",
@@ -109,7 +110,7 @@ def read_folder(folder: str | Path) -> Digits:
         if found.max() > 9:
             raise DataError(f"{labels}: label {found.max()} at row {found.argmax():,}; expected labels 0 to 9")
     source = f"{_counts(arrays['images'], arrays['test_images'])} ({folder})"
-    return Digits(**arrays, source=source, data={"path": str(folder)})
+    return Digits(**arrays, source=source, data={"path": absolute(folder)})
 
 
 def _find(folder: Path, name: str) -> Path:

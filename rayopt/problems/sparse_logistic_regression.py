@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rayopt.errors import DataError, InvalidInput, nearest, non_negative
+from rayopt.file_names import absolute
 from rayopt.problems import sparse_data
 from rayopt.problems.base import Array, Checkpoint
 from rayopt.problems.classification import Classification
@@ -121,8 +122,8 @@ class SparseLogisticRegression(Classification):
         problem = cls(*found, **arguments)
         problem.source = f"{path}, {problem.row_count:,} rows of {problem.dimension:,} features"
         problem.data = {
-            "path": str(path),
-            **({} if test_path is None else {"test_path": str(test_path)}),
+            "path": absolute(path),
+            **({} if test_path is None else {"test_path": absolute(test_path)}),
             **({} if features is None else {"features": features}),
         }
         return problem

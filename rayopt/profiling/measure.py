@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rayopt.errors import InvalidInput, RayoptError, at_least, one_of, positive
+from rayopt.errors import InvalidInput, RayoptError, ServerLost, at_least, one_of, positive
 from rayopt.fleets.base import FleetKind
 from rayopt.latency import zero
 from rayopt.latency.base import Array, read_only
@@ -92,6 +92,7 @@ def profile(
       InvalidInput: a fleet without times, packed workers, a worker that finished no gradient in ``plan.at_most``.
       WorkerFailed: a gradient raised an error.
       WorkerLost: a worker's process died.
+      ServerLost: the server's process died.
     """
     from rayopt.fleets.ray.fleet import RayFleet
 
@@ -125,12 +126,10 @@ def check_fleet(fleet: FleetKind, workers: Workers) -> None:
 
 def _time_links(server: Any, actors: Sequence[Any], sizes: list[int], plan: Plan, report: OnProgress) -> list[Any]:
     """Returns the seconds of the payloads of each worker, one worker after the other."""
-    import ray
-
     found = []
     for worker, actor in enumerate(actors):
         report("transfers", worker, len(actors))
-        found.append(ray.get(server.time_links.remote(actor, sizes, plan.transfers)))
+        found.append(_answer(worker, server.time_links.remote(actor, sizes, plan.transfers), from_server=True))
     report("transfers", len(actors), len(actors))
     return found
 
@@ -168,7 +167,7 @@ class _Gradients:
             ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=left)
             for reference in ready:
                 worker = self._pending.pop(reference)
-                seconds = _seconds(worker, reference)
+                seconds = _answer(worker, reference)
                 if reference in warming_up:
                     fastest = max(min(seconds) * self._time_scale, 1e-6)
                     per_call[worker] = int(min(max(SECONDS_PER_CALL / fastest, 1), self._plan.repetitions))
@@ -201,30 +200,44 @@ class _Gradients:
         return self._plan.at_most - (time.monotonic() - self._began_at)
 
 
-def _seconds(worker: int, reference: Any) -> list[float]:
-    """Returns what a call has timed."""
+def _answer(worker: int, reference: Any, from_server: bool = False) -> Any:
+    """Returns what a call about a worker has answered.
+
+    Args:
+      worker: whom it is about.
+      reference: of the call.
+      from_server: whether it is the server that was asked, which asks the worker.
+
+    Raises:
+      WorkerLost: the worker's process died.
+      WorkerFailed: a gradient raised an error.
+      ServerLost: the server's process died.
+    """
     import ray
 
-    from rayopt.fleets.ray.failures import check
+    from rayopt.fleets.ray.failures import NotLoaded, WorkerLost, is_loss
 
     try:
         return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, RayoptError):
-            raise error.cause from None
-        raise
-    except ray.exceptions.RayActorError:
-        check(f"worker {worker}", reference)
-        raise
+    except ray.exceptions.RayError as error:
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, RayoptError):
+            raise cause from None
+        if isinstance(cause, NotLoaded):
+            raise WorkerLost(f"the process of worker {worker} died while it was measured") from error
+        within = cause if isinstance(cause, ray.exceptions.RayError) else None
+        if not is_loss(within or error):
+            raise
+        if from_server and within is None:
+            raise ServerLost(f"the process of the server died: {error}") from error
+        raise WorkerLost(f"the process of worker {worker} died: {within or error}") from error
 
 
 def _processors(actors: Sequence[Any]) -> dict[str, list[int]]:
     """Returns which workers run on which kind of processor."""
-    import ray
-
     found: dict[str, list[int]] = {}
-    for worker, kind in enumerate(ray.get([actor.processor.remote() for actor in actors])):
-        found.setdefault(kind, []).append(worker)
+    for worker, reference in enumerate([actor.processor.remote() for actor in actors]):
+        found.setdefault(_answer(worker, reference), []).append(worker)
     return found
 
 

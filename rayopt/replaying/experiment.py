@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,13 @@ class Replay:
         return all(run.difference is None for run in self.runs)
 
 
-def replay(path: str | Path, experiment: Experiment | None = None, trust_code: bool = False) -> Replay:
+def replay(
+    path: str | Path,
+    experiment: Experiment | None = None,
+    trust_code: bool = False,
+    label: str | None = None,
+    seed: int | None = None,
+) -> Replay:
     """Executes a recorded experiment again, in virtual time, from its configuration and its trace alone.
 
     Arrivals come in the recorded order at the recorded times. Every value is computed anew, as the workers computed
@@ -83,9 +89,11 @@ def replay(path: str | Path, experiment: Experiment | None = None, trust_code: b
       experiment: the one that was run, if its problem or methods are a user's own; by default it is made from
         ``config.yaml``.
       trust_code: whether code that ``config.yaml`` names, such as a PyTorch module, may run.
+      label: only the runs with this one; by default all.
+      seed: only the runs with this one; by default all.
 
     Raises:
-      InvalidInput: no run folder, a run without a trace, or code that may not run.
+      InvalidInput: no run folder, a run without a trace, code that may not run, or no run with this label or seed.
 
     Examples:
       >>> import tempfile
@@ -107,13 +115,23 @@ def replay(path: str | Path, experiment: Experiment | None = None, trust_code: b
         if len(runs) != len(hashes):
             problem = f"{path} has hashes of x of {len(hashes)} runs"
             raise InvalidInput("run", problem, f"the trace of the experiment, which has {len(runs)}")
+        ended = {position: run for position, run in enumerate(runs) if hashes[position] is not None}
         with threadpool_limits(recorded["blas_threads"]):
             replayed = [
-                _replay_run(experiment, run, events_of(trace, position), found)
-                for position, (run, found) in enumerate(zip(runs, hashes, strict=True))
-                if found is not None
+                _replay_run(experiment, run, events_of(trace, position), hashes[position] or [])
+                for position, run in _chosen(ended, {"label": label, "seed": seed}, path).items()
             ]
     return Replay(replayed, differences(recorded, environment(recorded["blas_threads"])))
+
+
+def _chosen(runs: dict[int, Run], asked: Mapping[str, Any], path: str | Path) -> dict[int, Run]:
+    """Returns the runs, by their positions, with the label and the seed that are asked for; None is any."""
+    for key, value in asked.items():
+        known = dict.fromkeys(getattr(run, key) for run in runs.values())
+        if value is not None and value not in known:
+            raise InvalidInput(key, f"{value!r} is not in {path}", ", ".join(map(str, known)))
+        runs = {position: run for position, run in runs.items() if value in (None, getattr(run, key))}
+    return runs
 
 
 def _about(trace: TraceReader, path: str | Path) -> tuple[dict[str, Any], list[list[Fingerprint] | None]]:

@@ -67,8 +67,10 @@ def try_other(
 
     Raises:
       InvalidInput: no such run, one without a trace, one whose tasks were more than single gradients, or one in
-        which no task of some worker arrived, whose durations are to be its own.
+        which no task of some worker arrived, whose durations are to be its own; ``out`` is the recorded run.
     """
+    if out is not None and out.resolve() == folder.path.resolve():
+        raise InvalidInput("out", f"{out} holds the run that was recorded", "another folder, so that it stays")
     label, measured = measured_method(folder, recorded, label)
     seed = recorded.seeds[0] if seed is None else seed
     if seed not in recorded.seeds:

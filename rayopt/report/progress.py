@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -21,6 +23,17 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_UPDATES = 0.1
 
 
+class StandardError(Console):
+    """A console on standard error; a pipe that is closed there is an error as any other, and not the program's end."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True)
+
+    def on_broken_pipe(self) -> None:
+        """Raises the error that Rich would end the program for."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 class ProgressBars:
     """A bar for the run that goes on and one for all runs; a line for each run that has ended.
 
@@ -31,7 +44,7 @@ class ProgressBars:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+        self._console = console or StandardError()
         self._is_live = self._console.is_terminal
         self._bars = bars.Progress(
             bars.TextColumn("{task.description}", markup=False),
@@ -149,7 +162,7 @@ class JobBar:
     """
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+        self._console = console or StandardError()
         self._is_live = self._console.is_terminal
         self._bars = bars.Progress(
             bars.TextColumn("{task.completed:.0f} of {task.total:.0f} jobs"),

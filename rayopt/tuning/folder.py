@@ -13,6 +13,7 @@ from rayopt import workload_file
 from rayopt.errors import InvalidInput
 from rayopt.experiment import BROKEN_OFF, NOT_RUN
 from rayopt.files import write_text, write_whole, write_yaml
+from rayopt.result import load
 from rayopt.run_folder import RunFolder
 from rayopt.tuning.jobs import Found, TuningJob
 
@@ -95,12 +96,20 @@ class TuningFolder:
 def is_complete(path: Path, config: dict[str, Any]) -> bool:
     """Whether a run folder holds this experiment, and Ctrl-C came to none of its runs."""
     try:
-        folder = RunFolder.existing(path)
+        found = load(path)
     except InvalidInput:
         return False
-    runs = folder.read_summary()["runs"]
+    runs = found.summary["runs"]
     was_stopped = any(run["ended_by"] == "interrupted" or run["problem"] in (NOT_RUN, BROKEN_OFF) for run in runs)
-    return folder.read_config() == config and not was_stopped
+    return found.config == config and not was_stopped
+
+
+def has_checkpoint(path: Path) -> bool:
+    """Whether a run folder holds an experiment that was interrupted, and can go on."""
+    try:
+        return RunFolder.interrupted(path).has_checkpoint
+    except InvalidInput:
+        return False
 
 
 def _flat(tree: Any, place: str = "") -> dict[str, Any]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from joblib import cpu_count
 
@@ -20,7 +20,8 @@ from rayopt.problems.base import Problem
 from rayopt.record import Record
 from rayopt.result import Result, load
 from rayopt.run_folder import temporary_folder
-from rayopt.tuning.folder import TuningFolder, is_complete
+from rayopt.tuning.displays import JobDisplay, JobDisplays
+from rayopt.tuning.folder import TuningFolder, has_checkpoint, is_complete
 from rayopt.tuning.grid import Grid
 from rayopt.tuning.jobs import Found, TuningJob, jobs_of
 from rayopt.tuning.processes import run_jobs
@@ -34,22 +35,6 @@ METRICS = ("gap", "value", "grad_norm_sq", "accuracy")
 
 class TuningInterrupted(RayoptError):
     """Ctrl-C came before a tuning was complete; what had finished is kept."""
-
-
-class JobDisplay(Protocol):
-    """Follows the jobs of a tuning."""
-
-    def opened(self, total: int, done: int) -> None: ...
-    def ended(self, job: TuningJob, found: Found | Exception) -> None: ...
-    def closed(self) -> None: ...
-
-
-class Silence:
-    """A display that shows nothing."""
-
-    def opened(self, total: int, done: int) -> None: ...
-    def ended(self, job: TuningJob, found: Found | Exception) -> None: ...
-    def closed(self) -> None: ...
 
 
 @dataclass
@@ -151,7 +136,8 @@ class Tuning:
         folder.begin(self.to_config())
         self.experiment.warn_of_memory()
         jobs = jobs_of(self.experiment, self._combinations)
-        found = self._run_jobs([job for job in jobs if not job.run.problem], folder, count, jobs_display or Silence())
+        displays = JobDisplays([] if jobs_display is None else [jobs_display])
+        found = self._run_jobs([job for job in jobs if not job.run.problem], folder, count, displays)
         metrics = self.experiment.record.metrics or ()
         table = whole_table([(job, found[job.name]) for job in jobs if job.name in found], self.labels, self.grids,
                             metrics)  # fmt: skip
@@ -211,7 +197,7 @@ class Tuning:
         return found
 
     def _confirm(self, chosen: Sequence[Choice], folder: TuningFolder, display: Display | None) -> Result:
-        """Runs what was chosen on the other seeds, unless that is on disk; writes the workload file of it."""
+        """Runs what was chosen on the other seeds, as far as that is not on disk; writes the workload file of it."""
         record = replace(self.record, metrics=self._recorded())
         experiment = self._experiment(
             [choice.method for choice in chosen], [choice.label for choice in chosen], self.confirm, record
@@ -219,7 +205,8 @@ class Tuning:
         folder.write_tuned(experiment.to_config())
         if is_complete(folder.confirmed, experiment.to_config()):
             return load(folder.confirmed)
-        result = experiment.run(folder.confirmed, display)
+        go_on = experiment.resume if has_checkpoint(folder.confirmed) else experiment.run
+        result = go_on(folder.confirmed, display)
         if not is_complete(folder.confirmed, experiment.to_config()):
             raise TuningInterrupted(f"all jobs have finished and are kept in {folder.path}, what was chosen has not "
                                     "run on all seeds of tune.confirm")  # fmt: skip

@@ -100,10 +100,20 @@ def test_the_file_is_read_once_and_travels_along(path):
         assert draws(copy, 0, 3, workers=2).tolist() == before
 
 
+def test_the_path_means_the_same_file_in_another_folder(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    family = lt.trace("profile.csv")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert family.to_config()["path"] == str(path)
+    assert draws(family, 0, 3, workers=2).tolist() == DURATIONS[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"path": 5}, "path: 5 is not a path"),
+        ({"path": "a\0b"}, "is not a path"),
         ({"path": "x", "order": "random"}, "order: 'random' is unknown; allowed: cyclic, resampled"),
         ({"path": "x", "assign": "all"}, "assign: 'all' is unknown; allowed: own, cyclic"),
         ({"path": "x", "bytes": True}, "bytes: True is not an integer"),

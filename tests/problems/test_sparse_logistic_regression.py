@@ -213,6 +213,12 @@ class TestData:
         again = SparseLogisticRegression.from_config(problem.data)
         np.testing.assert_array_equal(again.X.toarray(), problem.X.toarray())
 
+    def test_files_are_found_again_from_another_folder(self, tmp_path, monkeypatch):
+        (tmp_path / "rows.svm").write_text("2 1:0.5\n1 2:-2\n")
+        monkeypatch.chdir(tmp_path)
+        data = SparseLogisticRegression.from_svmlight("rows.svm", "rows.svm").data
+        assert data == {"path": str(tmp_path / "rows.svm"), "test_path": str(tmp_path / "rows.svm")}
+
     def test_a_file_that_is_wrong(self, tmp_path):
         with pytest.raises(DataError, match=r"no\.svm: the file is missing"):
             SparseLogisticRegression.from_svmlight(tmp_path / "no.svm")

@@ -7,9 +7,10 @@ import pytest
 import ray
 
 import rayopt as ro
-from rayopt.errors import InvalidInput
+from benchmarks.kills import kill_one
+from rayopt.errors import InvalidInput, ServerLost
 from rayopt.fleets.ray.connection import connect
-from rayopt.fleets.ray.failures import WorkerFailed
+from rayopt.fleets.ray.failures import WorkerFailed, WorkerLost
 from rayopt.problems import Quadratic
 from rayopt.profiling.measure import Plan, profile
 
@@ -71,6 +72,27 @@ class Broken(Quadratic):
 def test_a_gradient_that_fails():
     with pytest.raises(WorkerFailed, match=r"(?s)worker 0 raised an error.*by design"):
         profile(Broken(3), ro.Workers(1, "measured"), plan=QUICK)
+
+
+@pytest.mark.parametrize(
+    ("done", "actor", "lost", "whose"),
+    [
+        (0, "Worker", WorkerLost, "worker 0"),
+        (1, "Worker", WorkerLost, "worker 0"),
+        (0, "Server", ServerLost, "the server"),
+    ],
+    ids=["before its transfers", "after its transfers", "the server"],
+)
+def test_a_process_that_dies(done, actor, lost, whose):
+    killed = []
+
+    def kill(*state):
+        if state == ("transfers", done, 1):
+            killed.append(kill_one((actor,)))
+
+    with pytest.raises(lost, match=f"^the process of {whose} died"):
+        profile(Quadratic(3), ro.Workers(1, 0.05), plan=QUICK, on_progress=kill)
+    assert killed == [True]
 
 
 def test_a_worker_that_never_ends():

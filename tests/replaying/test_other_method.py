@@ -93,6 +93,16 @@ def test_the_command_line_can_do_what_the_error_says(with_a_silent_worker):
     assert ro.load(with_a_silent_worker.path / "other").table.step_size.tolist() == [0.01]
 
 
+def test_a_recording_is_not_replaced_by_what_is_made_of_it(folder, tmp_path):
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    (tmp_path / "link").symlink_to(folder.path)
+    for out in (folder.path, folder.path / ".." / folder.path.name, tmp_path / "link"):
+        with pytest.raises(ro.InvalidInput, match="holds the run that was recorded") as caught:
+            other(folder, methods.ASGD(0.05), out=out)
+        assert caught.value.key == "out"
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
+
+
 @pytest.mark.parametrize(
     ("choice", "key"), [({"label": "Rennalla"}, "label"), ({"seed": 7}, "seed"), ({"label": "UTA"}, "label")]
 )

@@ -12,15 +12,19 @@ import pytest
 import yaml
 
 import rayopt as ro
+from rayopt.checkpoint.files import CheckpointFiles
 from rayopt.config import load_workload
 from rayopt.errors import InvalidInput, RayoptError
+from rayopt.execution import Execution
 from rayopt.experiment import NothingRan
+from rayopt.fleets import simulated
 from rayopt.tuning import processes
 from rayopt.tuning.grid import Grid
-from rayopt.tuning.tuning import Silence, TuningInterrupted
+from rayopt.tuning.tuning import TuningInterrupted
+from tests.checkpoint.test_snapshot import asking_after
 
 
-class Counter(Silence):
+class Counter:
     """Counts jobs; interrupts after some of them, as Ctrl-C does."""
 
     def __init__(self, interrupt_after: int | None = None) -> None:
@@ -35,6 +39,9 @@ class Counter(Silence):
         self.done += 1
         if self.done == self._last:
             os.kill(os.getpid(), signal.SIGINT)
+
+    def closed(self):
+        pass
 
 
 class LooksAtX(ro.methods.ASGD):
@@ -127,6 +134,53 @@ def test_the_best_is_confirmed_on_the_other_seeds(tuning, tmp_path):
     assert result.best["Ringmaster"].tuned == middle.gap.min()
     again = load_workload(tmp_path / "out" / "tuned.yaml").build().run()
     pd.testing.assert_frame_equal(again.history, confirmed.history, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("signalled", "told"), [(signal.SIGINT, TuningInterrupted), (signal.SIGKILL, SystemExit)], ids=["Ctrl-C", "kill"]
+)
+def test_a_confirmation_that_was_interrupted_goes_on_from_its_checkpoint(
+    tuning, tmp_path, monkeypatch, signalled, told
+):
+    small = tuning(Grid.of(ro.methods.ASGD([0.1, 0.2])), confirm=[10, 11], record=ro.Record(checkpoint=1000))
+    whole = small.run(tmp_path / "whole", processes=1).confirmed
+    save = CheckpointFiles.save
+
+    def save_and_end(files, *arguments):
+        save(files, *arguments)
+        files.wait()
+        if signalled == signal.SIGKILL:
+            raise SystemExit
+        os.kill(os.getpid(), signalled)
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(simulated, "serve", asking_after(20))
+        patch.setattr(CheckpointFiles, "save", save_and_end)
+        with pytest.raises(told):
+            small.run(tmp_path / "out", processes=1)
+
+    begun = []
+    run_once = Execution._run_once
+
+    def noted(execution, position, run, start):
+        begun.append((run.seed, start is not None))
+        return run_once(execution, position, run, start)
+
+    monkeypatch.setattr(Execution, "_run_once", noted)
+    result = small.run(tmp_path / "out", processes=1).confirmed
+    assert begun == [(10, True), (11, False)]
+    pd.testing.assert_frame_equal(result.history, whole.history, check_exact=True)
+    assert not (tmp_path / "out" / "confirmed" / "unfinished").exists()
+
+
+def test_a_confirmation_whose_files_are_damaged_runs_again(tuning, tmp_path):
+    small = tuning(Grid.of(ro.methods.ASGD([0.1, 0.2])))
+    whole = small.run(tmp_path / "out", processes=1).confirmed
+    (tmp_path / "out" / "confirmed" / "summary.json").write_text('{"table": [')
+    again = small.run(tmp_path / "out", processes=1).confirmed
+    pd.testing.assert_frame_equal(again.history, whole.history, check_exact=True)
+    assert ro.load(tmp_path / "out" / "confirmed").summary["runs"]
 
 
 def test_without_a_target_metrics_are_evaluated_at_the_ends_alone(tuning, monkeypatch):

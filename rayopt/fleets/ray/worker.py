@@ -75,8 +75,11 @@ class Worker:
           orders: all assigned at the time of the first.
 
         Raises:
+          NotLoaded: the process is new.
           WorkerFailed: a gradient raised an error, or is none.
         """
+        if not self._is_loaded:
+            raise NotLoaded
         time_scale = self._desk.time_scale
         began_at = ended_at = time.monotonic()
         found = []
