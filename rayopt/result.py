@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -34,13 +33,11 @@ class Result:
         summary: dict[str, Any],
         config: dict[str, Any],
         folder: RunFolder,
-        temporary: tempfile.TemporaryDirectory[str] | None = None,
     ) -> None:
         self.history = history
         self.summary = summary
         self.config = config
         self.folder = folder
-        self._temporary = temporary
 
     @cached_property
     def trace(self) -> pd.DataFrame:

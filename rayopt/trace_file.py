@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ class TraceFile:
       real_time: whether to keep the columns ``completed_at``, the worker's own stamp (of another machine's clock:
         shifted, see :class:`~rayopt.arrival.Arrival`), and ``checksum``, a sum of x.
       kept: the parts to go on after; all others are removed.
+      prepare: makes the folder, with what else it must hold, if it is not there.
 
     Attributes:
       about: a text that the file is to keep about its rows, if it is set before :meth:`close`.
@@ -48,12 +49,19 @@ class TraceFile:
       DataError: a part that was kept is not there.
     """
 
-    def __init__(self, folder: Path, real_time: bool = False, kept: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        real_time: bool = False,
+        kept: Sequence[str] = (),
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
         import pyarrow as pa
 
         self.real_time = real_time
         self.about = ""
         self._folder = folder
+        self._prepare = prepare
         self._arrow = pa
         text = pa.dictionary(pa.int32(), pa.string())
         integers, floats = pa.int64(), pa.float64()
@@ -90,6 +98,8 @@ class TraceFile:
         columns["outcome"] = pa.DictionaryArray.from_arrays(rows["outcome"].astype(np.int32), list(OUTCOMES))
         batch = pa.record_batch([columns[name] for name in self._schema.names], schema=self._schema)
         if self._writer is None:
+            # It may have gone away in the middle of a run.
+            self._prepare()
             self._writer = self._open(self._next_part())
         self._writer.write_batch(batch, row_group_size=ROW_GROUP)
 
@@ -138,6 +148,7 @@ class TraceFile:
         for name in self._parts:
             self._places.setdefault(name, self._folder)
         self._folder = folder
+        self._prepare = lambda: None
 
     def rewind(self, parts: Sequence[str]) -> None:
         """Forgets everything but these parts.
@@ -187,7 +198,6 @@ class TraceFile:
     def _open(self, path: Path) -> Any:
         import pyarrow.parquet as pq
 
-        # It may have gone away in the middle of a run.
         path.parent.mkdir(parents=True, exist_ok=True)
         return pq.ParquetWriter(
             path, self._schema, compression="lz4", use_dictionary=list(NAMES), write_statistics=False

@@ -40,6 +40,8 @@ def resume(
     from rayopt.run_folder import CONFIG, RunFolder
 
     found = RunFolder.interrupted(folder)
+    # Better to hear now than after the data are loaded.
+    found.check_is_left()
     experiment = load_workload(found.unfinished / CONFIG, data=data, trust_code=trust_code).build()
     console = open_console(quiet)
     display = follow(folder, tensorboard, verbose, quiet)
