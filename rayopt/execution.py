@@ -12,7 +12,7 @@ from rayopt.checkpoint.encoding import Encoded
 from rayopt.checkpoint.files import CheckpointFiles
 from rayopt.checkpoint.outcomes import outcome_of, tree_of
 from rayopt.checkpoint.snapshot import Schedule
-from rayopt.errors import FleetStuck, InvalidInput, NotBegun, RayoptError, ServerLost
+from rayopt.errors import DataError, FleetStuck, InvalidInput, NotBegun, RayoptError, ServerLost
 from rayopt.fleets.base import Job, Session
 from rayopt.logs import RunLogger
 from rayopt.methods.base import Method
@@ -229,7 +229,11 @@ class Execution:
 
     def _find_stand(self, position: int) -> Stand:
         """Looks for a checkpoint of a run that is newer than where it began; returns where it can go on."""
-        found = None if self._files is None else self._files.latest()
+        try:
+            found = None if self._files is None else self._files.latest()
+        except DataError as error:
+            warnings.warn(str(error), UserWarning, stacklevel=2)
+            found = None
         if found is not None and found[0] > self._stand.number:
             number, checkpoint = found
             if checkpoint.tree["run"] is not None and checkpoint.tree["run"]["position"] == position:

@@ -17,6 +17,7 @@ import yaml
 
 from rayopt.checkpoint.encoding import Encoded
 from rayopt.checkpoint.files import CheckpointFiles
+from rayopt.checkpoint.last import last_checkpoint
 from rayopt.environment import environment
 from rayopt.errors import InvalidInput, RayoptError, at_least
 from rayopt.execution import BROKEN_OFF, NOT_RUN, Display, Execution, Run
@@ -34,8 +35,6 @@ from rayopt.suitability import reason_to_skip
 from rayopt.trace_file import TraceFile
 from rayopt.until import Until
 from rayopt.workers import Workers
-
-NO_CHECKPOINT = (0, Encoded({"ended": [], "left": [], "trace": ([], 0), "run": None}, []))
 
 
 class NothingRan(RayoptError):
@@ -150,6 +149,7 @@ class Experiment:
 
         Raises:
           InvalidInput: the folder holds no interrupted experiment, or another one, or another program writes it.
+          DataError: no checkpoint can be read, or something that the last one counts on; nothing has changed.
           Exception: as :meth:`run`.
         """
         with RunFolder.interrupted(out) as folder:
@@ -160,8 +160,7 @@ class Experiment:
                 if _wherever_data_are(ours.get(key)) != _wherever_data_are(theirs.get(key)):
                     raise InvalidInput(key, f"the experiment in {folder.path} has {theirs.get(key)!r}, this one "
                                        f"{ours.get(key)!r}", "the experiment that was interrupted")  # fmt: skip
-            latest = CheckpointFiles(folder.unfinished).latest()
-            return self._run(folder, display, latest or NO_CHECKPOINT)
+            return self._run(folder, display, last_checkpoint(folder.unfinished))
 
     def _run(self, folder: RunFolder, display: Display | None, checkpoint: tuple[int, Encoded] | None) -> Result:
         """Runs what is still to run, and writes everything; ``checkpoint`` is where to go on, None to begin."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,9 +159,7 @@ class TraceFile:
         """
         self.drop()
         for name in parts:
-            # Names come from a file: none may lead out of the folder.
-            if not re.fullmatch(PART_NAME, name) or not self._place(name).is_file():
-                raise DataError(f"{self._folder} has no part {name!r} of the trace, which the checkpoint counts on")
+            _part(self._places.get(name, self._folder), name)
         self._parts = list(parts)
         # A name is never used twice in one process: who knows a part by its name knows its rows.
         self._number = max(self._number, *(int(name[6:12]) + 1 for name in parts), 0)
@@ -196,12 +195,8 @@ class TraceFile:
         return pq.read_metadata(path).metadata.get(ABOUT.encode()) == self.about.encode()
 
     def _open(self, path: Path) -> Any:
-        import pyarrow.parquet as pq
-
         path.parent.mkdir(parents=True, exist_ok=True)
-        return pq.ParquetWriter(
-            path, self._schema, compression="lz4", use_dictionary=list(NAMES), write_statistics=False
-        )
+        return _writer(path, self._schema)
 
     def _place(self, part: str) -> Path:
         return self._places.get(part, self._folder) / part
@@ -215,6 +210,79 @@ class TraceFile:
                 # On a disk that fails they stay, and nothing counts on them.
                 with contextlib.suppress(OSError):
                     path.unlink()
+
+
+def check_parts(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Returns the paths of complete parts, of each of which the end can be read.
+
+    Raises:
+      DataError: one of them is not there, or is not whole.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    found = []
+    for name in names:
+        path = _part(folder, name)
+        try:
+            pq.read_metadata(path)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{path} is not a whole part of a trace ({_first_line(error)})") from None
+        found.append(path)
+    return found
+
+
+def keep_runs(paths: Sequence[Path], runs: Collection[int]) -> None:
+    """Removes the rows of all other runs from complete parts; each is replaced at once, or stays.
+
+    Args:
+      paths: of the parts.
+      runs: positions in the experiment.
+
+    Raises:
+      DataError: a part cannot be read.
+      OSError: one cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for path in paths:
+        try:
+            with pq.ParquetFile(path) as file:
+                groups = [file.read_row_group(group, ["run"]).column("run") for group in range(file.num_row_groups)]
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{path} is not a whole part of a trace ({_first_line(error)})") from None
+        if not {run for group in groups for run in np.unique(group).tolist()} <= set(runs):
+            write_whole(path, partial(_copy_runs, path, runs))
+
+
+def _copy_runs(path: Path, runs: Collection[int], copy: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    wanted = pa.array(sorted(runs), pa.int32())
+    with pq.ParquetFile(path) as file, _writer(copy, file.schema_arrow) as writer:
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group)
+            writer.write_table(rows.filter(pc.is_in(rows["run"], wanted)), row_group_size=ROW_GROUP)
+
+
+def _writer(path: Path, schema: Any) -> Any:
+    import pyarrow.parquet as pq
+
+    return pq.ParquetWriter(path, schema, compression="lz4", use_dictionary=list(NAMES), write_statistics=False)
+
+
+def _part(folder: Path, name: str) -> Path:
+    """Returns where a part is; its name comes from a file, and none may lead out of the folder."""
+    if not re.fullmatch(PART_NAME, name) or not (folder / name).is_file():
+        raise DataError(f"{folder} has no part {name!r} of the trace")
+    return folder / name
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def parts_in(folder: Path) -> list[Path]:

@@ -235,7 +235,9 @@ def test_if_the_last_is_broken_the_one_before_is_used(tmp_path):
         write(tmp_path / f"checkpoint-{number:06d}.npz", Encoded({"number": number}, []))
     path = tmp_path / "checkpoint-000002.npz"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.warns(UserWarning, match="the one before is used"):
+    with pytest.warns(
+        UserWarning, match=r"000002.npz is not a checkpoint .*: an earlier one is used, checkpoint-000001.npz"
+    ):
         assert CheckpointFiles(tmp_path).latest() == (1, ({"number": 1}, []))
 
 
