@@ -95,9 +95,14 @@ class RunFolder:
         """
         folder = cls._at(path)
         if not (folder.unfinished / CONFIG).is_file():
-            is_whole = not _missing(folder.path)
-            problem = f"{path} holds an experiment that came to its end" if is_whole else f"{path} has no {UNFINISHED}"
-            raise InvalidInput("run", problem, "the folder of a `rayopt run` that was killed, interrupted or failed")
+            problem, allowed = (
+                f"{path} has no {UNFINISHED}",
+                "the folder of a `rayopt run` that did not come to its end",
+            )
+            if not _missing(folder.path):
+                problem = f"the experiment in {path} came to its end, or was stopped before there was a checkpoint"
+                allowed = f"{allowed} and left one; `rayopt run {folder.path / CONFIG}` runs this one again"
+            raise InvalidInput("run", problem, allowed)
         return folder
 
     @classmethod

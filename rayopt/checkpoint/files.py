@@ -110,20 +110,19 @@ class CheckpointFiles:
         self._on_disk: set[Path] = set()
         self._has_failed = False
 
-    def save(self, checkpoint: Encoded, counts_on: Sequence[Path] = ()) -> bool:
-        """Starts to write a checkpoint; returns False if the one before is still being written.
+    def save(self, checkpoint: Encoded, counts_on: Sequence[Path] = ()) -> int:
+        """Starts to write a checkpoint; returns its number, 0 if the one before is still being written.
 
         Args:
           checkpoint: what to write.
           counts_on: files that must be on disk before it; each has all its content.
         """
         if self._writing is not None and not self._writing.done():
-            return False
+            return 0
         self._settle()
-        path = self._path(self._next)
-        self._next += 1
-        self._writing = self._writer.submit(self._write, path, checkpoint, counts_on)
-        return True
+        number, self._next = self._next, self._next + 1
+        self._writing = self._writer.submit(self._write, self._path(number), checkpoint, counts_on)
+        return number
 
     def when_written(self, react: Callable[[], None]) -> None:
         """Calls back from the writer's thread when what was saved so far is written."""

@@ -61,8 +61,8 @@ def run(
     While it runs, bars follow it; at the end there is a table of the methods and a figure of each metric. The run
     folder keeps config.yaml (enough to run it again), history.parquet, trace.parquet, summary.json and the figures.
     Ctrl-C (or SIGTERM) ends it early and keeps what was recorded; a second one breaks off the run that goes on and
-    keeps those that had ended. After that, a run that failed, a kill or a crash, `rayopt resume` goes on from the last
-    checkpoint, if there was time for one.
+    keeps those that had ended. After that, a run that failed, a kill or a crash, `rayopt resume` goes on: runs that had
+    ended are kept, and one that had not goes on from its last checkpoint, or begins anew if there was no time for one.
 
     \b
     rayopt run workloads/mnist_logreg.yaml
