@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +29,8 @@ from rayopt.problems.base import Problem
 from rayopt.record import Record
 from rayopt.report.displays import Displays
 from rayopt.result import Result
-from rayopt.run_folder import TRACE_FILE, RunFolder
+from rayopt.results import Results
+from rayopt.run_folder import RunFolder
 from rayopt.suitability import reason_to_skip
 from rayopt.trace_file import TraceFile
 from rayopt.until import Until
@@ -218,23 +218,16 @@ class Experiment:
                 raise KeyboardInterrupt
             reasons = [*(f"{run.label}: {run.problem}" for run in runs), *self.skipped]
             raise failure or NothingRan("; ".join(dict.fromkeys(reasons)))
-        result = self._write(runs, folder, trace, must_stay)
+        result = self._results(runs, trace).write(folder, must_stay)
         if failure is not None and not isinstance(failure, RayoptError):
             raise failure
         return result
 
-    def _write(
-        self,
-        runs: Sequence[Run],
-        folder: RunFolder,
-        trace: PatientTrace | None,
-        must_stay: bool,
-    ) -> Result:
-        """Writes what the runs have left, and returns it; what ``resume`` needs may have to stay."""
+    def _results(self, runs: Sequence[Run], trace: PatientTrace | None) -> Results:
+        """Returns what the runs have left."""
         from rayopt.report.optimality import lower_bound
         from rayopt.report.summary import history_frame, summarise
 
-        config = self.to_config()
         history = history_frame(runs, self.record)
         split = self.problem.split(self.workers.count, self.seeds[0])
         skew = None if split.homogeneous else split.skew
@@ -243,36 +236,9 @@ class Experiment:
             runs, self.until, self.problem, skew=skew, bound=bound, notes=self.fleet.notes(runs), skipped=self.skipped
         )
         summary["environment"] = environment(getattr(self.fleet, "blas_threads", None))
-
         hashes = [None if run.outcome is None else run.outcome.fingerprints for run in runs]
-
-        def put(folder: RunFolder) -> RunFolder:
-            # It may have gone away in the middle of a run.
-            folder.prepare(config)
-            folder.write_config(config)
-            folder.write_history(history)
-            folder.write_summary(summary)
-            # Parts can be read too: who does not wait for one file of a long trace has everything already.
-            folder.forget_trace()
-            if trace is not None:
-                about = {"environment": summary["environment"], "hashes": hashes}
-                trace.close(folder.path / TRACE_FILE, json.dumps(about))
-            return folder
-
-        try:
-            put(folder)
-            if not must_stay:
-                folder.end()
-        except OSError as error:
-            other = RunFolder(tempfile.mkdtemp(prefix="rayopt-"))
-            warnings.warn(
-                f"{folder.path} cannot be written ({error}): the results are in {other.path}", UserWarning, stacklevel=5
-            )
-            if trace is not None:
-                trace.move_to(other.unfinished)
-            folder = put(other)
-            folder.end()
-        return Result(history, summary, config, folder)
+        about = json.dumps({"environment": summary["environment"], "hashes": hashes})
+        return Results(self.to_config(), history, summary, trace, about)
 
     def to_config(self) -> dict[str, Any]:
         """Returns the resolved configuration, as ``config.yaml`` holds it."""

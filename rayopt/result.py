@@ -25,6 +25,7 @@ class Result:
       summary: the table of the experiment, see ``rayopt.report.table``.
       config: the resolved configuration.
       folder: where it is on disk.
+      is_written: whether everything is there; a full disk may have had no room, and a warning said so.
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class Result:
         summary: dict[str, Any],
         config: dict[str, Any],
         folder: RunFolder,
+        is_written: bool = True,
     ) -> None:
         self.history = history
         self.summary = summary
         self.config = config
         self.folder = folder
+        self.is_written = is_written
 
     @cached_property
     def trace(self) -> pd.DataFrame:

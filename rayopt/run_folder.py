@@ -94,7 +94,7 @@ class RunFolder:
           InvalidInput: there is none at this path.
         """
         folder = cls._at(path)
-        if not (folder.unfinished / CONFIG).is_file():
+        if not folder.can_go_on:
             problem, allowed = (
                 f"{path} has no {UNFINISHED}",
                 "the folder of a `rayopt run` that did not come to its end",
@@ -133,6 +133,11 @@ class RunFolder:
     def unfinished(self) -> Path:
         """The folder of what is needed while the experiment runs."""
         return self.path / UNFINISHED
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether it tells of an experiment that did not come to its end."""
+        return (self.unfinished / CONFIG).is_file()
 
     @property
     def has_checkpoint(self) -> bool:
@@ -188,7 +193,7 @@ class RunFolder:
             self._take()
         except BlockingIOError as error:
             raise BlockingIOError(f"another program writes it, {error}") from None
-        if not (self.unfinished / CONFIG).is_file():
+        if not self.can_go_on:
             write_yaml(self.unfinished / CONFIG, config)
             sync_folder(self.path)
             sync_folder(self.path.parent)

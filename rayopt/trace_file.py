@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -150,6 +151,15 @@ class TraceFile:
             self._places.setdefault(name, self._folder)
         self._folder = folder
         self._prepare = lambda: None
+
+    def gather(self) -> None:
+        """Brings complete parts from elsewhere into the folder; those stay away for which it has no room."""
+        for name, place in list(self._places.items()):
+            with contextlib.suppress(OSError):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                if place != self._folder:
+                    shutil.move(place / name, self._folder / name)
+                del self._places[name]
 
     def rewind(self, parts: Sequence[str]) -> None:
         """Forgets everything but these parts.
