@@ -15,7 +15,7 @@ import yaml
 from rayopt.errors import InvalidInput
 from rayopt.files import sync_folder, write_text, write_whole, write_yaml
 from rayopt.folder_lock import FolderLock
-from rayopt.trace_file import parts_in, read_trace
+from rayopt.trace_parts import parts_in, read_trace
 
 if TYPE_CHECKING:
     import pandas as pd

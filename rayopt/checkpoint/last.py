@@ -7,7 +7,7 @@ from pathlib import Path
 from rayopt.checkpoint.encoding import Encoded
 from rayopt.checkpoint.files import CheckpointFiles
 from rayopt.errors import DataError
-from rayopt.trace_file import check_parts, keep_runs
+from rayopt.trace_parts import check_parts, keep_runs
 
 NO_CHECKPOINT = (0, Encoded({"ended": [], "left": [], "trace": ([], 0), "run": None}, []))
 
@@ -36,5 +36,7 @@ def last_checkpoint(folder: Path) -> tuple[int, Encoded]:
     except DataError as error:
         raise DataError(f"{error}; checkpoint {number} counts on it: remove {folder} to begin anew") from None
     except OSError as error:
-        raise DataError(f"the trace in {folder} cannot be written ({error}); it needs a disk with room") from None
+        raise DataError(
+            f"the trace in {folder} cannot be brought to where checkpoint {number} stands ({error})"
+        ) from None
     return number, checkpoint
