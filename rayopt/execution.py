@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from rayopt.checkpoint.encoding import Encoded
 from rayopt.checkpoint.files import CheckpointFiles
 from rayopt.checkpoint.outcomes import outcome_of, tree_of
 from rayopt.checkpoint.snapshot import Schedule
-from rayopt.errors import FleetStuck, InvalidInput, NotBegun, RayoptError, ServerLost
+from rayopt.errors import DataError, FleetStuck, InvalidInput, NotBegun, RayoptError, ServerLost
 from rayopt.fleets.base import Job, Session
 from rayopt.logs import RunLogger
 from rayopt.methods.base import Method
@@ -114,6 +115,9 @@ class Execution:
         self._saved_at = time.monotonic()
         self._stand = Stand()
         self._restarts = 0
+        # The last run that began or went on, and the first checkpoint that it can go on from.
+        self._last: int | None = None
+        self._goes_on_from = 0
         # Runs that have not ended, by position, with the number of the checkpoint that each can go on from.
         self._left: dict[int, int] = {}
 
@@ -144,6 +148,9 @@ class Execution:
                         error = self._run(position, run)
                         failure = failure or error
                 self._display.ended(run)
+            # Who insists on an end does without.
+            with contextlib.suppress(KeyboardInterrupt):
+                self._save_what_ended()
         finally:
             self._close()
         return failure
@@ -219,7 +226,8 @@ class Execution:
     def _stand_at_begin(self, position: int) -> Stand:
         """Returns where a run begins, or goes on in this process."""
         self._stand = stand = Stand()
-        number = self._left.pop(position, 0)
+        self._last = position
+        number = self._goes_on_from = self._left.pop(position, 0)
         if number and self._files is not None:
             stand = stand_of(number, self._files.read(number))
         # In virtual time no server is lost, and many short runs need no part each.
@@ -229,7 +237,11 @@ class Execution:
 
     def _find_stand(self, position: int) -> Stand:
         """Looks for a checkpoint of a run that is newer than where it began; returns where it can go on."""
-        found = None if self._files is None else self._files.latest()
+        try:
+            found = None if self._files is None else self._files.latest()
+        except DataError as error:
+            warnings.warn(str(error), UserWarning, stacklevel=2)
+            found = None
         if found is not None and found[0] > self._stand.number:
             number, checkpoint = found
             if checkpoint.tree["run"] is not None and checkpoint.tree["run"]["position"] == position:
@@ -286,17 +298,30 @@ class Execution:
             },
         }  # fmt: skip
         arrays = [] if snapshot is None else snapshot.arrays
-        if self._files.save(Encoded(tree, arrays), [] if self._trace is None else self._trace.paths):
+        number = self._files.save(Encoded(tree, arrays), [] if self._trace is None else self._trace.paths)
+        if number:
             self._saved_at = time.monotonic()
+            if snapshot is not None:
+                self._goes_on_from = self._goes_on_from or number
+
+    def _save_what_ended(self) -> None:
+        """Where runs are left, keeps those that have ended; the state of one that was interrupted stays the last.
+
+        One that was interrupted before it had a checkpoint begins anew, and its rows of the trace come again.
+        """
+        if self._files is None or self.is_over:
+            return
+        self._files.wait()
+        was_interrupted = self._last is not None and not self._is_over(self._last) and self._last not in self._left
+        if was_interrupted and 0 < self._goes_on_from <= self._files.newest:
+            return
+        if self._left or any(run.outcome and self._is_over(position) for position, run in enumerate(self._runs)):
+            self._save()
 
     def _close(self) -> None:
-        """Waits for the last checkpoint; where runs have failed, one more says that all others have ended."""
-        if self._files is None:
-            return
-        if self._left and all(self._is_over(position) or position in self._left for position in range(len(self._runs))):
-            self._files.wait()
-            self._save()
-        self._files.close()
+        """Waits for the last checkpoint."""
+        if self._files is not None:
+            self._files.close()
 
 
 def stand_of(number: int, checkpoint: Encoded) -> Stand:

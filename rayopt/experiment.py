@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import yaml
 
 from rayopt.checkpoint.encoding import Encoded
 from rayopt.checkpoint.files import CheckpointFiles
+from rayopt.checkpoint.last import last_checkpoint
 from rayopt.environment import environment
 from rayopt.errors import InvalidInput, RayoptError, at_least
 from rayopt.execution import BROKEN_OFF, NOT_RUN, Display, Execution, Run
@@ -29,13 +29,12 @@ from rayopt.problems.base import Problem
 from rayopt.record import Record
 from rayopt.report.displays import Displays
 from rayopt.result import Result
-from rayopt.run_folder import TRACE_FILE, RunFolder, temporary_folder
+from rayopt.results import Results
+from rayopt.run_folder import RunFolder
 from rayopt.suitability import reason_to_skip
 from rayopt.trace_file import TraceFile
 from rayopt.until import Until
 from rayopt.workers import Workers
-
-NO_CHECKPOINT = (0, Encoded({"ended": [], "left": [], "trace": ([], 0), "run": None}, []))
 
 
 class NothingRan(RayoptError):
@@ -128,13 +127,15 @@ class Experiment:
           display: follows the runs.
 
         Raises:
-          InvalidInput: ``out`` exists and is not a run folder, or holds an experiment that was interrupted.
+          InvalidInput: ``out`` exists and is not a run folder, holds an experiment that was interrupted, cannot be
+            written, or another program writes it.
           FleetStuck: no run could go to its end.
           NothingRan: all runs were skipped.
           KeyboardInterrupt: Ctrl-C or SIGTERM came before any run began.
           Exception: what a method or a problem raised, after everything else has run and is written.
         """
-        return self._run(None if out is None else RunFolder(out), display, None)
+        with RunFolder.temporary() if out is None else RunFolder(out) as folder:
+            return self._run(folder, display, None)
 
     def resume(self, out: str | Path, display: Display | None = None) -> Result:
         """Goes on with this experiment where a process left it that was killed or interrupted, and returns the result.
@@ -147,20 +148,21 @@ class Experiment:
           display: follows the runs.
 
         Raises:
-          InvalidInput: the folder holds no interrupted experiment, or another one.
+          InvalidInput: the folder holds no interrupted experiment, or another one, or another program writes it.
+          DataError: no checkpoint can be read, or something that the last one counts on; nothing has changed.
           Exception: as :meth:`run`.
         """
-        folder = RunFolder.interrupted(out)
-        ours = yaml.safe_load(yaml.safe_dump(self.to_config()))
-        theirs = folder.read_unfinished_config()
-        for key in {**theirs, **ours}:
-            if _wherever_data_are(ours.get(key)) != _wherever_data_are(theirs.get(key)):
-                raise InvalidInput(key, f"the experiment in {folder.path} has {theirs.get(key)!r}, this one "
-                                   f"{ours.get(key)!r}", "the experiment that was interrupted")  # fmt: skip
-        latest = CheckpointFiles(folder.unfinished).latest()
-        return self._run(folder, display, latest or NO_CHECKPOINT)
+        with RunFolder.interrupted(out) as folder:
+            folder.go_on()
+            ours = yaml.safe_load(yaml.safe_dump(self.to_config()))
+            theirs = folder.read_unfinished_config()
+            for key in {**theirs, **ours}:
+                if _wherever_data_are(ours.get(key)) != _wherever_data_are(theirs.get(key)):
+                    raise InvalidInput(key, f"the experiment in {folder.path} has {theirs.get(key)!r}, this one "
+                                       f"{ours.get(key)!r}", "the experiment that was interrupted")  # fmt: skip
+            return self._run(folder, display, last_checkpoint(folder.unfinished))
 
-    def _run(self, folder: RunFolder | None, display: Display | None, checkpoint: tuple[int, Encoded] | None) -> Result:
+    def _run(self, folder: RunFolder, display: Display | None, checkpoint: tuple[int, Encoded] | None) -> Result:
         """Runs what is still to run, and writes everything; ``checkpoint`` is where to go on, None to begin."""
         self.warn_of_memory()
         runs = self.runs()
@@ -174,27 +176,25 @@ class Experiment:
     def _execute(
         self,
         runs: Sequence[Run],
-        folder: RunFolder | None,
+        folder: RunFolder,
         display: Display,
         checkpoint: tuple[int, Encoded] | None,
         interrupted: Interrupts,
     ) -> Result:
         with self.fleet.open(self.problem, self.workers) as session:
             interrupted.watch(session)
-            temporary = temporary_folder() if folder is None else None
-            # A temporary folder goes away with this process: nobody could go on from its checkpoints.
-            is_kept = folder is not None
-            folder = folder or RunFolder(temporary.name if temporary is not None else "")
             config = self.to_config()
             if checkpoint is None:
                 folder.begin(config)
+            prepare = partial(folder.prepare, config)
             files = None
-            if is_kept and self.record.checkpoint is not False:
-                files = CheckpointFiles(folder.unfinished, partial(folder.prepare, config))
+            # A temporary folder goes away with this process: nobody could go on from its checkpoints.
+            if not folder.is_temporary and self.record.checkpoint is not False:
+                files = CheckpointFiles(folder.unfinished, prepare)
             trace = None
             if self.record.trace and self.fleet.has_arrivals:
                 parts, dropped = ([], 0) if checkpoint is None else checkpoint[1].tree["trace"]
-                file = TraceFile(folder.unfinished, self.fleet.is_real_time, parts)
+                file = TraceFile(folder.unfinished, self.fleet.is_real_time, parts, prepare)
                 trace = PatientTrace(file, dropped=dropped)
             execution = Execution(runs, session, self.until, self.record, trace, display, files)
             if checkpoint is not None:
@@ -218,24 +218,16 @@ class Experiment:
                 raise KeyboardInterrupt
             reasons = [*(f"{run.label}: {run.problem}" for run in runs), *self.skipped]
             raise failure or NothingRan("; ".join(dict.fromkeys(reasons)))
-        result = self._write(runs, folder, trace, temporary, must_stay)
+        result = self._results(runs, trace).write(folder, must_stay)
         if failure is not None and not isinstance(failure, RayoptError):
             raise failure
         return result
 
-    def _write(
-        self,
-        runs: Sequence[Run],
-        folder: RunFolder,
-        trace: PatientTrace | None,
-        temporary: tempfile.TemporaryDirectory[str] | None,
-        must_stay: bool,
-    ) -> Result:
-        """Writes what the runs have left, and returns it; what ``resume`` needs may have to stay."""
+    def _results(self, runs: Sequence[Run], trace: PatientTrace | None) -> Results:
+        """Returns what the runs have left."""
         from rayopt.report.optimality import lower_bound
         from rayopt.report.summary import history_frame, summarise
 
-        config = self.to_config()
         history = history_frame(runs, self.record)
         split = self.problem.split(self.workers.count, self.seeds[0])
         skew = None if split.homogeneous else split.skew
@@ -244,36 +236,9 @@ class Experiment:
             runs, self.until, self.problem, skew=skew, bound=bound, notes=self.fleet.notes(runs), skipped=self.skipped
         )
         summary["environment"] = environment(getattr(self.fleet, "blas_threads", None))
-
         hashes = [None if run.outcome is None else run.outcome.fingerprints for run in runs]
-
-        def put(folder: RunFolder) -> RunFolder:
-            # It may have gone away in the middle of a run.
-            folder.path.mkdir(parents=True, exist_ok=True)
-            folder.write_config(config)
-            folder.write_history(history)
-            folder.write_summary(summary)
-            # Parts can be read too: who does not wait for one file of a long trace has everything already.
-            folder.forget_trace()
-            if trace is not None:
-                about = {"environment": summary["environment"], "hashes": hashes}
-                trace.close(folder.path / TRACE_FILE, json.dumps(about))
-            return folder
-
-        try:
-            put(folder)
-            if not must_stay:
-                folder.end()
-        except OSError as error:
-            other = RunFolder(tempfile.mkdtemp(prefix="rayopt-"))
-            warnings.warn(
-                f"{folder.path} cannot be written ({error}): the results are in {other.path}", UserWarning, stacklevel=5
-            )
-            if trace is not None:
-                trace.move_to(other.unfinished)
-            folder = put(other)
-            folder.end()
-        return Result(history, summary, config, folder, temporary)
+        about = json.dumps({"environment": summary["environment"], "hashes": hashes})
+        return Results(self.to_config(), history, summary, trace, about)
 
     def to_config(self) -> dict[str, Any]:
         """Returns the resolved configuration, as ``config.yaml`` holds it."""

@@ -116,10 +116,20 @@ class PatientTrace:
                 UserWarning, stacklevel=2,
             )  # fmt: skip
 
+    def make_room(self) -> None:
+        """Removes the part that is not complete; its rows wait in memory."""
+        self._file.drop()
+        self._retry_at = self._clock() if self._retry_at is None else self._retry_at
+
     def move_to(self, folder: Path) -> None:
         """Writes into another folder from now on; complete parts stay where they are until the end."""
+        self.make_room()
         self._file.move_to(folder)
-        self._retry_at = self._clock() if self._retry_at is None else self._retry_at
+
+    def move_back(self, folder: Path) -> None:
+        """Writes into a folder from now on, and brings complete parts there as far as that is possible."""
+        self.move_to(folder)
+        self._file.gather()
 
     def _cut(self) -> None:
         if self._retry_at is not None:

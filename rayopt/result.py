@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +25,7 @@ class Result:
       summary: the table of the experiment, see ``rayopt.report.table``.
       config: the resolved configuration.
       folder: where it is on disk.
+      is_written: whether everything is there; a full disk may have had no room, and a warning said so.
     """
 
     def __init__(
@@ -34,13 +34,13 @@ class Result:
         summary: dict[str, Any],
         config: dict[str, Any],
         folder: RunFolder,
-        temporary: tempfile.TemporaryDirectory[str] | None = None,
+        is_written: bool = True,
     ) -> None:
         self.history = history
         self.summary = summary
         self.config = config
         self.folder = folder
-        self._temporary = temporary
+        self.is_written = is_written
 
     @cached_property
     def trace(self) -> pd.DataFrame:

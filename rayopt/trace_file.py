@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.errors import DataError, InvalidInput
 from rayopt.files import write_whole
+from rayopt.trace_parts import NAMES, part_at, writer_of
 from rayopt.trace_rows import OUTCOMES, ROW_GROUP
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-TRACE_COLUMNS = (
-    "method", "label", "seed", "run", "time", "worker", "number", "assigned_at", "version", "delay", "outcome",
-    "updates",
-)  # fmt: skip
-PART_NAME = r"trace-\d{6}\.parquet"
-NAMES = ("method", "label", "outcome")
 ABOUT = "rayopt"
 
 
@@ -40,6 +30,7 @@ class TraceFile:
       real_time: whether to keep the columns ``completed_at``, the worker's own stamp (of another machine's clock:
         shifted, see :class:`~rayopt.arrival.Arrival`), and ``checksum``, a sum of x.
       kept: the parts to go on after; all others are removed.
+      prepare: makes the folder, with what else it must hold, if it is not there.
 
     Attributes:
       about: a text that the file is to keep about its rows, if it is set before :meth:`close`.
@@ -48,12 +39,19 @@ class TraceFile:
       DataError: a part that was kept is not there.
     """
 
-    def __init__(self, folder: Path, real_time: bool = False, kept: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        real_time: bool = False,
+        kept: Sequence[str] = (),
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
         import pyarrow as pa
 
         self.real_time = real_time
         self.about = ""
         self._folder = folder
+        self._prepare = prepare
         self._arrow = pa
         text = pa.dictionary(pa.int32(), pa.string())
         integers, floats = pa.int64(), pa.float64()
@@ -90,6 +88,8 @@ class TraceFile:
         columns["outcome"] = pa.DictionaryArray.from_arrays(rows["outcome"].astype(np.int32), list(OUTCOMES))
         batch = pa.record_batch([columns[name] for name in self._schema.names], schema=self._schema)
         if self._writer is None:
+            # It may have gone away in the middle of a run.
+            self._prepare()
             self._writer = self._open(self._next_part())
         self._writer.write_batch(batch, row_group_size=ROW_GROUP)
 
@@ -138,6 +138,16 @@ class TraceFile:
         for name in self._parts:
             self._places.setdefault(name, self._folder)
         self._folder = folder
+        self._prepare = lambda: None
+
+    def gather(self) -> None:
+        """Brings complete parts from elsewhere into the folder; those stay away for which it has no room."""
+        for name, place in list(self._places.items()):
+            with contextlib.suppress(OSError):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                if place != self._folder:
+                    shutil.move(place / name, self._folder / name)
+                del self._places[name]
 
     def rewind(self, parts: Sequence[str]) -> None:
         """Forgets everything but these parts.
@@ -147,9 +157,7 @@ class TraceFile:
         """
         self.drop()
         for name in parts:
-            # Names come from a file: none may lead out of the folder.
-            if not re.fullmatch(PART_NAME, name) or not self._place(name).is_file():
-                raise DataError(f"{self._folder} has no part {name!r} of the trace, which the checkpoint counts on")
+            part_at(self._places.get(name, self._folder), name)
         self._parts = list(parts)
         # A name is never used twice in one process: who knows a part by its name knows its rows.
         self._number = max(self._number, *(int(name[6:12]) + 1 for name in parts), 0)
@@ -185,13 +193,8 @@ class TraceFile:
         return pq.read_metadata(path).metadata.get(ABOUT.encode()) == self.about.encode()
 
     def _open(self, path: Path) -> Any:
-        import pyarrow.parquet as pq
-
-        # It may have gone away in the middle of a run.
         path.parent.mkdir(parents=True, exist_ok=True)
-        return pq.ParquetWriter(
-            path, self._schema, compression="lz4", use_dictionary=list(NAMES), write_statistics=False
-        )
+        return writer_of(path, self._schema)
 
     def _place(self, part: str) -> Path:
         return self._places.get(part, self._folder) / part
@@ -205,42 +208,3 @@ class TraceFile:
                 # On a disk that fails they stay, and nothing counts on them.
                 with contextlib.suppress(OSError):
                     path.unlink()
-
-
-def parts_in(folder: Path) -> list[Path]:
-    """Returns the complete parts in a folder, in order."""
-    names = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in names if re.fullmatch(PART_NAME, path.name))
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Gives what PyArrow says of a trace file that is damaged, or none, in the words of rayopt.
-
-    Raises:
-      InvalidInput: it cannot be read.
-    """
-    import pyarrow as pa
-
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        problem = f"{path} cannot be read ({str(error).partition(chr(10))[0]})"
-        raise InvalidInput("trace", problem, "the trace.parquet of a run folder") from None
-
-
-def read_trace(paths: Sequence[Path]) -> pd.DataFrame:
-    """Returns the rows of trace files, one after the other; empty without a file.
-
-    Raises:
-      InvalidInput: one of them is damaged.
-    """
-    import pandas as pd
-
-    frames = []
-    for path in paths:
-        with reading(path):
-            frames.append(pd.read_parquet(path))
-    if not frames:
-        return pd.DataFrame(columns=list(TRACE_COLUMNS))
-    return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from rayopt.trace_file import ABOUT, reading
+from rayopt.trace_file import ABOUT
+from rayopt.trace_parts import reading
 
 if TYPE_CHECKING:
     import pandas as pd

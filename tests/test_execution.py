@@ -157,6 +157,20 @@ def test_after_two_interrupts_the_run_can_go_on(tmp_path, monkeypatch):
     goes_on_to_the_same(own, tmp_path / "run", tmp_path)
 
 
+def test_who_interrupts_a_run_again_before_its_next_checkpoint_loses_nothing(tmp_path, monkeypatch):
+    meets(monkeypatch, raising(SystemExit()))
+    own = experiment(ro.methods.ASGD(0.01))
+    with pytest.raises(SystemExit):
+        own.run(tmp_path / "run")
+    checkpoints = list((tmp_path / "run" / "unfinished").glob("checkpoint-*.npz"))
+    meets(monkeypatch, interrupting(1))
+    monkeypatch.setattr(simulated, "serve", asking_after(10**9))
+    with pytest.warns(UserWarning, match="goes on from the last checkpoint"):
+        own.resume(tmp_path / "run")
+    assert list((tmp_path / "run" / "unfinished").glob("checkpoint-*.npz")) == checkpoints
+    goes_on_to_the_same(own, tmp_path / "run", tmp_path)
+
+
 class Hasty:
     """A display whose user interrupts before the first run."""
 

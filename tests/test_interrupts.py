@@ -40,11 +40,15 @@ def no_runs_yet():
     Signalled.runs = 0
 
 
-def ran(signals, out):
-    return ro.run(
-        Signalled(0.1, signals), ro.problems.Quadratic(5), ro.Workers(2, 1.0), until=ro.Until(updates=20),
-        seed=[0, 1, 2], out=out,
+def experiment(signals, trace="all"):
+    return ro.Experiment(
+        [Signalled(0.1, signals)], ro.problems.Quadratic(5), ro.Workers(2, 1.0), ro.Until(updates=20),
+        record=ro.Record(trace=trace), seeds=[0, 1, 2],
     )  # fmt: skip
+
+
+def ran(signals, out):
+    return experiment(signals).run(out)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -63,6 +67,45 @@ def test_the_second_breaks_off_the_run_and_keeps_those_that_had_ended(signals, t
     assert [run["ended_by"] for run in result.summary["runs"]] == ["updates", None, None]
     assert [run["problem"] for run in result.summary["runs"]] == ["", BROKEN_OFF, NOT_RUN]
     assert ro.load(tmp_path / "run").history.seed.unique().tolist() == [0]
+
+
+@pytest.mark.parametrize("trace", ["all", False])
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_had_ended_is_kept_for_a_resume(times, trace, tmp_path):
+    """There was no time for a checkpoint: of three runs one has ended, one begins anew, and one follows."""
+    own = experiment([signal.SIGINT] * times, trace)
+    with pytest.warns(UserWarning, match=r"`rayopt resume .*run` goes on from the last checkpoint"):
+        own.run(tmp_path / "run")
+    begun = Signalled.runs
+    found = own.resume(tmp_path / "run")
+    assert Signalled.runs == begun + 2
+    whole = own.run(tmp_path / "whole")
+    assert found.history.equals(whole.history)
+    assert found.trace.to_csv() == whole.trace.to_csv()
+    assert not (tmp_path / "run" / "unfinished").exists()
+
+
+def test_what_had_ended_is_kept_until_a_second_interruption(tmp_path):
+    own = experiment([signal.SIGINT])
+    for go in (own.run, own.resume):
+        Signalled.runs = 0
+        with pytest.warns(UserWarning, match="goes on from the last checkpoint"):
+            go(tmp_path / "run")
+    assert [run["ended_by"] for run in ro.load(tmp_path / "run").summary["runs"]] == [
+        "updates",
+        "updates",
+        "interrupted",
+    ]
+    assert own.resume(tmp_path / "run").history.equals(own.run(tmp_path / "whole").history)
+
+
+def test_where_nothing_had_ended_nothing_can_go_on(tmp_path):
+    Signalled.runs = 1
+    own = experiment([signal.SIGINT])
+    own.run(tmp_path / "run")
+    with pytest.raises(ro.InvalidInput, match=r"or was stopped before there was a checkpoint.*config.yaml` runs this"):
+        own.resume(tmp_path / "run")
+    assert len(own.run(tmp_path / "run").trace) == 60
 
 
 def test_two_signals_in_the_first_run_are_a_keyboard_interrupt(tmp_path):

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rayopt.errors import DataError
-from rayopt.trace_file import TraceFile, parts_in, read_trace
+from rayopt.trace_file import TraceFile
+from rayopt.trace_parts import parts_in, read_trace
 from rayopt.trace_rows import TRACE
 
 

@@ -86,8 +86,9 @@ def read(path: Path) -> Encoded:
                 arrays.update(zip(positions, members, strict=True))
     except DataError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a checkpoint ({error})") from None
+    except Exception as error:
+        # What zipfile, NumPy and json raise at flipped bits is no family: NotImplementedError, RuntimeError, many.
+        raise DataError(f"{path} is not a checkpoint ({str(error) or repr(error)})") from None
     return Encoded(found["tree"], [arrays[position] for position in range(len(arrays))])
 
 
@@ -104,39 +105,55 @@ class CheckpointFiles:
         self._prepare = prepare
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="rayopt checkpoint")
         self._writing: Future[None] | None = None
-        self._next = max((number for number, _ in self._found()), default=0) + 1
+        self._next = self.newest + 1
         self._held: set[int] = set()
         self._on_disk: set[Path] = set()
         self._has_failed = False
 
-    def save(self, checkpoint: Encoded, counts_on: Sequence[Path] = ()) -> bool:
-        """Starts to write a checkpoint; returns False if the one before is still being written.
+    def save(self, checkpoint: Encoded, counts_on: Sequence[Path] = ()) -> int:
+        """Starts to write a checkpoint; returns its number, 0 if the one before is still being written.
 
         Args:
           checkpoint: what to write.
           counts_on: files that must be on disk before it; each has all its content.
         """
         if self._writing is not None and not self._writing.done():
-            return False
+            return 0
         self._settle()
-        path = self._path(self._next)
-        self._next += 1
-        self._writing = self._writer.submit(self._write, path, checkpoint, counts_on)
-        return True
+        number, self._next = self._next, self._next + 1
+        self._writing = self._writer.submit(self._write, self._path(number), checkpoint, counts_on)
+        return number
 
     def when_written(self, react: Callable[[], None]) -> None:
         """Calls back from the writer's thread when what was saved so far is written."""
         self._writer.submit(react)
 
     def latest(self) -> tuple[int, Encoded] | None:
-        """Returns the last checkpoint with its number, or the one before if the last cannot be read; None for none."""
+        """Returns the last checkpoint that can be read, with its number; None if there is none.
+
+        Raises:
+          DataError: there are some, and none can be read.
+        """
         self.wait()
+        problems = []
         for number, path in reversed(self._found()):
             try:
-                return number, read(path)
+                checkpoint = read(path)
             except DataError as error:
-                warnings.warn(f"{error}; the one before is used", UserWarning, stacklevel=2)
+                problems.append(str(error))
+                continue
+            if problems:
+                warnings.warn(f"{'; '.join(problems)}: an earlier one is used, {path.name}", UserWarning, stacklevel=2)
+            return number, checkpoint
+        if problems:
+            raise DataError(f"no checkpoint can be read: {'; '.join(problems)}. Read them with the version of rayopt "
+                            "that wrote them, or remove them to begin anew")  # fmt: skip
         return None
+
+    @property
+    def newest(self) -> int:
+        """The number of the last checkpoint on disk, read or not; 0 for none."""
+        return max((number for number, _ in self._found()), default=0)
 
     def read(self, number: int) -> Encoded:
         """Returns the checkpoint of a number; see :func:`read`."""

@@ -17,6 +17,7 @@ from rayopt.errors import RayoptError
 if TYPE_CHECKING:
     from rich.console import Console
 
+UNWRITTEN = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 WIDTH_OF_A_FILE = 120

@@ -27,7 +27,8 @@ def resume(
     While an experiment runs, RUN/unfinished holds its configuration, the last two checkpoints (one a minute, or as
     `record: {checkpoint: SECONDS}` says) and the trace up to them. Runs that had ended are kept, one that had not or
     that failed goes on from its last checkpoint, and the others follow. At most the time since that checkpoint is lost.
-    After Ctrl-C or a failure the folder also holds what was recorded until then; `rayopt report` shows it.
+    A run that had none begins anew. After Ctrl-C or a failure the folder also holds what was recorded until then;
+    `rayopt report` shows it.
 
     In virtual time everything is the same to the bit as if nothing had happened. In real time the method, x and
     the clock are those of the checkpoint, and every worker is given the task again that it had, with its number.
@@ -40,6 +41,8 @@ def resume(
     from rayopt.run_folder import CONFIG, RunFolder
 
     found = RunFolder.interrupted(folder)
+    # Better to hear now than after the data are loaded.
+    found.check_is_left()
     experiment = load_workload(found.unfinished / CONFIG, data=data, trust_code=trust_code).build()
     console = open_console(quiet)
     display = follow(folder, tensorboard, verbose, quiet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rayopt.cli.app import INTERRUPTED, counted, main, open_console
+from rayopt.cli.app import INTERRUPTED, UNWRITTEN, counted, main, open_console
 from rayopt.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ def run(
     While it runs, bars follow it; at the end there is a table of the methods and a figure of each metric. The run
     folder keeps config.yaml (enough to run it again), history.parquet, trace.parquet, summary.json and the figures.
     Ctrl-C (or SIGTERM) ends it early and keeps what was recorded; a second one breaks off the run that goes on and
-    keeps those that had ended. After that, a run that failed, a kill or a crash, `rayopt resume` goes on from the last
-    checkpoint, if there was time for one.
+    keeps those that had ended. After that, a run that failed, a kill or a crash, `rayopt resume` goes on: runs that had
+    ended are kept, and one that had not goes on from its last checkpoint, or begins anew if there was no time for one.
 
     \b
     rayopt run workloads/mnist_logreg.yaml
@@ -110,10 +111,12 @@ def finish(work: Callable[[], Result], folder: Path, console: Console, quiet: bo
     """Runs an experiment and shows its result; after Ctrl-C, says what is kept and ends the program."""
     try:
         result = work()
-        _show(result, console)
+        _show(result, console, figures_later=True)
     except KeyboardInterrupt:
         typer.echo(f"interrupted: {_left_in(folder)}", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    if not result.is_written:
+        raise typer.Exit(UNWRITTEN)
     if quiet:
         typer.echo(result.folder.path)
     if kept := _kept_after_interrupt(result):
@@ -181,13 +184,27 @@ def announce(experiment: Experiment, folder: Path, console: Console) -> None:
     console.out(f"{', '.join(parts)}; results go to {folder}.", highlight=False)
 
 
-def _show(result: Result, console: Console) -> None:
-    """Prints the table of a result, draws its figures and says where they are."""
+def _show(result: Result, console: Console, figures_later: bool = False) -> None:
+    """Prints the table of a result, and if it is on disk, draws its figures and says where they are.
+
+    With ``figures_later``, those that cannot be written are a warning: everything else is kept already.
+    """
     from rayopt.report.figures import save_all
     from rayopt.report.table import render
 
     console.print(render(result.summary))
-    figures = save_all(result)
+    if not result.is_written:
+        return
+    try:
+        figures = save_all(result)
+    except OSError as error:
+        if not figures_later:
+            raise
+        figures = []
+        warnings.warn(
+            f"the figures cannot be written ({error}); `rayopt report {result.folder.path}` draws them again",
+            UserWarning, stacklevel=2,
+        )  # fmt: skip
     console.out(f"Run folder: {result.folder.path}", highlight=False)
     for figure in figures:
         console.out(f"Figure: {figure}", highlight=False)

@@ -16,7 +16,7 @@ from rayopt.fleets.values import ComputedValues
 from rayopt.replaying.fleet import Event, ReplayedWorkers, WorkersValues
 from rayopt.replaying.run import Difference, Rerun, events_of
 from rayopt.run_folder import TRACE_FILE, RunFolder
-from rayopt.trace_file import TRACE_COLUMNS
+from rayopt.trace_parts import TRACE_COLUMNS
 from rayopt.trace_reader import TraceReader
 
 if TYPE_CHECKING:

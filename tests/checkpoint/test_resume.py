@@ -59,6 +59,12 @@ def killed(file, folder, checkpoints=2):
     assert second.exists(), "the run ended before it was killed"
 
 
+def begin(experiment, path):
+    """Leaves what a process leaves that was killed at once."""
+    with ro.run_folder.RunFolder(path) as folder:
+        folder.begin(experiment.to_config())
+
+
 def same_results(first, second):
     assert first.history.to_csv() == second.history.to_csv()
     assert first.trace.to_csv() == second.trace.to_csv()
@@ -124,8 +130,7 @@ def test_runs_that_had_ended_are_not_run_again(workload, tmp_path, monkeypatch):
 
 def test_another_experiment_cannot_go_on(workload, tmp_path):
     experiment = load_workload(workload).build()
-    folder = ro.run_folder.RunFolder(tmp_path / "run")
-    folder.begin(experiment.to_config())
+    begin(experiment, tmp_path / "run")
     other = load_workload(workload, ["workers.count=31"]).build()
     with pytest.raises(ro.InvalidInput, match="the experiment that was interrupted") as caught:
         other.resume(tmp_path / "run")
@@ -134,7 +139,7 @@ def test_another_experiment_cannot_go_on(workload, tmp_path):
 
 def test_without_a_checkpoint_everything_runs_again(workload, tmp_path):
     experiment = load_workload(workload, ["until.time=50"]).build()
-    ro.run_folder.RunFolder(tmp_path / "run").begin(experiment.to_config())
+    begin(experiment, tmp_path / "run")
     same_results(experiment.run(tmp_path / "whole"), experiment.resume(tmp_path / "run"))
 
 
@@ -230,7 +235,9 @@ def test_if_the_last_is_broken_the_one_before_is_used(tmp_path):
         write(tmp_path / f"checkpoint-{number:06d}.npz", Encoded({"number": number}, []))
     path = tmp_path / "checkpoint-000002.npz"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.warns(UserWarning, match="the one before is used"):
+    with pytest.warns(
+        UserWarning, match=r"000002.npz is not a checkpoint .*: an earlier one is used, checkpoint-000001.npz"
+    ):
         assert CheckpointFiles(tmp_path).latest() == (1, ({"number": 1}, []))
 
 
@@ -279,9 +286,8 @@ def test_a_full_disk_does_not_end_the_run(workload, tmp_path, monkeypatch):
 def test_the_experiment_is_that_of_its_configuration(workload, tmp_path):
     """Loaded from the folder of an unfinished run, an experiment is the same one again."""
     experiment = load_workload(workload).build()
-    folder = ro.run_folder.RunFolder(tmp_path / "run")
-    folder.begin(experiment.to_config())
-    again = load_workload(folder.unfinished / "config.yaml").build()
+    begin(experiment, tmp_path / "run")
+    again = load_workload(tmp_path / "run" / "unfinished" / "config.yaml").build()
     assert isinstance(again, Experiment)
     assert again.to_config() == experiment.to_config()
 
@@ -290,7 +296,7 @@ def test_it_is_followed_like_a_run(workload, tmp_path):
     """Event files and logs, as `rayopt run` has them."""
     pytest.importorskip("tensorboardX")
     experiment = load_workload(workload, ["until.time=50"]).build()
-    ro.run_folder.RunFolder(tmp_path / "run").begin(experiment.to_config())
+    begin(experiment, tmp_path / "run")
     command = [sys.executable, "-m", "rayopt", "resume", str(tmp_path / "run"), "--tensorboard", "--verbose", "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "[Minibatch, seed 0]: starts" in done.stderr
