@@ -119,10 +119,8 @@ class Calculators:
 
     def __init__(self, count: int) -> None:
         make: Any = ray.remote
-        actor = make(num_cpus=0, enable_task_events=False, max_restarts=-1, max_task_retries=-1)(Calculator)
-        # Soft: where the node is lost, they start again on another.
-        places = [NodeAffinitySchedulingStrategy(node, soft=True) for node in share_out(count, alive_nodes())]
-        self.actors: list[Any] = [actor.options(scheduling_strategy=place).remote() for place in places]
+        self._actor = make(num_cpus=0, enable_task_events=False, max_restarts=-1, max_task_retries=-1)(Calculator)
+        self.actors: list[Any] = [self._start(node) for node in share_out(count, alive_nodes())]
         self._exchange: Exchange | None = None
         self._lines: list[Line] = []
         self._serving: list[Any] = []
@@ -186,6 +184,10 @@ class Calculators:
         for actor in self.actors:
             ray.kill(actor)
 
+    def _start(self, node: str) -> Any:
+        # Not a wish: one whose actors need no CPU is heard only now and then.
+        return self._actor.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote()
+
     def _serve(self, number: int) -> Any:
         assert self._exchange is not None
         return self.actors[number].serve.remote(self._assignment, self._exchange.place, number)
@@ -224,17 +226,23 @@ class Calculators:
             LOGGER.log(level, told)
 
     def _call_again(self, number: int) -> None:
-        """Has an actor call in again that has ended its side of the line; Ray does so for one that died."""
+        """Has an actor call in again that has ended its side of the line, or another one whose node is lost.
+
+        For one whose process died alone, Ray does so.
+        """
         ended, _ = ray.wait([self._serving[number]], timeout=0)
         if ended:
             try:
                 (why_not,) = ray.get(ended)
             except ray.exceptions.RayTaskError as error:
                 raise (error.cause or error) from error
-            except ray.exceptions.RayError as error:
-                raise WorkerLost(f"a process that computes gradients cannot be started: {error}") from error
-            if why_not:
-                raise WorkerLost(why_not)
+            except ray.exceptions.RayError:
+                self._lines[number].losses += 1
+                (node,) = share_out(1, alive_nodes())
+                self.actors[number] = self._start(node)
+            else:
+                if why_not:
+                    raise WorkerLost(why_not)
             self._serving[number] = self._serve(number)
 
 
