@@ -17,6 +17,7 @@ from rayopt.cli import main
 from rayopt.errors import InvalidInput
 from rayopt.folder_lock import FolderLock
 from rayopt.run_folder import RunFolder
+from tests.acting import asgd_that
 
 WORKLOAD = {
     "problem": {"name": "quadratic", "dimension": 5},
@@ -135,22 +136,10 @@ def test_a_checkpoint_that_was_left_while_the_fleet_opened_stays(tmp_path):
     assert [path.name for path in checkpoint.parent.iterdir()] == [checkpoint.name]
 
 
-class Watcher(ro.methods.ASGD):
-    """Does something at its tenth update."""
-
-    name = "watcher"
-    does = None
-
-    def receive(self, arrival, fleet):
-        super().receive(arrival, fleet)
-        if self.updates == 10:
-            type(self).does()
-
-
 def watched(folder, does, **arguments):
-    Watcher.does = staticmethod(does)
-    return ro.run(Watcher(0.1), ro.problems.Quadratic(5), ro.Workers(2, 1.0), until=ro.Until(updates=20), out=folder,
-                  **arguments)  # fmt: skip
+    """Runs a method that does something in the middle."""
+    return ro.run(asgd_that({10: does}), ro.problems.Quadratic(5), ro.Workers(2, 1.0), until=ro.Until(updates=20),
+                  out=folder, **arguments)  # fmt: skip
 
 
 def test_nobody_else_writes_from_begin_to_end(tmp_path):
@@ -182,19 +171,11 @@ def test_a_run_that_fails_gives_the_lock_back(tmp_path):
 def test_a_folder_that_went_away_is_locked_again(tmp_path):
     """By the trace, which makes it again: the run is as long as a chunk of it."""
     holders = []
-    receive = ro.methods.ASGD.receive
-
-    class Long(ro.methods.ASGD):
-        name = "long"
-
-        def receive(self, arrival, fleet):
-            receive(self, arrival, fleet)
-            if self.updates == 10:
-                shutil.rmtree(tmp_path / "run")
-            if self.updates == 69_999:
-                holders.append(FolderLock(tmp_path / "run" / "unfinished" / "lock").holder())
-
-    ro.run(Long(0.1), ro.problems.Free(1), ro.Workers(2, 1.0), until=ro.Until(updates=70_000),
+    acts = {
+        10: lambda: shutil.rmtree(tmp_path / "run"),
+        69_999: lambda: holders.append(FolderLock(tmp_path / "run" / "unfinished" / "lock").holder()),
+    }
+    ro.run(asgd_that(acts), ro.problems.Free(1), ro.Workers(2, 1.0), until=ro.Until(updates=70_000),
            record=ro.Record(every=1e6), out=tmp_path / "run")  # fmt: skip
     assert [holder.partition(" on ")[0] for holder in holders] == [f"process {os.getpid()}"]
 

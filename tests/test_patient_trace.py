@@ -16,6 +16,7 @@ from rayopt.patient_trace import PatientTrace
 from rayopt.run_folder import RunFolder
 from rayopt.trace_file import TraceFile
 from rayopt.trace_rows import TRACE
+from tests.acting import asgd_that
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
@@ -170,22 +171,10 @@ def experiment(**arguments):
     )  # fmt: skip
 
 
-class Vandal(ro.methods.ASGD):
-    """Removes the run folder at its hundredth update."""
-
-    name = "vandal"
-    folder = None
-
-    def receive(self, arrival, fleet):
-        super().receive(arrival, fleet)
-        if self.updates == 100:
-            shutil.rmtree(type(self).folder)
-
-
 def test_a_run_whose_folder_goes_away_ends_with_everything_in_it(tmp_path):
-    Vandal.folder = tmp_path / "run"
+    vandal = asgd_that({100: lambda: shutil.rmtree(tmp_path / "run")})
     result = ro.run(
-        Vandal(0.1), ro.problems.Quadratic(5), ro.Workers(2, 1.0), until=ro.Until(updates=200), out=tmp_path / "run"
+        vandal, ro.problems.Quadratic(5), ro.Workers(2, 1.0), until=ro.Until(updates=200), out=tmp_path / "run"
     )
     assert ro.load(tmp_path / "run").summary == result.summary
     assert len(result.trace) == 200

@@ -25,6 +25,7 @@ from rayopt.errors import DataError
 from rayopt.experiment import Experiment
 from rayopt.fleets import simulated
 from tests.checkpoint.test_snapshot import asking_after
+from tests.killed_runs import killed
 
 WORKLOAD = {
     "problem": {"name": "quadratic", "dimension": 40, "noise": 0.1},
@@ -47,18 +48,6 @@ def workload(tmp_path):
     return path
 
 
-def killed(file, folder, checkpoints=2):
-    """Starts `rayopt run` in a process of its own and kills it after its second checkpoint."""
-    process = subprocess.Popen([sys.executable, "-m", "rayopt", "run", str(file), "--out", str(folder), "--quiet"])
-    second = folder / "unfinished" / f"checkpoint-{checkpoints:06d}.npz"
-    deadline = time.monotonic() + 120
-    while not second.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    assert second.exists(), "the run ended before it was killed"
-
-
 def begin(experiment, path):
     """Leaves what a process leaves that was killed at once."""
     with ro.run_folder.RunFolder(path) as folder:
@@ -79,7 +68,7 @@ def same_results(first, second):
 
 def test_after_a_kill_the_same_to_the_bit(workload, tmp_path):
     folder = tmp_path / "run"
-    killed(workload, folder)
+    killed(workload, folder, checkpoints=2)
     assert not (folder / "summary.json").exists()
     # What a killed run has traced up to its last checkpoints can be read.
     assert ro.run_folder.RunFolder.interrupted(folder).read_trace().time.notna().all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,11 +14,19 @@ from rayopt.fleets.base import Job
 from rayopt.fleets.ray.fleet import RaySession
 from rayopt.methods import Method
 from rayopt.outcome import Outcome, Progress
-from rayopt.problems import Problem
+from rayopt.problems import Problem, Quadratic
 from rayopt.record import Record
 from rayopt.trace_rows import TRACE
 
 N = 4
+
+
+class Slow(Quadratic):
+    """Takes a while for a gradient."""
+
+    def gradient(self, x, sample, checkpoint=None):
+        time.sleep(0.01)
+        return super().gradient(x, sample, checkpoint)
 
 
 class Opened:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
+from ray_sessions import Slow
 from threadpoolctl import ThreadpoolController, threadpool_info
 
 import rayopt as ro
@@ -30,6 +31,7 @@ from rayopt.problems import Free, LogisticRegression, Quadratic
 from rayopt.record import Record
 from rayopt.tasks import Gradient
 from rayopt.trace_rows import TRACE
+from tests.acting import asgd_that
 
 N = 6
 WORKERS = ro.Workers(N, ro.latency.half_normal(base="sqrt(i)", scale=0.5))
@@ -135,14 +137,6 @@ def test_libraries_have_as_many_threads_as_here(calculators, threads):
 # ---- faults ----
 
 
-class Slow(Quadratic):
-    """Takes a while for a gradient."""
-
-    def gradient(self, x, sample, checkpoint=None):
-        time.sleep(0.01)
-        return super().gradient(x, sample, checkpoint)
-
-
 class Deadly(Quadratic):
     """Kills the process that computes its gradient, unless the file exists; makes the file first if it is to."""
 
@@ -243,21 +237,11 @@ class VerySlow(Quadratic):
         return super().gradient(x, sample, checkpoint)
 
 
-class SignalledAtAnArrival(methods.ASGD):
-    """Has somebody ask for the end as soon as there is something to keep."""
-
-    name = "signalled"
-
-    def receive(self, arrival, fleet):
-        super().receive(arrival, fleet)
-        if self.updates == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
 def test_the_end_does_not_wait_for_a_slow_gradient(cluster):
     fleet = ro.SimulatedFleet(gradients="ray", processes=2)
     began = time.monotonic()
-    result = ro.run(SignalledAtAnArrival(0.1), VerySlow("gradient"), WORKERS, until=ro.Until(updates=50), fleet=fleet)
+    signalled = asgd_that({1: lambda: os.kill(os.getpid(), signal.SIGTERM)})
+    result = ro.run(signalled, VerySlow("gradient"), WORKERS, until=ro.Until(updates=50), fleet=fleet)
     assert time.monotonic() - began < 15
     (summary,) = result.summary["runs"]
     assert summary["ended_by"] == "interrupted"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 
 import pytest
 import ray
 from ray.cluster_utils import Cluster
-from ray_sessions import opened
+from ray_sessions import Slow, opened
 
 import rayopt as ro
 from rayopt import methods
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.problems import Quadratic
+from tests.acting import asgd_that
 
 pytestmark = pytest.mark.timeout(280)
 
@@ -105,26 +105,10 @@ def test_workers_that_need_no_cpu_move_to_the_nodes_that_are_left(nodes):
         assert set(rows["worker"][rows["time"] > outcome.time - 0.5].tolist()) == set(range(6))
 
 
-class Slow(Quadratic):
-    """Takes a while for a gradient."""
-
-    def gradient(self, x, sample, checkpoint=None):
-        time.sleep(0.01)
-        return super().gradient(x, sample, checkpoint)
-
-
 def test_gradients_that_were_computed_on_a_lost_node_are_computed_on_another(nodes):
-    class LosesANode(methods.ASGD):
-        name = "loses_a_node"
-
-        def receive(self, arrival, fleet):
-            super().receive(arrival, fleet)
-            if self.updates == 50:
-                nodes.remove()
-
     until, workers = ro.Until(updates=300), ro.Workers(6, "sqrt(i)")
     fleet = ro.SimulatedFleet(gradients="ray", processes=3)
-    result = ro.run(LosesANode(0.05), Slow(5, noise=0.01), workers, until=until, fleet=fleet)
+    result = ro.run(asgd_that({50: nodes.remove}, 0.05), Slow(5, noise=0.01), workers, until=until, fleet=fleet)
     assert result.summary["runs"][0]["faults"]["restarts"] >= 1
     alone = ro.run(methods.ASGD(0.05), Quadratic(5, noise=0.01), workers, until=until)
     same = alone.trace.columns.difference(["method", "label"])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -23,6 +21,7 @@ from rayopt.config import load_workload
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.fleet import RaySession
 from rayopt.problems import Quadratic
+from tests.killed_runs import killed
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -111,26 +110,11 @@ WORKLOAD = {
 }
 
 
-def killed(workload, folder):
-    """Starts `rayopt run` and kills it, and the cluster that it started, after its first checkpoint."""
-    # A group of its own: the cluster that it starts ends with it.
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rayopt", "run", str(workload), "--out", str(folder), "--quiet"], start_new_session=True
-    )
-    first = folder / "unfinished" / "checkpoint-000001.npz"
-    deadline = time.monotonic() + 120
-    while not first.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert first.exists()
-    return ro.run_folder.RunFolder.interrupted(folder).read_trace()
-
-
 def test_the_driver_is_killed(tmp_path):
     workload, folder = tmp_path / "workload.yaml", tmp_path / "run"
     workload.write_text(yaml.safe_dump(WORKLOAD))
-    before = killed(workload, folder)
+    killed(workload, folder, checkpoints=1)
+    before = ro.run_folder.RunFolder.interrupted(folder).read_trace()
     found = CliRunner().invoke(main, ["resume", str(folder), "--quiet"])
     assert found.exit_code == 0, found.output
     checked(ro.load(folder))
@@ -141,7 +125,7 @@ def test_the_driver_of_parallel_gradients_is_killed(tmp_path):
     workload, folder = tmp_path / "workload.yaml", tmp_path / "run"
     changes = {"fleet": {"name": "simulated", "gradients": "ray", "processes": 2}, "until": {"updates": 10_000}}
     workload.write_text(yaml.safe_dump(WORKLOAD | changes))
-    killed(workload, folder)
+    killed(workload, folder, checkpoints=1)
     assert read(folder / "unfinished" / "checkpoint-000001.npz").tree["run"] is not None
     found = CliRunner().invoke(main, ["resume", str(folder), "--quiet"])
     assert found.exit_code == 0, found.output
