@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rayopt.components import arguments_of
-from rayopt.problems.base import Problem
-
 if TYPE_CHECKING:
     from rayopt.experiment import Experiment
 
@@ -24,7 +21,7 @@ def describe(experiment: Experiment) -> dict[str, Any]:
     workers, until, record = experiment.workers, experiment.until, experiment.record
     links = {key: getattr(workers, key).to_config() for key in ("upload", "download")}
     found = {
-        "problem": _describe_problem(experiment.problem),
+        "problem": experiment.problem.to_config(),
         "workers": {
             "count": workers.count,
             "compute": workers.compute.to_config(),
@@ -41,13 +38,6 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         "force": experiment.force,
     }
     return plain(found)
-
-
-def _describe_problem(problem: Problem) -> dict[str, Any]:
-    if hasattr(problem, "to_config"):
-        return problem.to_config()
-    values = {key: getattr(problem, key, None) for key in arguments_of(type(problem))}
-    return {"name": problem.name, **{key: value for key, value in values.items() if value is not None}}
 
 
 def plain(value: Any) -> Any:

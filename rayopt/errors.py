@@ -9,6 +9,11 @@ from numbers import Integral, Real
 from typing import Any
 
 
+def first_line(error: BaseException) -> str:
+    """Returns the first line of what an error says."""
+    return str(error).partition("\n")[0]
+
+
 class RayoptError(Exception):
     """The root of the errors that rayopt raises on purpose."""
 
@@ -56,6 +61,9 @@ class ServerLost(RayoptError):
 
 class NotBegun(RayoptError):
     """Somebody asked for the end while the workers of a run were still being made ready."""
+
+    def __init__(self) -> None:
+        super().__init__("the run was to end before it began")
 
 
 class FleetStuck(RayoptError):

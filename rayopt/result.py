@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rayopt.errors import InvalidInput
+from rayopt.errors import InvalidInput, first_line
 from rayopt.run_folder import CONFIG, HISTORY, SUMMARY, RunFolder
 
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ def _whole(path: Path, read: Callable[[], Any], is_whole: Callable[[Any], bool])
         found = read()
     # What is no JSON, UTF-8 or Parquet is a ValueError too.
     except (OSError, ValueError, RecursionError, yaml.YAMLError, pa.ArrowException) as error:
-        first_line = str(error).partition("\n")[0]
-        raise InvalidInput("run", f"{path} cannot be read ({first_line})", allowed) from None
+        raise InvalidInput("run", f"{path} cannot be read ({first_line(error)})", allowed) from None
     if not is_whole(found):
         raise InvalidInput("run", f"{path} holds something else", allowed)
     return found

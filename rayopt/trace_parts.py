@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rayopt.errors import DataError, InvalidInput
+from rayopt.errors import DataError, InvalidInput, first_line
 from rayopt.files import write_whole
 from rayopt.trace_rows import ROW_GROUP
 
@@ -44,7 +44,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, pa.ArrowException) as error:
-        problem = f"{path} cannot be read ({_first_line(error)})"
+        problem = f"{path} cannot be read ({first_line(error)})"
         raise InvalidInput("trace", problem, "the trace.parquet of a run folder") from None
 
 
@@ -87,7 +87,7 @@ def check_parts(folder: Path, names: Sequence[str]) -> list[Path]:
         try:
             pq.read_metadata(path)
         except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{path} is not a whole part of a trace ({_first_line(error)})") from None
+            raise DataError(f"{path} is not a whole part of a trace ({first_line(error)})") from None
         found.append(path)
     return found
 
@@ -113,7 +113,7 @@ def keep_runs(paths: Sequence[Path], runs: Collection[int]) -> None:
             if not {run for group in groups for run in np.unique(group).tolist()} <= set(runs):
                 write_whole(path, partial(_copy_runs, path, runs))
         except pa.ArrowException as error:
-            raise DataError(f"{path} is not a whole part of a trace ({_first_line(error)})") from None
+            raise DataError(f"{path} is not a whole part of a trace ({first_line(error)})") from None
 
 
 def _copy_runs(path: Path, runs: Collection[int], copy: Path) -> None:
@@ -133,7 +133,3 @@ def writer_of(path: Path, schema: Any) -> Any:
     import pyarrow.parquet as pq
 
     return pq.ParquetWriter(path, schema, compression="lz4", use_dictionary=list(NAMES), write_statistics=False)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from rayopt.errors import InvalidInput
+from rayopt.errors import InvalidInput, first_line
 
 
 class _Loader(yaml.SafeLoader):
@@ -122,4 +122,4 @@ def parse(text: str, source: str) -> Any:
         problem = " ".join(filter(None, (error.context, error.problem)))
         raise InvalidInput(f"line {line}", problem, "YAML in which no key stands twice", source) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InvalidInput("text", str(error).partition("\n")[0], "YAML", source) from None
+        raise InvalidInput("text", first_line(error), "YAML", source) from None

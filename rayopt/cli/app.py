@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from rayopt import __version__
-from rayopt.errors import RayoptError
+from rayopt.errors import RayoptError, first_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,7 +67,7 @@ def forget_what_cannot_be_written() -> None:
 def _in_one_line(error: OSError) -> str:
     """Returns what a file or the system refused: a full disk, a folder that may not be written to."""
     if error.strerror is None:
-        return f"{type(error).__name__}: {error}".partition("\n")[0]
+        return f"{type(error).__name__}: {first_line(error)}"
     # Of a file that was to have another name it is that one.
     name = error.filename2 or error.filename
     return f"{name}: {error.strerror}" if name else error.strerror

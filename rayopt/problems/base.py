@@ -73,16 +73,18 @@ class Problem:
 
     def __repr__(self) -> str:
         """Says how the problem was made, without arrays."""
-        if hasattr(self, "to_config"):
-            given = self.to_config()
-        else:
-            given = {name: getattr(self, name, None) for name in inspect.signature(type(self)).parameters}
         shown = [
             f"{name}={value!r}"
-            for name, value in given.items()
+            for name, value in self.to_config().items()
             if name != "name" and (isinstance(value, bool | int | float | str | Mapping) or is_dataclass(value))
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    def to_config(self) -> dict[str, Any]:
+        """Returns what a workload file says of this problem; of one that was made from arrays, what else is known."""
+        maker = getattr(type(self), "from_config", type(self))
+        values = {key: getattr(self, key, None) for key in inspect.signature(maker).parameters}
+        return {"name": self.name, **{key: value for key, value in values.items() if value is not None}}
 
     def start_point(self) -> Array:
         """Returns x0, shape (dimension,)."""

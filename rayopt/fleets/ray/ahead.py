@@ -190,7 +190,7 @@ class ParallelSession(SimulatedSession):
         try:
             outcome = super().run(job, on_trace, on_progress, on_checkpoint)
         except Stopped:
-            raise NotBegun("the run was to end before it began") from None
+            raise NotBegun from None
         except Exception:
             # What it has asked for, and what may be wrong with it, is not to meet the next run.
             self._loaded_seed = None

@@ -61,6 +61,22 @@ class Assignment(NamedTuple):
     threads: Mapping[str, int]
 
 
+class Question(NamedTuple):
+    """What a calculator is asked: the weighted sum of what a group's tasks bring, or what a single task brings.
+
+    Attributes:
+      task: one of the group; its point is None if that is the one of the question before.
+      workers: of the tasks, shape (m,); of a single task the worker.
+      numbers: of the tasks, shape (m,); of a single task the number.
+      weights: in the sum, shape (m,); None for a single task.
+    """
+
+    task: Gradient
+    workers: Any
+    numbers: Any
+    weights: Array | None = None
+
+
 class Stopped(Exception):
     """Somebody asked for the end, and the answer would take longer."""
 
@@ -81,12 +97,12 @@ class Calculator:
         """
         return serve(place, number, partial(self._answer, assignment))
 
-    def _answer(self, assignment: Assignment, group: Group | None) -> Array | None:
-        """Returns the weighted sum of what a group's tasks bring; without weights, what its only task brings."""
+    def _answer(self, assignment: Assignment, question: Question | None) -> Array | None:
+        """Returns the answer to a question; without one, nothing, when the problem is there."""
         self._load(assignment)
-        if group is None:
+        if question is None:
             return None
-        task, workers, numbers, weights = group
+        task, workers, numbers, weights = question
         if task.x is None:
             task = task.at(self._x)
         self._x = task.x
@@ -148,11 +164,11 @@ class Calculators:
 
     def value(self, task: Gradient, worker: int, number: int) -> Answer:
         """Has a value computed; returns the answer, to be collected."""
-        return self._least_busy().ask((task, worker, number, None))
+        return self._least_busy().ask(Question(task, worker, number))
 
     def sum_of_group(self, group: Group) -> Answer:
         """Has the sum of a group computed; returns the answer, to be collected."""
-        return self._least_busy().ask(tuple(group))
+        return self._least_busy().ask(Question(*group))
 
     def collect(self, answer: Answer) -> Any:
         """Waits for an answer and returns what it says.
@@ -254,11 +270,11 @@ def share_out(count: int, nodes: Sequence[Node]) -> list[str]:
     return list(taken.elements())
 
 
-def _without_known_point(question: Any, before: Any) -> Any:
+def _without_known_point(question: Question | None, before: Question | None) -> Question | None:
     """Returns a question without its point, if the one before it was asked at the same."""
-    if question is None or before is None or question[0].x is not before[0].x:
+    if question is None or before is None or question.task.x is not before.task.x:
         return question
-    return (question[0].at(None), *question[1:])
+    return question._replace(task=question.task.at(None))
 
 
 def _host() -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rayopt.errors import InvalidInput
+from rayopt.errors import InvalidInput, first_line
 from rayopt.interrupts import postponed
 
 PROBE_TIMEOUT = 5.0
@@ -47,7 +47,7 @@ def connect(address: str | None) -> bool:
             pass  # `ray start` has made a cluster here: it has its own settings.
         except ray.exceptions.AuthenticationError as error:
             raise InvalidInput(
-                "fleet", f"Ray finds no token for its cluster ({str(error).splitlines()[0]})",
+                "fleet", f"Ray finds no token for its cluster ({first_line(error)})",
                 "RAY_AUTH_TOKEN_PATH not set, or the path of a file with a token (`ray get-auth-token --generate`)",
             ) from None  # fmt: skip
     try:
@@ -55,7 +55,7 @@ def connect(address: str | None) -> bool:
             ray.init(address, **quiet)
     except (ConnectionError, ray.exceptions.AuthenticationError) as error:
         raise InvalidInput(
-            "fleet.address", f"{asked or 'auto'!r}: no Ray cluster lets this program in ({str(error).splitlines()[0]})",
+            "fleet.address", f"{asked or 'auto'!r}: no Ray cluster lets this program in ({first_line(error)})",
             "auto where `ray start` has run, host:port of a cluster, or nothing for a local one; a cluster that asks "
             "for a token also wants RAY_AUTH_MODE=token and the same token here",
         ) from None  # fmt: skip

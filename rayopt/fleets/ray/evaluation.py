@@ -44,7 +44,6 @@ class Evaluations:
         self._load = load
         self._metrics = tuple(metrics)
         self._supervision = supervision
-        self._shape: tuple[int, ...] = ()
         self._pending: dict[Any, list[int]] = {}
         self._last: tuple[Array | None, Any] = (None, None)
         self._waiting: tuple[Array, list[int]] | None = None
@@ -59,7 +58,7 @@ class Evaluations:
             self._ask(x, [point])
         else:
             if self._waiting is not None:
-                self._leave_out(recorder, *self._waiting)
+                self._leave_out(recorder, self._waiting[1])
             self._waiting = (x, [point])
 
     def collect(self, recorder: Recorder) -> None:
@@ -83,7 +82,7 @@ class Evaluations:
                 metrics = ray.get(reference)
             except ray.exceptions.RayActorError as error:
                 self._supervision.unmeasurable(len(points), str(error))
-                metrics = self._unknown(self._shape)
+                metrics = self._unknown()
             for point in points:
                 recorder.evaluated(point, metrics)
         if self._waiting is not None and len(self._pending) < IN_FLIGHT:
@@ -92,18 +91,20 @@ class Evaluations:
         self._looked_at = time.monotonic()
 
     def _ask(self, x: Array, points: list[int]) -> None:
-        self._shape = x.shape[:-1]
         self._last = (x, self._evaluator.metrics.remote(self._load, x, self._metrics))
         self._pending.setdefault(self._last[1], []).extend(points)
 
-    def _leave_out(self, recorder: Recorder, x: Array, points: Sequence[int]) -> None:
+    def _leave_out(self, recorder: Recorder, points: Sequence[int]) -> None:
         """Completes rows that nobody had time for."""
         self._supervision.faults.unmeasured += len(points)
         for point in points:
-            recorder.evaluated(point, self._unknown(x.shape[:-1]))
+            recorder.evaluated(point, self._unknown())
 
-    def _unknown(self, shape: tuple[int, ...]) -> dict[str, Any]:
-        return dict.fromkeys(self._metrics, np.full(shape, math.nan))
+    def _unknown(self) -> dict[str, Any]:
+        """Returns metrics of a point that has none, one for each member of a grid."""
+        x, _ = self._last
+        assert x is not None
+        return dict.fromkeys(self._metrics, np.full(x.shape[:-1], math.nan))
 
 
 class Evaluator:

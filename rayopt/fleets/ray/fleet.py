@@ -378,6 +378,6 @@ class RaySession:
         done: list[Any] = []
         while not done:
             if self._stop_is_wanted:
-                raise NotBegun("the run was to end before it began")
+                raise NotBegun
             done, _ = self._ray.wait([call], timeout=REPORT_EVERY)
         return self._ray.get(call)

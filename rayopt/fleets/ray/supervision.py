@@ -212,12 +212,11 @@ class Supervision:
         long_ago = time.monotonic() - self._care.grace
         gone = {actor for actor, absence in self._absences.items() if absence.since < long_ago}
         if self._care.waits_for:
-            missing = [worker for actor in self._absences if gone for worker in self._members[actor]]
-        elif all(worker in self._given_up or self._actors[worker] in gone for worker in awaited):
-            missing = list(awaited)
+            hopeless, missing = bool(gone), [worker for actor in self._absences for worker in self._members[actor]]
         else:
-            missing = []
-        if missing:
+            hopeless = all(worker in self._given_up or self._actors[worker] in gone for worker in awaited)
+            missing = list(awaited)
+        if hopeless and missing:
             raise WorkerLost(
                 f"no process for {_named(sorted(missing))}, for longer than {self._care.grace:g} s (grace), "
                 f"and {self._why()}; what was heard last: {self._heard[self._actors[missing[0]]]}"
