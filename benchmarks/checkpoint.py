@@ -11,15 +11,15 @@ import numpy as np
 
 import rayopt as ro
 from benchmarks.measure import Row
-from rayopt.arrival import Arrival
-from rayopt.checkpoint.encoding import Encoded
-from rayopt.checkpoint.files import CheckpointFiles
-from rayopt.checkpoint.snapshot import Schedule
-from rayopt.errors import InvalidInput
+from rayopt.core.arrivals import Arrival
+from rayopt.core.errors import InvalidInput
 from rayopt.fleets.base import Job
 from rayopt.methods.base import Fleet
 from rayopt.problems import LogisticRegression
-from rayopt.record import Record
+from rayopt.runs.record import Record
+from rayopt.runs.snapshot import Schedule
+from rayopt.storage.checkpoint_files import CheckpointFiles
+from rayopt.storage.encoding import Encoded
 
 REPEATS = 5
 

@@ -11,13 +11,13 @@ import ray
 import rayopt as ro
 from benchmarks.kills import kill_one, killing
 from benchmarks.measure import Row
-from rayopt.faults import Workforce
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.fleet import RaySession
-from rayopt.outcome import Outcome
-from rayopt.record import Record
-from rayopt.trace_rows import TRACE
+from rayopt.runs.faults import Workforce
+from rayopt.runs.outcome import Outcome
+from rayopt.runs.record import Record
+from rayopt.storage.trace.rows import TRACE
 
 SECONDS = 600.0
 WORKERS = 32

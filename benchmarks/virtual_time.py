@@ -12,10 +12,10 @@ import numpy as np
 
 import rayopt as ro
 from benchmarks.measure import Row, interleaved, run_once, seconds
-from rayopt.keys import Stream
+from rayopt.core.keys import Stream
 from rayopt.problems import Free, LogisticRegression, Quadratic
 from rayopt.problems.base import Problem
-from rayopt.trace_file import TraceFile
+from rayopt.storage.trace.writer import TraceFile
 
 
 def rows() -> Iterator[Row]:

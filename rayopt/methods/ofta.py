@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
 from rayopt.methods.base import Fleet
 from rayopt.methods.task_allocation import Allocation, TaskAllocation
 from rayopt.theory.allocation import optimal_allocation
 
 if TYPE_CHECKING:
-    from rayopt.workers import TaskTimes
+    from rayopt.latency.workers import TaskTimes
 
 
 class OFTA(TaskAllocation):

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rayopt.arrival import Arrival
-from rayopt.errors import InvalidInput
+from rayopt.core.arrivals import Arrival
+from rayopt.core.errors import InvalidInput
 from rayopt.methods.asgd import ASGD
 from rayopt.methods.base import Array, Fleet
 from rayopt.theory import Setting, parameters
 
 if TYPE_CHECKING:
-    from rayopt.workers import TaskTimes
+    from rayopt.latency.workers import TaskTimes
 
 
 class RescaledASGD(ASGD):

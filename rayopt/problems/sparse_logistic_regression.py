@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.errors import DataError, InvalidInput, nearest, non_negative
-from rayopt.file_names import absolute
-from rayopt.problems import sparse_data
+from rayopt.core.errors import DataError, InvalidInput, nearest, non_negative
+from rayopt.core.file_names import absolute
 from rayopt.problems.base import Array, Checkpoint
 from rayopt.problems.classification import Classification
-from rayopt.problems.partition import Partition
+from rayopt.problems.data import sparse as sparse_data
+from rayopt.problems.data.partition import Partition
+from rayopt.problems.data.sparse import Sparsity
 from rayopt.problems.rows import CHUNK, float_or_array
-from rayopt.problems.sparse_data import Sparsity
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -45,7 +45,7 @@ class SparseLogisticRegression(Classification):
       y_test: their labels, of the same two kinds.
       l2: lambda, at least 0.
       batch: rows of one stochastic gradient, at least 1.
-      partition: how :meth:`split` divides the rows (see ``rayopt.problems.partition``).
+      partition: how :meth:`split` divides the rows (see ``rayopt.problems.data.partition``).
       replacement: whether the rows of one stochastic gradient may repeat.
 
     Attributes:

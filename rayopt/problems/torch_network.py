@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
+from rayopt.core.user_code import dotted, imported, says_it_returns
 from rayopt.problems.base import Array
-from rayopt.problems.dotted import dotted, imported, says_it_returns
 
 if TYPE_CHECKING:
     import torch

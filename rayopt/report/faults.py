@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rayopt.faults import Workforce
+from rayopt.runs.faults import Workforce
 
 NAMED = 5
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import rich.progress as bars
 from rich.console import Console
 
-from rayopt.experiment import Run
-from rayopt.outcome import Outcome, Progress
+from rayopt.experiments.experiment import Run
 from rayopt.report.faults import in_words
-from rayopt.until import Until
+from rayopt.runs.outcome import Outcome, Progress
+from rayopt.runs.until import Until
 
 if TYPE_CHECKING:
-    from rayopt.tuning.jobs import Found, TuningJob
+    from rayopt.experiments.tuning.jobs import Found, TuningJob
 
 SECONDS_BETWEEN_UPDATES = 0.1
 

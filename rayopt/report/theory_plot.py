@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from rayopt.files import write_whole
 from rayopt.report.figure import COLOURS, LINE_STYLES, RESOLUTION
 from rayopt.report.theory_table import REGIMES
+from rayopt.storage.files import write_whole
 from rayopt.theory import MissingConstant, Setting
 from rayopt.theory.homogeneous import with_fixed_times
 

@@ -7,12 +7,12 @@ import pytest
 
 import rayopt as ro
 from rayopt import latency as lt
-from rayopt.constants import setting_of
-from rayopt.errors import InvalidInput, UnknownConstant
-from rayopt.keys import Stream
+from rayopt.core.errors import InvalidInput, UnknownConstant
+from rayopt.core.keys import Stream
+from rayopt.core.tasks import Gradient
 from rayopt.problems import Quadratic
-from rayopt.suitability import reason_to_skip
-from rayopt.tasks import Gradient
+from rayopt.problems.constants import setting_of
+from rayopt.runs.compatibility import reason_to_skip
 
 MEASURED = ro.Workers(2, "measured")
 

@@ -7,9 +7,9 @@ import pytest
 
 import rayopt as ro
 from rayopt import methods
-from rayopt.arrival import Arrival
+from rayopt.core.arrivals import Arrival
+from rayopt.core.tasks import LocalSGD
 from rayopt.problems import LogisticRegression, Quadratic
-from rayopt.tasks import LocalSGD
 
 
 class Hand:

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from rayopt.config import load_workload
-from rayopt.errors import DataError, InvalidInput
-from rayopt.keys import Stream
+from rayopt.core.errors import DataError, InvalidInput
+from rayopt.core.keys import Stream
+from rayopt.experiments.config import load_workload
 from rayopt.problems import MLP, TorchProblem
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (the extra 'torch')")
@@ -168,7 +168,7 @@ def test_the_split_function_is_the_mean_over_workers(x):
 
 def test_its_code_travels_with_the_problem():
     cloudpickle = pytest.importorskip("ray.cloudpickle")
-    from rayopt.fleets.ray.cargo import carry_modules
+    from rayopt.fleets.ray.shard_loading import carry_modules
 
     carry_modules(small(loss=cross_entropy_of_rows))
     try:

@@ -11,13 +11,13 @@ import pytest
 from rich.console import Console
 
 from rayopt import Experiment, Target, Until, Workers, methods
-from rayopt.experiment import Run
-from rayopt.faults import Workforce
-from rayopt.outcome import Progress
+from rayopt.experiments.experiment import Run
+from rayopt.experiments.tuning.grid import Combination
+from rayopt.experiments.tuning.jobs import TuningJob
 from rayopt.problems import Quadratic
 from rayopt.report.progress import JobBar, ProgressBars
-from rayopt.tuning.grid import Combination
-from rayopt.tuning.jobs import TuningJob
+from rayopt.runs.faults import Workforce
+from rayopt.runs.outcome import Progress
 
 
 def console(terminal: bool) -> Console:

@@ -7,20 +7,20 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from rayopt.arrival import Array, Arrival
-from rayopt.errors import NotBegun
+from rayopt.core.arrivals import Array, Arrival
+from rayopt.core.errors import NotBegun
+from rayopt.core.tasks import Gradient, weighted_total
 from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace, forget
-from rayopt.fleets.clock import SimulatedWorkers
 from rayopt.fleets.ray.calculators import Calculators, Stopped
-from rayopt.fleets.ray.cargo import carry_modules
-from rayopt.fleets.simulated import SimulatedSession
-from rayopt.fleets.values import ComputedValues, Group
+from rayopt.fleets.ray.shard_loading import carry_modules
+from rayopt.fleets.simulated.clock import SimulatedWorkers
+from rayopt.fleets.simulated.fleet import SimulatedSession
+from rayopt.fleets.simulated.values import ComputedValues, Group
+from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
-from rayopt.outcome import Outcome
 from rayopt.problems.base import Problem
-from rayopt.recording import Recorder
-from rayopt.tasks import Gradient, weighted_total
-from rayopt.workers import Workers
+from rayopt.runs.outcome import Outcome
+from rayopt.runs.recorder import Recorder
 
 AHEAD = 2
 """Values in work for each process: while it computes one, the next is already there."""

@@ -17,17 +17,17 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from threadpoolctl import ThreadpoolController, threadpool_info
 
-from rayopt.arrival import Array
-from rayopt.errors import InvalidInput
-from rayopt.fleets.ray.cargo import carry_modules
+from rayopt.core.arrivals import Array
+from rayopt.core.errors import InvalidInput
+from rayopt.core.tasks import Gradient
+from rayopt.fleets.ray.channels import Answer, Exchange, Line, serve
+from rayopt.fleets.ray.event_log import CALCULATOR_LOST, Notices
 from rayopt.fleets.ray.failures import WorkerLost
-from rayopt.fleets.ray.lines import Answer, Exchange, Line, serve
 from rayopt.fleets.ray.nodes import Node, alive_nodes
-from rayopt.fleets.ray.notices import CALCULATOR_LOST, Notices
-from rayopt.fleets.values import ComputedValues, Group
-from rayopt.logs import LOGGER
+from rayopt.fleets.ray.shard_loading import carry_modules
+from rayopt.fleets.simulated.values import ComputedValues, Group
 from rayopt.problems.base import Problem
-from rayopt.tasks import Gradient
+from rayopt.runs.logs import LOGGER
 
 RETRIES = 3
 """So often a value is computed anew when its process died; a task that kills its process every time is an error."""

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rayopt.errors import InvalidInput, first_line
-from rayopt.interrupts import postponed
+from rayopt.core.errors import InvalidInput, first_line
+from rayopt.runs.signals import postponed
 
 PROBE_TIMEOUT = 5.0
 END_TIMEOUT = 1.0

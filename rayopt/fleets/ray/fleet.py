@@ -6,12 +6,12 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rayopt.errors import InvalidInput, NotBegun, RayoptError, ServerLost, at_least, positive
+from rayopt.core.errors import InvalidInput, NotBegun, RayoptError, ServerLost, at_least, positive
 from rayopt.fleets.base import FleetKind, forget
-from rayopt.fleets.ray.cargo import carry_modules, make_loads
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.placement import read_label, read_placement
-from rayopt.logs import LOGGER
+from rayopt.fleets.ray.shard_loading import carry_modules, make_loads
+from rayopt.runs.logs import LOGGER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace
     from rayopt.fleets.ray.nodes import Seat
     from rayopt.fleets.ray.supervision import Care
+    from rayopt.latency.workers import Workers
     from rayopt.methods.base import Method
-    from rayopt.outcome import Outcome
     from rayopt.problems.base import Problem
-    from rayopt.workers import Workers
+    from rayopt.runs.outcome import Outcome
 
 REPORT_EVERY = 0.2
 RESTART_TIMEOUT = 30.0
@@ -223,7 +223,7 @@ class RaySession:
                 actor.cancel.remote(self._servers_lost * STAMPS)
 
     def _run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint) -> Outcome:
-        from rayopt.fleets.ray.follower import Follower
+        from rayopt.fleets.ray.report_poller import Follower
 
         carry_modules(job.method)
         self.loaded(job.seed)
@@ -332,7 +332,7 @@ class RaySession:
 
     def _warn_of_store(self, method: Method) -> None:
         """Warns, before the run starts, of an object store that is too small for it."""
-        from rayopt.fleets.ray.demand import Demand, collected, warn_if_scarce
+        from rayopt.fleets.ray.memory_estimate import Demand, collected, warn_if_scarce
         from rayopt.fleets.ray.nodes import alive_nodes
 
         point = 8 * self._problem.dimension * len(method.members())

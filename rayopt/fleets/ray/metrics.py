@@ -11,9 +11,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from rayopt.arrival import Arrival
+from rayopt.core.arrivals import Arrival
 from rayopt.fleets.ray.slip import Slip
-from rayopt.recording import Recorder
+from rayopt.runs.recorder import Recorder
 
 PUBLISH_EVERY = 0.5
 """Real seconds between two updates of what Ray shows."""

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import ray
 
-from rayopt.faults import Faults, Workforce
+from rayopt.fleets.ray.event_log import BACK, GIVEN_UP, LOST, REJECTED, UNMEASURABLE, Notices, shortened
 from rayopt.fleets.ray.failures import WorkerFailed, WorkerLost, is_loss
 from rayopt.fleets.ray.messages import Load, Profile
-from rayopt.fleets.ray.notices import BACK, GIVEN_UP, LOST, REJECTED, UNMEASURABLE, Notices, shortened
 from rayopt.fleets.ray.transport import LOOK_UP
+from rayopt.runs.faults import Faults, Workforce
 
 STRIKES = 3
 """So many rejected tasks of one worker in a row end the run."""

@@ -18,10 +18,10 @@ from threadpoolctl import threadpool_limits
 
 from rayopt.fleets.ray.batches import OrderBatch, ReplyBatch
 from rayopt.fleets.ray.clocks import clock_of
-from rayopt.fleets.ray.desk import Cancelled, Desk, GaveUp
 from rayopt.fleets.ray.failures import NotLoaded, WorkerFailed
+from rayopt.fleets.ray.link_timing import processor
 from rayopt.fleets.ray.messages import Load, Order, Reply
-from rayopt.fleets.ray.probe import processor
+from rayopt.fleets.ray.task_executor import Cancelled, Desk, GaveUp
 
 PUSH_EVERY = 0.005
 """Real seconds between two batches that a packed actor pushes: fewer, larger messages keep the server free."""

@@ -14,17 +14,17 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
-from rayopt.arrival import Alarm, Arrival, Source, sum_one_by_one
-from rayopt.errors import FleetStuck
-from rayopt.faults import Faults
-from rayopt.fleets.ray.desk import Desk
+from rayopt.core.arrivals import Alarm, Arrival, Source, sum_one_by_one
+from rayopt.core.errors import FleetStuck
+from rayopt.core.keys import Stream
+from rayopt.core.tasks import Gradient
 from rayopt.fleets.ray.messages import Order, Reply
 from rayopt.fleets.ray.slip import Slip
 from rayopt.fleets.ray.supervision import Supervision
+from rayopt.fleets.ray.task_executor import Desk
 from rayopt.fleets.ray.transport import LOOK_UP, Transport
-from rayopt.keys import Stream
-from rayopt.tasks import Gradient
-from rayopt.workers import TaskTimes
+from rayopt.latency.workers import TaskTimes
+from rayopt.runs.faults import Faults
 
 Array = NDArray[np.float64]
 
@@ -104,7 +104,7 @@ class RayWorkers:
         return self
 
     def state(self) -> dict[str, Any]:
-        """Returns what the fleet must know to go on (see ``rayopt.checkpoint.snapshot``).
+        """Returns what the fleet must know to go on (see ``rayopt.runs.snapshot``).
 
         What was received and not yet delivered is not part of it: those tasks are given again.
         """

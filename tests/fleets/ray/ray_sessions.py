@@ -13,10 +13,10 @@ import rayopt as ro
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.fleet import RaySession
 from rayopt.methods import Method
-from rayopt.outcome import Outcome, Progress
 from rayopt.problems import Problem, Quadratic
-from rayopt.record import Record
-from rayopt.trace_rows import TRACE
+from rayopt.runs.outcome import Outcome, Progress
+from rayopt.runs.record import Record
+from rayopt.storage.trace.rows import TRACE
 
 N = 4
 

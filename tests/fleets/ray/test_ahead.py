@@ -17,20 +17,20 @@ from threadpoolctl import ThreadpoolController, threadpool_info
 import rayopt as ro
 from benchmarks.kills import kill_one, killing
 from rayopt import methods
+from rayopt.core.tasks import Gradient
 from rayopt.fleets.base import Job
-from rayopt.fleets.clock import SimulatedWorkers
 from rayopt.fleets.ray import calculators as module
 from rayopt.fleets.ray.ahead import AHEAD, KEPT, ParallelSession, ParallelValues
 from rayopt.fleets.ray.calculators import Calculators
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.ray.nodes import Node
-from rayopt.fleets.simulated import SimulatedSession
-from rayopt.fleets.values import ComputedValues
+from rayopt.fleets.simulated.clock import SimulatedWorkers
+from rayopt.fleets.simulated.fleet import SimulatedSession
+from rayopt.fleets.simulated.values import ComputedValues
 from rayopt.problems import Free, LogisticRegression, Quadratic
-from rayopt.record import Record
-from rayopt.tasks import Gradient
-from rayopt.trace_rows import TRACE
+from rayopt.runs.record import Record
+from rayopt.storage.trace.rows import TRACE
 from tests.acting import asgd_that
 
 N = 6

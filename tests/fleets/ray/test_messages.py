@@ -16,6 +16,8 @@ from ray_sessions import opened
 
 import rayopt as ro
 from rayopt import methods
+from rayopt.core.keys import Stream
+from rayopt.core.tasks import Gradient
 from rayopt.fleets.ray import worker as worker_module
 from rayopt.fleets.ray import workers as workers_module
 from rayopt.fleets.ray.batches import ReplyBatch
@@ -24,9 +26,7 @@ from rayopt.fleets.ray.messages import Profile, Reply
 from rayopt.fleets.ray.supervision import Care, Supervision
 from rayopt.fleets.ray.worker import PackedWorkers
 from rayopt.fleets.ray.workers import RayWorkers
-from rayopt.keys import Stream
 from rayopt.problems import Quadratic
-from rayopt.tasks import Gradient
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 pytestmark = pytest.mark.timeout(240)

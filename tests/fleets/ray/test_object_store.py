@@ -11,7 +11,7 @@ from ray_sessions import opened
 
 import rayopt as ro
 from rayopt import methods
-from rayopt.fleets.ray.demand import Demand, bytes_of, collected, warn_if_scarce
+from rayopt.fleets.ray.memory_estimate import Demand, bytes_of, collected, warn_if_scarce
 from rayopt.fleets.ray.nodes import Node
 from rayopt.problems import LogisticRegression, Quadratic
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ray
+from tests.replaying.tampering import rewrite
 
 import rayopt as ro
 from benchmarks.kills import kill_one, killing
 from rayopt import methods
+from rayopt.experiments.displays import Displays
 from rayopt.fleets.ray.connection import connect
 from rayopt.problems import MLP, LogisticRegression, Quadratic
-from rayopt.report.displays import Displays
-from tests.replaying.tampering import rewrite
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -20,7 +20,7 @@ from rayopt import methods
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.ray.supervision import DEATHS
 from rayopt.problems import LogisticRegression, Quadratic
-from rayopt.trace_rows import CANCELLED
+from rayopt.storage.trace.rows import CANCELLED
 
 # Actors cannot import this file.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 
 import rayopt as ro
 from rayopt import methods
-from rayopt.checkpoint.files import read
 from rayopt.cli import main
-from rayopt.config import load_workload
+from rayopt.experiments.config import load_workload
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.fleet import RaySession
 from rayopt.problems import Quadratic
+from rayopt.storage.checkpoint_files import read
 from tests.killed_runs import killed
 
 pytestmark = pytest.mark.timeout(240)

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 import rayopt as ro
 from rayopt import latency as lt
-from rayopt.errors import InvalidInput
-from rayopt.fleets.clock import SimulatedWorkers
-from rayopt.keys import Stream
+from rayopt.core.errors import InvalidInput
+from rayopt.core.keys import Stream
+from rayopt.core.tasks import Gradient, Series, Trial
+from rayopt.fleets.simulated.clock import SimulatedWorkers
 from rayopt.problems import Free
-from rayopt.tasks import Gradient, Series, Trial
 
 N = 5
 POWERS = {
