@@ -1,4 +1,4 @@
-"""The command line: ``rayopt run FILE`` and what helps to write the file; a file for each command.
+"""The command line: ``rayopt run FILE`` and what helps to write the file; a file for each command. Imports everything.
 
 What takes long to import is imported by the command that needs it, so that ``--help`` is quick.
 """

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from rayopt import __version__
 from rayopt.core.errors import RayoptError, first_line
+from rayopt.core.version import __version__
 
 if TYPE_CHECKING:
     from rich.console import Console

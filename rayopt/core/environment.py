@@ -7,6 +7,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from rayopt.core.version import __version__
+
 VERSIONS = ("rayopt", "numpy", "scipy", "ray")
 
 
@@ -44,8 +46,6 @@ def differences(recorded: dict[str, Any], here: dict[str, Any]) -> list[str]:
 
 def _version(name: str) -> str | None:
     if name == "rayopt":
-        from rayopt import __version__
-
         return __version__
     try:
         return metadata.version(name)

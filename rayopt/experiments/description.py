@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from rayopt.experiments.experiment import Experiment
+from rayopt.fleets.base import FleetKind
+from rayopt.latency.workers import Workers
+from rayopt.methods.base import Method
+from rayopt.problems.base import Problem
+from rayopt.runs.record import Record
+from rayopt.runs.until import Until
 
 
-def describe(experiment: Experiment) -> dict[str, Any]:
+class Described(Protocol):
+    """The parts of an experiment that its configuration names (see ``rayopt.experiments.experiment.Experiment``)."""
+
+    methods: Sequence[Method]
+    problem: Problem
+    workers: Workers
+    until: Until
+    fleet: FleetKind
+    record: Record
+    seeds: Sequence[int]
+    labels: Sequence[str] | None
+    force: bool
+
+
+def describe(experiment: Described) -> dict[str, Any]:
     """Returns the resolved configuration of an experiment, which a workload file could hold: it means an equal one.
 
     A problem that was made from arrays is described by what else is known of it.

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -266,68 +266,6 @@ class Experiment:
             )
 
 
-def run(
-    method: Method | Sequence[Method],
-    problem: Problem,
-    workers: Workers,
-    *,
-    until: Until,
-    fleet: FleetKind | None = None,
-    seed: int | Sequence[int] = 0,
-    record: Record | None = None,
-    labels: Sequence[str] | None = None,
-    out: str | Path | None = None,
-    progress: bool = False,
-    force: bool = False,
-) -> Result:
-    """Runs one method or several and returns history, trace and summary.
-
-    Args:
-      method: one method or a list; ``step_size`` may be a list, the grid is one run.
-      problem: the oracle.
-      workers: how many, and how fast.
-      until: when a run ends, in fleet seconds, updates, arrivals or at a target.
-      fleet: :class:`SimulatedFleet` (default), :class:`RayFleet` or :class:`SharedMemoryFleet`.
-      seed: one seed or a list; equal seeds give equal workers and samples to every method.
-      record: how often and what to record.
-      labels: names for tables and figures.
-      out: a run folder to write; by default nothing stays on disk.
-      progress: show bars while it runs.
-      force: run a method also on a problem that it is not made for.
-
-    Returns:
-      The result; ``result.history`` and ``result.trace`` are DataFrames.
-
-    Raises:
-      InvalidInput: an argument that does not fit.
-      FleetStuck: no run could go to its end.
-
-    Examples:
-      >>> import rayopt as ro
-      >>> result = ro.run(ro.methods.Rennala(step_size=0.5, batch_size=4), ro.problems.Quadratic(dimension=10),
-      ...                 workers=ro.Workers(10, compute="sqrt(i)"), until=ro.Until(time=20), seed=[0, 1])
-      >>> sorted(result.history.seed.unique().tolist())
-      [0, 1]
-    """
-    experiment = Experiment(
-        methods=[method] if isinstance(method, Method) else list(method),
-        problem=problem,
-        workers=workers,
-        until=until,
-        fleet=fleet or SimulatedFleet(),
-        record=record or Record(),
-        seeds=list(seed) if isinstance(seed, Iterable) else [seed],
-        labels=labels,
-        force=force,
-    )
-    display: Display | None = None
-    if progress:
-        from rayopt.report.progress import ProgressBars
-
-        display = ProgressBars()
-    return experiment.run(out=out, display=display)
-
-
 def _wherever_data_are(section: Any) -> Any:
     """Returns a section of a configuration without the path of its data."""
     if isinstance(section, Mapping) and isinstance(data := section.get("data"), Mapping):
@@ -359,4 +297,4 @@ def default_labels(methods: Sequence[Method], hidden: Collection[str] = ()) -> l
     return labels
 
 
-__all__ = ["BROKEN_OFF", "NOT_RUN", "Display", "Experiment", "RayoptError", "Run", "default_labels", "run"]
+__all__ = ["BROKEN_OFF", "NOT_RUN", "Display", "Experiment", "RayoptError", "Run", "default_labels"]

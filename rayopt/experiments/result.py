@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rayopt.core.errors import InvalidInput, first_line
+from rayopt.experiments import plots
 from rayopt.storage.run_folder import CONFIG, HISTORY, SUMMARY, RunFolder
 
 if TYPE_CHECKING:
@@ -57,9 +58,7 @@ class Result:
 
     def plot(self, metric: str = "value") -> Any:
         """Returns a matplotlib figure: the metric against fleet time, median and quartiles over seeds."""
-        from rayopt.report.figure import draw
-
-        return draw(self.history, self.summary, metric)
+        return plots.result(self.history, self.summary, metric)
 
     def __repr__(self) -> str:
         labels = ", ".join(self.history.label.unique())

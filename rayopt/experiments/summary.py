@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from rayopt.experiments.experiment import Run
+from rayopt.experiments.execution import Run
 from rayopt.experiments.optimality import Bound
 from rayopt.problems.base import Problem
 from rayopt.runs.outcome import Outcome, Row

@@ -1,4 +1,4 @@
-"""How long tasks and messages take: one object for compute, one for each direction of communication.
+"""How long tasks and messages take: one object for compute, one for each direction of communication. Imports core.
 
 >>> from rayopt import latency
 >>> latency.half_normal(base="i", scale="sqrt(i)")

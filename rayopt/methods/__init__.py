@@ -1,4 +1,4 @@
-"""The methods, each under the name its paper gives it.
+"""The methods, each under the name its paper gives it. Imports core, theory, latency and problems.
 
 A docstring says of each what the server must know and what is guaranteed: seconds until E||grad f||^2 <= eps (of a
 convex f: until E f - min f <= eps) on n workers that need tau_1 <= ... <= tau_n seconds for a gradient; L is the

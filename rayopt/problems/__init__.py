@@ -1,4 +1,4 @@
-"""Problems: functions with a stochastic gradient oracle, split over workers."""
+"""Problems: functions with a stochastic gradient oracle, split over workers. Imports core, theory and latency."""
 
 from rayopt.problems.base import Problem
 from rayopt.problems.estimate import Estimate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,23 @@ from numpy.typing import NDArray
 from rayopt.core.errors import InvalidInput, at_least
 from rayopt.core.keys import NormalVectors, Stream, below, subkey
 
-if TYPE_CHECKING:
-    from rayopt.problems.base import Problem
-
 Array = NDArray[np.float64]
 
 _NORMAL_QUANTILE = 1.959963984540054
 # The truncation error of a central difference of a smooth gradient is its square, the rounding error its inverse.
 _DIFFERENCE = 1e-5
+
+
+class Measurable(Protocol):
+    """What an estimate asks of a problem (see ``rayopt.problems.base.Problem``)."""
+
+    dimension: int
+
+    @property
+    def distinct_workers(self) -> int: ...
+    def start_point(self) -> Array: ...
+    def full_gradient(self, x: Array) -> Array: ...
+    def shard(self, worker: int) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,7 @@ class Estimate:
         return f"{self.value:.4g}" if self.error == 0 else f"{self.value:.4g} ± {self.half_width:.2g}"
 
 
-def noise_variance(problem: Problem, x: Any, tasks: int, seed: int) -> Estimate:
+def noise_variance(problem: Measurable, x: Any, tasks: int, seed: int) -> Estimate:
     """Returns the mean of ||g - grad f_i(x)||^2 over tasks of random workers i and its standard error."""
     point = _point(problem, x)
     at_least("tasks", tasks, 2)
@@ -64,7 +73,7 @@ def noise_variance(problem: Problem, x: Any, tasks: int, seed: int) -> Estimate:
     return Estimate(float(squares.mean()), float(squares.std(ddof=1) / math.sqrt(tasks)))
 
 
-def smoothness(problem: Problem, x: Any, starts: int, iterations: int, seed: int) -> Estimate:
+def smoothness(problem: Measurable, x: Any, starts: int, iterations: int, seed: int) -> Estimate:
     """Returns the largest ||H v|| that power iteration finds at x, and the spread over its starts.
 
     H v is a central difference of the full gradient along v.
@@ -89,7 +98,7 @@ def smoothness(problem: Problem, x: Any, starts: int, iterations: int, seed: int
     return Estimate(max(found), float(np.std(found, ddof=1)))
 
 
-def _point(problem: Problem, x: Any) -> Array:
+def _point(problem: Measurable, x: Any) -> Array:
     """Returns the point as float64, x^0 by default, or raises InvalidInput."""
     point = np.asarray(problem.start_point() if x is None else x, dtype=np.float64)
     if point.shape != (problem.dimension,) or not np.isfinite(point).all():

@@ -1,1 +1,1 @@
-"""What an experiment found, for people: tables, figures, and progress while it runs."""
+"""What an experiment found, for people: tables, figures, progress. Imports experiments and all below."""

@@ -14,7 +14,7 @@ from tests.checkpoint.test_snapshot import asking_after
 import rayopt as ro
 from rayopt.core.errors import FleetStuck, RayoptError, ServerLost
 from rayopt.experiments.execution import MOST_RESTARTS, Execution, Run
-from rayopt.fleets.simulated import fleet as simulated
+from rayopt.fleets.simulated import session as simulated
 from rayopt.runs.faults import Faults
 from rayopt.runs.outcome import Counts, Outcome
 from rayopt.runs.signals import Interrupts

@@ -11,7 +11,7 @@ import rayopt as ro
 from rayopt.cli import main
 from rayopt.core.errors import DataError
 from rayopt.experiments.last_checkpoint import NO_CHECKPOINT, last_checkpoint
-from rayopt.fleets.simulated import fleet as simulated
+from rayopt.fleets.simulated import session as simulated
 from rayopt.storage.checkpoint_files import CheckpointFiles, read, write
 from rayopt.storage.encoding import Encoded
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import rayopt as ro
 from rayopt.cli import main
-from rayopt.fleets.simulated import fleet as simulated
+from rayopt.fleets.simulated import session as simulated
 from rayopt.problems.data import mnist
 from rayopt.storage.checkpoint_files import CheckpointFiles
 

@@ -22,7 +22,7 @@ from rayopt.cli import main
 from rayopt.core.errors import DataError
 from rayopt.experiments.config import load_workload
 from rayopt.experiments.experiment import Experiment
-from rayopt.fleets.simulated import fleet as simulated
+from rayopt.fleets.simulated import session as simulated
 from rayopt.storage.checkpoint_files import BLOCK, CheckpointFiles, read, write
 from rayopt.storage.encoding import Encoded
 from tests.killed_runs import killed

@@ -13,7 +13,7 @@ from rayopt import methods
 from rayopt.runs import snapshot
 from rayopt.storage.encoding import Encoded
 from rayopt.storage.checkpoint_files import read, write
-from rayopt.fleets.simulated import fleet as simulated
+from rayopt.fleets.simulated import session as simulated
 from rayopt.fleets.base import Job
 from rayopt.fleets.simulated.clock import SimulatedWorkers
 from rayopt.problems import LogisticRegression, Quadratic

@@ -86,7 +86,8 @@ def profile(
 
     Returns:
       The durations: ``found.of("compute")`` has the fleet seconds of every worker, ``found.of("upload", bytes)`` and
-      ``found.of("download", bytes)`` those of payloads; ``rayopt.experiments.profiling.save.save(found, path)`` writes them.
+      ``found.of("download", bytes)`` those of payloads;
+      ``rayopt.experiments.profiling.save.save(found, path)`` writes them.
 
     Raises:
       InvalidInput: a fleet without times, packed workers, a worker that finished no gradient in ``plan.at_most``.

@@ -6,18 +6,32 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import pandas as pd
 
 from rayopt.core.errors import one_of
+from rayopt.experiments import plots
 from rayopt.experiments.result import Result
 from rayopt.experiments.tuning.edges import notes_on_edges
+from rayopt.experiments.tuning.grid import Grid
 from rayopt.experiments.tuning.selection import Choice, edges
-from rayopt.runs.until import larger_is_better
+from rayopt.latency.workers import Workers
+from rayopt.problems.base import Problem
+from rayopt.runs.until import Until, larger_is_better
 
-if TYPE_CHECKING:
-    from rayopt.experiments.tuning.tuning import Tuning
+
+class Tuned(Protocol):
+    """The parts of a tuning that its result reads (see ``rayopt.experiments.tuning.tuning.Tuning``)."""
+
+    grids: Sequence[Grid]
+    labels: list[str]
+    problem: Problem
+    workers: Workers
+    until: Until
+    seeds: Sequence[int]
+    confirm: Sequence[int]
+    metric: str | None
 
 
 class TuningResult:
@@ -35,7 +49,7 @@ class TuningResult:
 
     def __init__(
         self,
-        tuning: Tuning,
+        tuning: Tuned,
         table: pd.DataFrame,
         medians: pd.DataFrame,
         chosen: Sequence[Choice],
@@ -111,12 +125,10 @@ class TuningResult:
         Raises:
           InvalidInput: no such label.
         """
-        from rayopt.report.heat_map import draw
-
         present = list(dict.fromkeys(self.medians.label))
         chosen = one_of("label", present[0] if label is None and len(present) == 1 else label, present)
         own = self.medians[self.medians.label == chosen]
-        return draw(own, self.metric, self.best.get(chosen), self.tuning.until.target, self.at_start)
+        return plots.tuning(own, self.metric, self.best.get(chosen), self.tuning.until.target, self.at_start)
 
     def __repr__(self) -> str:
         return f"TuningResult({', '.join(self.tuning.labels)}: {len(self.table)} rows, {self.folder})"

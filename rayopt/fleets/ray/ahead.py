@@ -14,7 +14,7 @@ from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace, forget
 from rayopt.fleets.ray.calculators import Calculators, Stopped
 from rayopt.fleets.ray.shard_loading import carry_modules
 from rayopt.fleets.simulated.clock import SimulatedWorkers
-from rayopt.fleets.simulated.fleet import SimulatedSession
+from rayopt.fleets.simulated.session import SimulatedSession
 from rayopt.fleets.simulated.values import ComputedValues, Group
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method

@@ -1,25 +1,18 @@
-"""Virtual time as a fleet: a session runs jobs in one process, one after the other."""
+"""Virtual time as a fleet that a user chooses."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from rayopt.core.errors import InvalidInput, at_least, one_of
-from rayopt.fleets.base import Finished, FleetKind, Job, OnCheckpoint, OnProgress, OnTrace, forget
-from rayopt.fleets.simulated.clock import SimulatedWorkers
+from rayopt.fleets.base import Finished, FleetKind
+from rayopt.fleets.simulated.session import SimulatedSession
 from rayopt.latency.workers import Workers
-from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
-from rayopt.runs.loop import serve
-from rayopt.runs.outcome import Outcome
-from rayopt.runs.recorder import Recorder
-from rayopt.runs.snapshot import asking_for_checkpoints, offer, restore
 
 Array = NDArray[np.float64]
 
@@ -93,82 +86,3 @@ class SimulatedFleet(FleetKind):
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in self.to_config().items() if key != "name")
         return f"SimulatedFleet({arguments})"
-
-
-class SimulatedSession:
-    """Runs jobs one after the other in virtual time (see ``rayopt.fleets.base.Session``)."""
-
-    def __init__(self, problem: Problem, workers: Workers, blas_threads: int = 1) -> None:
-        self._problem = problem
-        self._workers = workers
-        self._blas_threads = blas_threads
-        self._recorder: Recorder | None = None
-        self._stop_is_wanted = False
-
-    def __enter__(self) -> SimulatedSession:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
-
-    def run(
-        self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint = forget
-    ) -> Outcome:
-        """Runs one job to its end.
-
-        Raises:
-          FleetStuck: nothing will ever arrive and no limit ends the run.
-        """
-        try:
-            with threadpool_limits(self._blas_threads):
-                return self._run(job, on_trace, on_progress, on_checkpoint)
-        finally:
-            # Not at the begin: a wish that came just before it counts.
-            self._stop_is_wanted = False
-
-    def _run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint) -> Outcome:
-        problem = self._problem.split(self._workers.count, job.seed)
-        fleet = self._make_fleet(problem, job)
-        job.method.prepare(problem.start_point(), fleet.n)
-        recorder = self._recorder = Recorder(
-            job.record, job.until, Evaluation(problem, job.record.metrics or ()), on_trace,
-            lambda recorder: on_progress(recorder.progress()),
-        )  # fmt: skip
-        recorder.on_checkpoint = lambda: offer(job.method, fleet, recorder, on_checkpoint)
-        if job.start is not None:
-            restore(job.start, job.method, fleet, recorder)
-        if self._stop_is_wanted:
-            recorder.stop()
-        with asking_for_checkpoints(recorder, job.checkpoints):
-            self._serve(job.method, fleet, recorder)
-        return recorder.outcome(recorder.wall_seconds)
-
-    def _serve(self, method: Method, fleet: SimulatedWorkers, recorder: Recorder) -> None:
-        serve(method, fleet, recorder)
-
-    def _make_fleet(self, problem: Problem, job: Job) -> SimulatedWorkers:
-        return SimulatedWorkers(problem, self._workers.times(job.seed), job.seed)
-
-    def stop(self) -> None:
-        """Ends the running job at its next arrival."""
-        self._stop_is_wanted = True
-        if self._recorder is not None:
-            self._recorder.stop()
-
-
-class Evaluation:
-    """Computes the metrics of a history row at once, and those of an unchanged point only once."""
-
-    def __init__(self, problem: Problem, metrics: Sequence[str]) -> None:
-        self._problem = problem
-        self._metrics = metrics
-        self._point: Array | None = None
-        self._found: dict[str, Any] = {}
-
-    def __call__(self, recorder: Recorder, point: int, x: Array) -> None:
-        if x is not self._point:
-            self._point = x
-            self._found = self._problem.metrics(x, self._metrics)
-        recorder.evaluated(point, self._found)

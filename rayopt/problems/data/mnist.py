@@ -25,7 +25,7 @@ FILES = {
     "test_images": "t10k-images-idx3-ubyte",
     "test_labels": "t10k-labels-idx1-ubyte",
 }
-SUBSET = Path(__file__).parent / "data" / "mnist"
+SUBSET = Path(__file__).parent / "shipped" / "mnist"
 
 _SIDE = 28
 _TRAINING_ROWS = 60_000

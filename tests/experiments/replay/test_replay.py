@@ -15,7 +15,7 @@ import rayopt as ro
 from rayopt import methods
 from rayopt.experiments.replay import replay
 from rayopt.experiments.replay.run import events_of
-from rayopt.fleets.simulated import fleet as simulated
+from rayopt.fleets.simulated import session as simulated
 from rayopt.problems import LogisticRegression, Quadratic
 from rayopt.runs.fingerprints import Fingerprint, fingerprint
 from rayopt.runs.recorder import Recorder

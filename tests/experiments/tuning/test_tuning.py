@@ -20,7 +20,7 @@ from rayopt.experiments.experiment import NothingRan
 from rayopt.experiments.tuning import processes
 from rayopt.experiments.tuning.grid import Grid
 from rayopt.experiments.tuning.tuning import TuningInterrupted
-from rayopt.fleets.simulated import fleet as simulated
+from rayopt.fleets.simulated import session as simulated
 from rayopt.storage.checkpoint_files import CheckpointFiles
 
 

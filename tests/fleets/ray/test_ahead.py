@@ -26,7 +26,7 @@ from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.ray.nodes import Node
 from rayopt.fleets.simulated.clock import SimulatedWorkers
-from rayopt.fleets.simulated.fleet import SimulatedSession
+from rayopt.fleets.simulated.session import SimulatedSession
 from rayopt.fleets.simulated.values import ComputedValues
 from rayopt.problems import Free, LogisticRegression, Quadratic
 from rayopt.runs.record import Record

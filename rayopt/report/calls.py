@@ -1,18 +1,84 @@
-"""``rayopt.tune``: a tuning as one call."""
+"""``rayopt.run`` and ``rayopt.tune``: an experiment and a tuning as one call, with progress bars if asked."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from rayopt.experiments.execution import Display
+from rayopt.experiments.experiment import Experiment
+from rayopt.experiments.result import Result
 from rayopt.experiments.tuning.grid import Grid
 from rayopt.experiments.tuning.result import TuningResult
 from rayopt.experiments.tuning.tuning import Tuning
+from rayopt.fleets.base import FleetKind
+from rayopt.fleets.simulated.fleet import SimulatedFleet
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
+from rayopt.report.progress import JobBar, ProgressBars
 from rayopt.runs.record import Record
 from rayopt.runs.until import Until
+
+
+def run(
+    method: Method | Sequence[Method],
+    problem: Problem,
+    workers: Workers,
+    *,
+    until: Until,
+    fleet: FleetKind | None = None,
+    seed: int | Sequence[int] = 0,
+    record: Record | None = None,
+    labels: Sequence[str] | None = None,
+    out: str | Path | None = None,
+    progress: bool = False,
+    force: bool = False,
+) -> Result:
+    """Runs one method or several and returns history, trace and summary.
+
+    Args:
+      method: one method or a list; ``step_size`` may be a list, the grid is one run.
+      problem: the oracle.
+      workers: how many, and how fast.
+      until: when a run ends, in fleet seconds, updates, arrivals or at a target.
+      fleet: :class:`SimulatedFleet` (default), :class:`RayFleet` or :class:`SharedMemoryFleet`.
+      seed: one seed or a list; equal seeds give equal workers and samples to every method.
+      record: how often and what to record.
+      labels: names for tables and figures.
+      out: a run folder to write; by default nothing stays on disk.
+      progress: show bars while it runs.
+      force: run a method also on a problem that it is not made for.
+
+    Returns:
+      The result; ``result.history`` and ``result.trace`` are DataFrames.
+
+    Raises:
+      InvalidInput: an argument that does not fit.
+      FleetStuck: no run could go to its end.
+
+    Examples:
+      >>> import rayopt as ro
+      >>> result = ro.run(ro.methods.Rennala(step_size=0.5, batch_size=4), ro.problems.Quadratic(dimension=10),
+      ...                 workers=ro.Workers(10, compute="sqrt(i)"), until=ro.Until(time=20), seed=[0, 1])
+      >>> sorted(result.history.seed.unique().tolist())
+      [0, 1]
+    """
+    experiment = Experiment(
+        methods=[method] if isinstance(method, Method) else list(method),
+        problem=problem,
+        workers=workers,
+        until=until,
+        fleet=fleet or SimulatedFleet(),
+        record=record or Record(),
+        seeds=list(seed) if isinstance(seed, Iterable) else [seed],
+        labels=labels,
+        force=force,
+    )
+    display: Display | None = None
+    if progress:
+        display = ProgressBars()
+    return experiment.run(out=out, display=display)
 
 
 def tune(
@@ -70,6 +136,4 @@ def tune(
                     record or Record(), force=force)  # fmt: skip
     if not progress:
         return tuning.run(out, processes)
-    from rayopt.report.progress import JobBar, ProgressBars
-
     return tuning.run(out, processes, JobBar(), ProgressBars())

@@ -1,0 +1,1 @@
+"""What is on disk: run folder, lock, complete files, checkpoints, traces. Imports core."""
