@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from rayopt.core.errors import InvalidInput, at_least, boolean, finite, non_negative, positive
 from rayopt.core.keys import Stream, subkeys, uniforms
 from rayopt.problems.base import Array, Checkpoint
-from rayopt.problems.data.labelled import LabelledData, softmax
 from rayopt.problems.data.partition import Partition
+from rayopt.problems.labelled_data import LabelledData, softmax
 from rayopt.problems.layers import backward, forward
 from rayopt.problems.rows import CHUNK, float_or_array
 

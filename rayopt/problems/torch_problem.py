@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from rayopt.core.errors import DataError, InvalidInput, at_least, one_of, positive
 from rayopt.core.user_code import dotted
+from rayopt.problems import torch_data
 from rayopt.problems.base import Array, Checkpoint
 from rayopt.problems.classification import Classification
-from rayopt.problems.data import torch as torch_data
 from rayopt.problems.data.partition import Partition
 from rayopt.problems.rows import CHUNK, float_or_array
 from rayopt.problems.torch_network import LOSSES, TorchNetwork, factory_of, loss_of, require_torch, single_thread

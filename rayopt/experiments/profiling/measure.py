@@ -247,10 +247,10 @@ def _header(
 ) -> dict[str, str]:
     import ray
 
-    import rayopt
+    from rayopt.core.version import __version__
 
     compute = "measured, at full speed" if workers.are_measured else f"emulated, {workers.compute!r}"
-    versions = f"rayopt {rayopt.__version__}, Python {platform.python_version()}, NumPy {np.__version__}"
+    versions = f"rayopt {__version__}, Python {platform.python_version()}, NumPy {np.__version__}"
     return {
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "problem": f"{problem.name}, d = {problem.dimension}",

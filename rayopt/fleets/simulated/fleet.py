@@ -60,7 +60,7 @@ class SimulatedFleet(FleetKind):
           InvalidInput: no cluster answers at the address.
         """
         if self.gradients == "ray":
-            from rayopt.fleets.ray.ahead import open_session
+            from rayopt.fleets.simulated.parallel.ahead import open_session
 
             return open_session(problem, workers, self.processes, self.address, self.blas_threads)
         return SimulatedSession(problem, workers, self.blas_threads)

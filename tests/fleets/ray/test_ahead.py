@@ -19,13 +19,13 @@ from benchmarks.kills import kill_one, killing
 from rayopt import methods
 from rayopt.core.tasks import Gradient
 from rayopt.fleets.base import Job
-from rayopt.fleets.ray import calculators as module
-from rayopt.fleets.ray.ahead import AHEAD, KEPT, ParallelSession, ParallelValues
-from rayopt.fleets.ray.calculators import Calculators
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.ray.nodes import Node
 from rayopt.fleets.simulated.clock import SimulatedWorkers
+from rayopt.fleets.simulated.parallel import calculators as module
+from rayopt.fleets.simulated.parallel.ahead import AHEAD, KEPT, ParallelSession, ParallelValues
+from rayopt.fleets.simulated.parallel.calculators import Calculators
 from rayopt.fleets.simulated.session import SimulatedSession
 from rayopt.fleets.simulated.values import ComputedValues
 from rayopt.problems import Free, LogisticRegression, Quadratic

@@ -13,8 +13,8 @@ from multiprocessing.connection import Client, wait
 import numpy as np
 import pytest
 
-from rayopt.fleets.ray import channels as lines
-from rayopt.fleets.ray.channels import Exchange, Line, serve
+from rayopt.fleets.simulated.parallel import channels as lines
+from rayopt.fleets.simulated.parallel.channels import Exchange, Line, serve
 
 pytestmark = pytest.mark.timeout(60)
 

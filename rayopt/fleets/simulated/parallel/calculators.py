@@ -20,11 +20,11 @@ from threadpoolctl import ThreadpoolController, threadpool_info
 from rayopt.core.arrivals import Array
 from rayopt.core.errors import InvalidInput
 from rayopt.core.tasks import Gradient
-from rayopt.fleets.ray.channels import Answer, Exchange, Line, serve
 from rayopt.fleets.ray.event_log import CALCULATOR_LOST, Notices
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.ray.nodes import Node, alive_nodes
 from rayopt.fleets.ray.shard_loading import carry_modules
+from rayopt.fleets.simulated.parallel.channels import Answer, Exchange, Line, serve
 from rayopt.fleets.simulated.values import ComputedValues, Group
 from rayopt.problems.base import Problem
 from rayopt.runs.logs import LOGGER

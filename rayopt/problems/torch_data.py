@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rayopt.core.errors import DataError, InvalidInput, at_least
 from rayopt.core.user_code import ALLOWED, imported
-from rayopt.problems.data.labelled import LabelledData
+from rayopt.problems.labelled_data import LabelledData
 
 Rows = NDArray[Any]
 

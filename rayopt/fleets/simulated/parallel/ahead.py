@@ -11,9 +11,9 @@ from rayopt.core.arrivals import Array, Arrival
 from rayopt.core.errors import NotBegun
 from rayopt.core.tasks import Gradient, weighted_total
 from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace, forget
-from rayopt.fleets.ray.calculators import Calculators, Stopped
 from rayopt.fleets.ray.shard_loading import carry_modules
 from rayopt.fleets.simulated.clock import SimulatedWorkers
+from rayopt.fleets.simulated.parallel.calculators import Calculators, Stopped
 from rayopt.fleets.simulated.session import SimulatedSession
 from rayopt.fleets.simulated.values import ComputedValues, Group
 from rayopt.latency.workers import Workers
