@@ -65,7 +65,7 @@ def one(problem: LogisticRegression, arrivals: int = 100_000) -> tuple[float, fl
             begun.append(time.perf_counter())
             files.save(snapshot)
             # The writer is alone in its thread: what it is given next it does after this checkpoint.
-            files.when_written(lambda: begun.append(time.perf_counter()))
+            files.on_written(lambda: begun.append(time.perf_counter()))
 
         job = Job(TimedASGD(1e-4, received_at), 0, until, record, Schedule(1.0, 1000.0))
         with ro.SimulatedFleet().open(problem, ro.Workers(1000, "sqrt(i)")) as session:

@@ -13,18 +13,18 @@ from types import ModuleType
 from typing import Any
 
 MOVED = {
-    "rayopt.errors": "rayopt.core.errors",
-    "rayopt.experiment": "rayopt.experiments.experiment",
-    "rayopt.profiling": "rayopt.experiments.profiling",
-    "rayopt.profiling.measure": "rayopt.experiments.profiling.measure",
-    "rayopt.record": "rayopt.runs.record",
-    "rayopt.replaying": "rayopt.experiments.replay",
-    "rayopt.result": "rayopt.experiments.result",
-    "rayopt.tuning": "rayopt.experiments.tuning",
-    "rayopt.tuning.grid": "rayopt.experiments.tuning.grid",
-    "rayopt.tuning.tune": "rayopt.report.calls",
-    "rayopt.until": "rayopt.runs.until",
-    "rayopt.workers": "rayopt.latency.workers",
+    "rayopt.core.errors": "rayopt.core.errors",
+    "rayopt.experiments.experiment": "rayopt.experiments.experiment",
+    "rayopt.experiments.profiling": "rayopt.experiments.profiling",
+    "rayopt.experiments.profiling.measure": "rayopt.experiments.profiling.measure",
+    "rayopt.runs.record": "rayopt.runs.record",
+    "rayopt.experiments.replay": "rayopt.experiments.replay",
+    "rayopt.experiments.result": "rayopt.experiments.result",
+    "rayopt.experiments.tuning": "rayopt.experiments.tuning",
+    "rayopt.experiments.tuning.grid": "rayopt.experiments.tuning.grid",
+    "rayopt.experiments.tuning.tune": "rayopt.report.calls",
+    "rayopt.runs.until": "rayopt.runs.until",
+    "rayopt.latency.workers": "rayopt.latency.workers",
 }
 """The modules of 0.2.0 that held a name of ``rayopt.__all__``, and where it is now."""
 

@@ -53,7 +53,7 @@ def imported(key: str, given: Any) -> Any:
     return found
 
 
-def says_it_returns(function: Any, kind: type) -> bool:
+def declared_return(function: Any, kind: type) -> bool:
     """Whether a function is annotated as one that returns this kind of object."""
     if not inspect.isroutine(function):
         return False

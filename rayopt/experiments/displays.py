@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Audience(Generic[T]):
+class Observers(Generic[T]):
     """Displays of one kind; one that cannot write (a full disk, a closed pipe) is told nothing more.
 
     Args:
@@ -38,7 +38,7 @@ class Audience(Generic[T]):
                 )  # fmt: skip
 
 
-class Displays(Audience[Display]):
+class Displays(Observers[Display]):
     """A display of an experiment that tells others."""
 
     def opened(self, runs: Sequence[Run], until: Until) -> None:

@@ -20,7 +20,7 @@ from rayopt.runs.snapshot import Schedule
 from rayopt.runs.until import Until
 from rayopt.storage.checkpoint_files import CheckpointFiles
 from rayopt.storage.encoding import Encoded
-from rayopt.storage.trace.buffered_writer import Extent, PatientTrace
+from rayopt.storage.trace.buffered_writer import BufferedTraceWriter, TraceExtent
 
 NOT_RUN = "not run: interrupted"
 BROKEN_OFF = "broken off: interrupted twice"
@@ -66,7 +66,7 @@ class Interruption(Protocol):
     def is_set(self) -> bool: ...
 
 
-class Stand(NamedTuple):
+class RunPosition(NamedTuple):
     """Where a run can go on from.
 
     Attributes:
@@ -78,7 +78,7 @@ class Stand(NamedTuple):
 
     number: int = 0
     state: Encoded | None = None
-    trace: Extent | None = None
+    trace: TraceExtent | None = None
     server_restarts: int = 0
 
 
@@ -101,7 +101,7 @@ class Execution:
         session: Session,
         until: Until,
         record: Record,
-        trace: PatientTrace | None,
+        trace: BufferedTraceWriter | None,
         display: Display,
         files: CheckpointFiles | None = None,
     ) -> None:
@@ -113,7 +113,7 @@ class Execution:
         self._display = display
         self._files = files
         self._saved_at = time.monotonic()
-        self._stand = Stand()
+        self._stand = RunPosition()
         self._restarts = 0
         # The last run that began or went on, and the first checkpoint that it can go on from.
         self._last: int | None = None
@@ -188,7 +188,7 @@ class Execution:
             failure = error
             log.error("failed: %s", run.problem)
             # A fleet that is stuck would be stuck again.
-            if not isinstance(error, FleetStuck) and self._find_stand(position).number:
+            if not isinstance(error, FleetStuck) and self._find_position(position).number:
                 self._leave(position, self._stand.number)
                 self._rewind()
         # After an interruption the state of the run that was interrupted stays the last.
@@ -204,7 +204,7 @@ class Execution:
 
     def _run_to_the_end(self, position: int, run: Run) -> Outcome:
         """Runs one run; after the loss of the server, again from its last checkpoint."""
-        self._stand = self._stand_at_begin(position)
+        self._stand = self._position_at_start(position)
         self._restarts = self._stand.server_restarts
         in_vain = 0
         while True:
@@ -214,7 +214,7 @@ class Execution:
                 self._restarts += 1
                 RunLogger(f"{run.label}, seed {run.seed}").warning("the server was lost: %s", error)
                 before = self._stand.number
-                in_vain = 1 if self._find_stand(position).number > before else in_vain + 1
+                in_vain = 1 if self._find_position(position).number > before else in_vain + 1
                 if in_vain > MOST_RESTARTS:
                     raise
                 self._rewind()
@@ -223,19 +223,19 @@ class Execution:
             outcome.faults.server_restarts = self._restarts
             return outcome
 
-    def _stand_at_begin(self, position: int) -> Stand:
+    def _position_at_start(self, position: int) -> RunPosition:
         """Returns where a run begins, or goes on in this process."""
-        self._stand = stand = Stand()
+        self._stand = stand = RunPosition()
         self._last = position
         number = self._goes_on_from = self._left.pop(position, 0)
         if number and self._files is not None:
-            stand = stand_of(number, self._files.read(number))
+            stand = position_of(number, self._files.read(number))
         # In virtual time no server is lost, and many short runs need no part each.
         if self._trace is None or not (number or self._trace.real_time):
             return stand._replace(trace=None)
         return stand._replace(trace=self._trace.cut() or self._trace.extent)
 
-    def _find_stand(self, position: int) -> Stand:
+    def _find_position(self, position: int) -> RunPosition:
         """Looks for a checkpoint of a run that is newer than where it began; returns where it can go on."""
         try:
             found = None if self._files is None else self._files.latest()
@@ -245,7 +245,7 @@ class Execution:
         if found is not None and found[0] > self._stand.number:
             number, checkpoint = found
             if checkpoint.tree["run"] is not None and checkpoint.tree["run"]["position"] == position:
-                self._stand = stand_of(number, checkpoint)
+                self._stand = position_of(number, checkpoint)
         return self._stand
 
     def _rewind(self) -> None:
@@ -292,7 +292,7 @@ class Execution:
                 if self._is_over(number)
             ],
             "left": list(self._left.items()),
-            "trace": extent or Extent([]),
+            "trace": extent or TraceExtent([]),
             "run": None if snapshot is None else {
                 "position": position, "state": snapshot.tree, "server_restarts": self._restarts,
             },
@@ -324,8 +324,8 @@ class Execution:
             self._files.close()
 
 
-def stand_of(number: int, checkpoint: Encoded) -> Stand:
+def position_of(number: int, checkpoint: Encoded) -> RunPosition:
     """Returns where a run stood whose state is in a checkpoint."""
     run = checkpoint.tree["run"]
-    return Stand(number, Encoded(run["state"], checkpoint.arrays), Extent(*checkpoint.tree["trace"]),
+    return RunPosition(number, Encoded(run["state"], checkpoint.arrays), TraceExtent(*checkpoint.tree["trace"]),
                  run["server_restarts"])  # fmt: skip

@@ -20,21 +20,21 @@ from rayopt.experiments.displays import Displays
 from rayopt.experiments.execution import BROKEN_OFF, NOT_RUN, Display, Execution, Run
 from rayopt.experiments.last_checkpoint import last_checkpoint
 from rayopt.experiments.result import Result
-from rayopt.experiments.result_writer import Results
+from rayopt.experiments.result_writer import ResultWriter
 from rayopt.fleets.base import FleetKind
 from rayopt.fleets.simulated.fleet import SimulatedFleet
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
-from rayopt.runs.compatibility import reason_to_skip
+from rayopt.runs.compatibility import incompatibility
 from rayopt.runs.record import Record
-from rayopt.runs.signals import Interrupts, interrupts
+from rayopt.runs.signals import SignalHandling, signal_handling
 from rayopt.runs.until import Until
 from rayopt.storage.checkpoint_files import CheckpointFiles
 from rayopt.storage.encoding import Encoded
 from rayopt.storage.run_folder import RunFolder
-from rayopt.storage.trace.buffered_writer import PatientTrace
-from rayopt.storage.trace.writer import TraceFile
+from rayopt.storage.trace.buffered_writer import BufferedTraceWriter
+from rayopt.storage.trace.writer import TraceWriter
 
 
 class NothingRan(RayoptError):
@@ -109,10 +109,10 @@ class Experiment:
                 split = single if one_by_one and len(single) > 1 else [method.fresh()]
                 found += [Run(part, label, seed) for part in split]
         for run in found:
-            if misfit := self.fleet.reason_to_skip(run.method, self.problem):
-                run.problem = f"skipped: {misfit}"
+            if reason := self.fleet.incompatibility(run.method, self.problem):
+                run.problem = f"skipped: {reason}"
                 continue
-            reason = reason_to_skip(run.method, self.problem, self.workers.times(run.seed))
+            reason = incompatibility(run.method, self.problem, self.workers.times(run.seed))
             if reason and self.force:
                 run.warning = f"run by force: {reason}"
             elif reason:
@@ -169,7 +169,7 @@ class Experiment:
         for text in dict.fromkeys(f"{run.label}: {run.warning}" for run in runs if run.warning):
             warnings.warn(text, UserWarning, stacklevel=3)
         # From here to the last file: a signal ends the runs, not the writing of what they have left.
-        with interrupts() as interrupted:
+        with signal_handling() as interrupted:
             displays = Displays([] if display is None else [display])
             return self._execute(runs, folder, displays, checkpoint, interrupted)
 
@@ -179,7 +179,7 @@ class Experiment:
         folder: RunFolder,
         display: Display,
         checkpoint: tuple[int, Encoded] | None,
-        interrupted: Interrupts,
+        interrupted: SignalHandling,
     ) -> Result:
         with self.fleet.open(self.problem, self.workers) as session:
             interrupted.watch(session)
@@ -194,8 +194,8 @@ class Experiment:
             trace = None
             if self.record.trace and self.fleet.has_arrivals:
                 parts, dropped = ([], 0) if checkpoint is None else checkpoint[1].tree["trace"]
-                file = TraceFile(folder.unfinished, self.fleet.is_real_time, parts, prepare)
-                trace = PatientTrace(file, dropped=dropped)
+                file = TraceWriter(folder.unfinished, self.fleet.is_real_time, parts, prepare)
+                trace = BufferedTraceWriter(file, dropped=dropped)
             execution = Execution(runs, session, self.until, self.record, trace, display, files)
             if checkpoint is not None:
                 execution.go_on_from(*checkpoint)
@@ -223,7 +223,7 @@ class Experiment:
             raise failure
         return result
 
-    def _results(self, runs: Sequence[Run], trace: PatientTrace | None) -> Results:
+    def _results(self, runs: Sequence[Run], trace: BufferedTraceWriter | None) -> ResultWriter:
         """Returns what the runs have left."""
         from rayopt.experiments.optimality import lower_bound
         from rayopt.experiments.summary import history_frame, summarise
@@ -238,7 +238,7 @@ class Experiment:
         summary["environment"] = environment(getattr(self.fleet, "blas_threads", None))
         hashes = [None if run.outcome is None else run.outcome.fingerprints for run in runs]
         about = json.dumps({"environment": summary["environment"], "hashes": hashes})
-        return Results(self.to_config(), history, summary, trace, about)
+        return ResultWriter(self.to_config(), history, summary, trace, about)
 
     def to_config(self) -> dict[str, Any]:
         """Returns the resolved configuration, as ``config.yaml`` holds it."""

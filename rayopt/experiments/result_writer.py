@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from rayopt.experiments.result import Result
 from rayopt.storage.run_folder import TRACE_FILE, RunFolder
-from rayopt.storage.trace.buffered_writer import PatientTrace
+from rayopt.storage.trace.buffered_writer import BufferedTraceWriter
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 @dataclass(frozen=True)
-class Results:
+class ResultWriter:
     """What the files of a run folder are to hold.
 
     Attributes:
@@ -33,7 +33,7 @@ class Results:
     config: dict[str, Any]
     history: pd.DataFrame
     summary: dict[str, Any]
-    trace: PatientTrace | None
+    trace: BufferedTraceWriter | None
     about: str
 
     def write(self, folder: RunFolder, must_stay: bool) -> Result:

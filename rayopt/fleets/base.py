@@ -123,7 +123,7 @@ class FleetKind:
                 f"the fleet ray; or {HOW_TO_MEASURE}",
             )  # fmt: skip
 
-    def reason_to_skip(self, method: Method, problem: Problem) -> str:
+    def incompatibility(self, method: Method, problem: Problem) -> str:
         """Returns why a method cannot run here on a problem, by force or not, or ""."""
         if method.needs_shared_memory:
             return f"{method!r} runs on the fleet shared_memory alone; {self.name} has a server that updates x"

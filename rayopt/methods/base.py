@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import InvalidInput, NoTheory, nearest, positive
 from rayopt.core.tasks import Gradient
-from rayopt.problems.constants import in_words_of_rayopt, setting_of
+from rayopt.problems.constants import setting_of, translated_errors
 from rayopt.theory.setting import SYMBOLS, Setting
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Method:
                 raise InvalidInput(name, f"unknown{nearest(name, everything)}", ", ".join(everything))
         known = {name: value for name, value in given.items() if name in SYMBOLS}
         setting = setting_of(problem, workers, eps, known)
-        with in_words_of_rayopt(NoTheory):
+        with translated_errors(NoTheory):
             found = cls.theory(setting)
         return cls(**{**found, **{name: value for name, value in given.items() if name in arguments}})
 
@@ -150,7 +150,7 @@ class Method:
         self.x = np.array(np.broadcast_to(start_point, (*grid, *start_point.shape)))
         self.updates = 0
 
-    def misfit(self, times: TaskTimes) -> str:
+    def incompatibility(self, times: TaskTimes) -> str:
         """Returns what the method cannot do with workers of such times, as the rest of a sentence about it, or ""."""
         return ""
 

@@ -97,7 +97,7 @@ class MindFlayer(Method):
         if self._probability is not None:
             self.check_chances(resolve("probability", self._probability, workers, 0, CHANCES))
 
-    def misfit(self, times: TaskTimes) -> str:
+    def incompatibility(self, times: TaskTimes) -> str:
         if self._probability is not None:
             return ""
         limits = resolve("time_limit", self._time_limit, times.n, 0, SECONDS)

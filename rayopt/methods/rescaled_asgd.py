@@ -59,7 +59,7 @@ class RescaledASGD(ASGD):
     def theory(cls, setting: Setting) -> dict[str, Any]:
         return parameters.rescaled_asgd(setting)
 
-    def misfit(self, times: TaskTimes) -> str:
+    def incompatibility(self, times: TaskTimes) -> str:
         if times.expected is None:
             return "is made for mean times that are known, and measured ones are not known beforehand"
         endless = np.flatnonzero(np.isinf(times.expected))

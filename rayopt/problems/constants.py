@@ -48,12 +48,12 @@ def setting_of(
     times = workers.times(seed)
     if times.expected is None:
         raise UnknownConstant("workers.compute", "measured times are not known beforehand", HOW_TO_MEASURE)
-    with in_words_of_rayopt():
-        lookup = Lookup(problem.split(workers.count, seed), times, told)
+    with translated_errors():
+        lookup = Constants(problem.split(workers.count, seed), times, told)
         return Setting(**{"times": times.expected, "eps": eps, **told, "lookup": lookup})
 
 
-class Lookup:
+class Constants:
     """Finds a constant by its name.
 
     Args:
@@ -99,7 +99,7 @@ class Lookup:
 
 
 @contextmanager
-def in_words_of_rayopt(refusal: type[InvalidInput] = InvalidInput) -> Iterator[None]:
+def translated_errors(refusal: type[InvalidInput] = InvalidInput) -> Iterator[None]:
     """Turns what theory refuses into an error that says what to do.
 
     Args:

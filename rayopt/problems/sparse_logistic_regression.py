@@ -85,7 +85,7 @@ class SparseLogisticRegression(Classification):
         replacement: bool = True,
     ) -> None:
         self.X = sparse_data.checked_rows(X, "X")
-        kinds = sparse_data.two_kinds(y)
+        kinds = sparse_data.two_classes(y)
         self.y = sparse_data.signs(y, kinds, self.X.shape[0], "y")
         if (X_test is None) != (y_test is None):
             raise DataError("X_test and y_test go together; give both or neither")

@@ -187,7 +187,7 @@ class TorchProblem(Classification):
     # ---- workers ----
 
     @property
-    def made_of(self) -> tuple[Any, ...]:
+    def from_user_code(self) -> tuple[Any, ...]:
         """The code of the user's that must travel with the problem."""
         return (self.module, self.loss)
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rayopt.core.errors import one_of
 from rayopt.core.file_names import file_name
 from rayopt.experiments.summary import RUN_COLUMNS
-from rayopt.storage.files import write_whole
+from rayopt.storage.files import write_complete
 
 Array = NDArray[np.float64]
 
@@ -87,7 +87,7 @@ def save_figures(history: pd.DataFrame, summary: dict[str, Any], folder: Path) -
     for metric in recorded_metrics(history):
         path = Path(folder) / f"{file_name(metric, (known.stem for known in paths), 'metric')}.png"
         figure = draw(history, summary, metric)
-        write_whole(path, partial(figure.savefig, format="png", dpi=RESOLUTION))
+        write_complete(path, partial(figure.savefig, format="png", dpi=RESOLUTION))
         paths.append(path)
     return paths
 

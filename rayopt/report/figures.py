@@ -12,7 +12,7 @@ from rayopt.experiments.summary import ends_with_updates
 from rayopt.report import figure
 from rayopt.report.costs import draw_costs
 from rayopt.report.delays import count_delays, draw_delays
-from rayopt.storage.files import write_whole
+from rayopt.storage.files import write_complete
 from rayopt.storage.run_folder import TRACE_FILE
 from rayopt.storage.trace.reader import TraceReader
 
@@ -35,5 +35,5 @@ def save_all(result: Result) -> list[Path]:
 
 
 def _save(drawn: Figure, path: Path) -> Path:
-    write_whole(path, partial(drawn.savefig, format="png", dpi=figure.RESOLUTION))
+    write_complete(path, partial(drawn.savefig, format="png", dpi=figure.RESOLUTION))
     return path

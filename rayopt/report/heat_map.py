@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rayopt.core.file_names import file_name
 from rayopt.report.figure import AXIS_TITLES, COLOURS, RESOLUTION
 from rayopt.runs.until import Target, larger_is_better
-from rayopt.storage.files import write_whole
+from rayopt.storage.files import write_complete
 
 if TYPE_CHECKING:
     from rayopt.experiments.tuning.result import TuningResult
@@ -63,7 +63,7 @@ def save_heat_maps(result: TuningResult, folder: Path) -> list[Path]:
     paths: list[Path] = []
     for label in dict.fromkeys(result.medians.label):
         path = Path(folder) / f"{file_name(label, (known.stem for known in paths))}.png"
-        write_whole(path, partial(result.plot(label).savefig, format="png", dpi=RESOLUTION))
+        write_complete(path, partial(result.plot(label).savefig, format="png", dpi=RESOLUTION))
         paths.append(path)
     return paths
 

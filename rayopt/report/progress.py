@@ -116,7 +116,7 @@ def _state(until: Until, progress: Progress) -> str:
             f"{_of(progress.updates, until.updates)} updates",
             *([] if until.arrivals == math.inf else [f"{_of(progress.arrivals, until.arrivals)} arrivals"]),
             f"{rate:,.0f} arrivals/s",
-            *([] if progress.workforce is None else [in_words(progress.workforce)]),
+            *([] if progress.worker_counts is None else [in_words(progress.worker_counts)]),
             # A fleet whose workers need all cores evaluates its rows after the run.
             *([] if math.isnan(progress.value) else [f"loss {progress.value:.4g}"]),
         ]

@@ -9,7 +9,7 @@ from rayopt.problems.base import Problem
 from rayopt.latency.workers import TaskTimes
 
 
-def reason_to_skip(method: Method, problem: Problem, times: TaskTimes) -> str:
+def incompatibility(method: Method, problem: Problem, times: TaskTimes) -> str:
     """Returns why a method is not made for a problem or for these workers, or ""."""
     name = type(method).__name__
     if not problem.homogeneous and not method.heterogeneous:
@@ -18,8 +18,8 @@ def reason_to_skip(method: Method, problem: Problem, times: TaskTimes) -> str:
         return f"{name} is made for convex functions, and {problem.name} is not one"
     if method.waits_for_everyone and (silent := silent_worker(times)) is not None:
         return f"{name} waits for every worker, and worker {silent} never answers"
-    if misfit := method.misfit(times):
-        return f"{name} {misfit}"
+    if incompatibility := method.incompatibility(times):
+        return f"{name} {incompatibility}"
     return ""
 
 

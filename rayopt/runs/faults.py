@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 
-class Workforce(NamedTuple):
+class WorkerCounts(NamedTuple):
     """How many workers can compute just now.
 
     Attributes:

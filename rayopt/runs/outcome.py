@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from rayopt.runs.faults import Faults, Workforce
+from rayopt.runs.faults import Faults, WorkerCounts
 from rayopt.runs.fingerprints import Fingerprint
 
 Row = dict[str, Any]
@@ -71,4 +71,4 @@ class Progress:
     arrivals: int
     value: float
     wall_seconds: float = 0.0
-    workforce: Workforce | None = None
+    worker_counts: WorkerCounts | None = None

@@ -19,7 +19,7 @@ class Stoppable(Protocol):
     def stop(self) -> None: ...
 
 
-class Interrupts:
+class SignalHandling:
     """What signals do while an experiment runs.
 
     The first ends the running job cleanly. The second breaks it off (KeyboardInterrupt). While results are written,
@@ -68,7 +68,7 @@ class Interrupts:
 
 
 @contextmanager
-def postponed(clean_up: Callable[[], None]) -> Iterator[None]:
+def deferred_signals(clean_up: Callable[[], None]) -> Iterator[None]:
     """Holds signals back until the end of a block that must not be broken off; there the first is a KeyboardInterrupt.
 
     Args:
@@ -97,9 +97,9 @@ def postponed(clean_up: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def interrupts() -> Iterator[Interrupts]:
+def signal_handling() -> Iterator[SignalHandling]:
     """Yields what ``watch`` makes end at Ctrl-C; the signals are given back at the end of the block."""
-    found = Interrupts()
+    found = SignalHandling()
     try:
         yield found
     finally:
@@ -107,8 +107,8 @@ def interrupts() -> Iterator[Interrupts]:
 
 
 @contextmanager
-def stop_on_interrupt(session: Stoppable) -> Iterator[Interrupts]:
+def stop_on_interrupt(session: Stoppable) -> Iterator[SignalHandling]:
     """Makes the first Ctrl-C or SIGTERM end the running job cleanly; the second is a KeyboardInterrupt."""
-    with interrupts() as found:
+    with signal_handling() as found:
         found.watch(session)
         yield found

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rayopt.core.errors import DataError
 from rayopt.storage.encoding import Encoded
-from rayopt.storage.files import sync, sync_folder, write_whole
+from rayopt.storage.files import sync, sync_folder, write_complete
 
 FORMAT = 3
 KEPT = 2
@@ -43,7 +43,7 @@ def write(path: Path, checkpoint: Encoded) -> None:
                 members = [checkpoint.arrays[position] for position in positions]
                 _add(file, f"group_{number}", np.stack(members) if len(members) > 1 else members[0])
 
-    write_whole(path, save)
+    write_complete(path, save)
 
 
 def _blocks(arrays: Sequence[NDArray[Any]]) -> list[list[int]]:
@@ -124,7 +124,7 @@ class CheckpointFiles:
         self._writing = self._writer.submit(self._write, self._path(number), checkpoint, counts_on)
         return number
 
-    def when_written(self, react: Callable[[], None]) -> None:
+    def on_written(self, react: Callable[[], None]) -> None:
         """Calls back from the writer's thread when what was saved so far is written."""
         self._writer.submit(react)
 

@@ -28,7 +28,7 @@ def sync_folder(path: Path) -> None:
         sync(path)
 
 
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+def write_complete(path: Path, write: Callable[[Path], Any]) -> None:
     """Writes a file under another name and renames it when it is complete and on disk."""
     part = path.with_name(path.name + PART)
     try:
@@ -42,7 +42,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file, complete or not at all."""
-    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+    write_complete(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def write_yaml(path: Path, tree: dict[str, Any]) -> None:

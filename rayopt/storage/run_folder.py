@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 from rayopt.core.errors import InvalidInput
-from rayopt.storage.files import sync_folder, write_text, write_whole, write_yaml
+from rayopt.storage.files import sync_folder, write_complete, write_text, write_yaml
 from rayopt.storage.folder_lock import FolderLock
 from rayopt.storage.trace.parts import parts_in, read_trace
 
@@ -231,7 +231,7 @@ class RunFolder:
 
     def write_history(self, history: pd.DataFrame) -> None:
         """Writes the history rows of all runs."""
-        write_whole(self.path / HISTORY, lambda part: history.to_parquet(part, index=False))
+        write_complete(self.path / HISTORY, lambda part: history.to_parquet(part, index=False))
 
     def read_history(self) -> pd.DataFrame:
         """Returns what :meth:`write_history` wrote."""

@@ -17,7 +17,7 @@ from rayopt.experiments.execution import MOST_RESTARTS, Execution, Run
 from rayopt.fleets.simulated import session as simulated
 from rayopt.runs.faults import Faults
 from rayopt.runs.outcome import Counts, Outcome
-from rayopt.runs.signals import Interrupts
+from rayopt.runs.signals import SignalHandling
 from rayopt.storage.checkpoint_files import CheckpointFiles
 from rayopt.storage.encoding import Encoded
 
@@ -247,7 +247,7 @@ def test_restarts_count_from_one_checkpoint_to_the_next(tmp_path, attempts, prob
     """A day with a dozen lost servers goes on as long as each made progress."""
     assert MOST_RESTARTS == 3
     run, own = execution(Losing(attempts), tmp_path)
-    own.run_all(Interrupts())
+    own.run_all(SignalHandling())
     assert problem in run.problem
     assert bool(run.problem) == bool(problem)
     assert problem or run.outcome.faults.server_restarts == len(attempts)
@@ -257,10 +257,10 @@ def test_restarts_count_from_one_checkpoint_to_the_next(tmp_path, attempts, prob
 
 def test_another_process_remembers_the_restarts(tmp_path):
     _, first = execution(Losing("ncnnn"), tmp_path)
-    first.run_all(Interrupts())
+    first.run_all(SignalHandling())
     run, second = execution(Losing("n"), tmp_path)
     second.go_on_from(*CheckpointFiles(tmp_path).latest())
-    second.run_all(Interrupts())
+    second.run_all(SignalHandling())
     # One before the checkpoint, one in the second process.
     assert run.outcome.faults.server_restarts == 2
 
@@ -278,6 +278,6 @@ def test_no_checkpoint_counts_on_rows_that_wait(tmp_path):
             assert extent == ([], 10)
 
     run, own = execution(Losing("c"), tmp_path, Waiting())
-    own.run_all(Interrupts())
+    own.run_all(SignalHandling())
     assert run.outcome is not None
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Results of run folders whose files are damaged."""
+"""ResultWriter of run folders whose files are damaged."""
 
 from __future__ import annotations
 

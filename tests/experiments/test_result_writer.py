@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import rayopt as ro
 from rayopt.cli import main
 from rayopt.storage.run_folder import RunFolder
-from rayopt.storage.trace.writer import TraceFile
+from rayopt.storage.trace.writer import TraceWriter
 
 FULL = OSError(28, "No space left on device")
 
@@ -107,7 +107,7 @@ def test_without_a_run_folder_the_results_are_in_memory(monkeypatch):
 def test_rows_that_had_room_elsewhere_come_back(tmp_path, monkeypatch):
     """The part is complete in the temporary folder, and then there is no room for one file of all."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    cut = TraceFile.cut
+    cut = TraceWriter.cut
 
     def cut_elsewhere(file):
         if file._folder == tmp_path / "run" / "unfinished":
@@ -117,8 +117,8 @@ def test_rows_that_had_room_elsewhere_come_back(tmp_path, monkeypatch):
     def full(file, path):
         raise FULL
 
-    monkeypatch.setattr(TraceFile, "cut", cut_elsewhere)
-    monkeypatch.setattr(TraceFile, "_merge", full)
+    monkeypatch.setattr(TraceWriter, "cut", cut_elsewhere)
+    monkeypatch.setattr(TraceWriter, "_merge", full)
     with pytest.warns(UserWarning, match="not all results are written"):
         result = experiment(1000).run(tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
@@ -140,7 +140,7 @@ def test_the_trace_of_an_earlier_experiment_is_not_taken_for_this_one(tmp_path, 
 
 def test_a_disk_that_is_full_just_before_the_trace_is_one_file(tmp_path, monkeypatch):
     """The part that is not complete holds the room: without it there is enough."""
-    close, attempts = TraceFile.close, []
+    close, attempts = TraceWriter.close, []
 
     def full_once(file, path):
         attempts.append(list((tmp_path / "run" / "unfinished").glob("*.part")))
@@ -148,7 +148,7 @@ def test_a_disk_that_is_full_just_before_the_trace_is_one_file(tmp_path, monkeyp
             raise FULL
         close(file, path)
 
-    monkeypatch.setattr(TraceFile, "close", full_once)
+    monkeypatch.setattr(TraceWriter, "close", full_once)
     result = experiment(1000).run(tmp_path / "run")
     assert result.folder.path == tmp_path / "run"
     assert len(result.trace) == 20_000

@@ -168,9 +168,9 @@ def test_the_split_function_is_the_mean_over_workers(x):
 
 def test_its_code_travels_with_the_problem():
     cloudpickle = pytest.importorskip("ray.cloudpickle")
-    from rayopt.fleets.ray.shard_loading import carry_modules
+    from rayopt.fleets.ray.shard_loading import ship_modules
 
-    carry_modules(small(loss=cross_entropy_of_rows))
+    ship_modules(small(loss=cross_entropy_of_rows))
     try:
         assert __name__ in cloudpickle.list_registry_pickle_by_value()
     finally:

@@ -9,12 +9,12 @@ import pytest
 import rayopt as ro
 from rayopt import methods
 from rayopt.problems import LogisticRegression, Quadratic
-from rayopt.runs.compatibility import reason_to_skip, silent_worker
+from rayopt.runs.compatibility import incompatibility, silent_worker
 from rayopt.latency.workers import TaskTimes
 
 
 def reason(method, problem=None, compute="i", n=3):
-    return reason_to_skip(method, problem or Quadratic(4), TaskTimes(ro.Workers(n, compute), 0))
+    return incompatibility(method, problem or Quadratic(4), TaskTimes(ro.Workers(n, compute), 0))
 
 
 def test_homogeneous_methods_on_heterogeneous_data():

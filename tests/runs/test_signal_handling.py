@@ -11,7 +11,7 @@ import rayopt as ro
 from rayopt.experiments.experiment import BROKEN_OFF, NOT_RUN
 from rayopt.runs.signals import INSISTENCE, stop_on_interrupt
 from rayopt.storage.run_folder import RunFolder
-from rayopt.storage.trace.writer import TraceFile
+from rayopt.storage.trace.writer import TraceWriter
 
 
 class Signalled(ro.methods.ASGD):
@@ -140,7 +140,7 @@ def test_who_does_not_wait_for_the_trace_has_it_in_parts(tmp_path, monkeypatch):
         for _ in range(INSISTENCE):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(TraceFile, "close", impatient)
+    monkeypatch.setattr(TraceWriter, "close", impatient)
     with pytest.raises(KeyboardInterrupt):
         ran([signal.SIGTERM], tmp_path / "run")
     result = ro.load(tmp_path / "run")

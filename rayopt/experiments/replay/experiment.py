@@ -12,7 +12,7 @@ from rayopt.core.environment import differences, environment
 from rayopt.core.errors import InvalidInput
 from rayopt.experiments.experiment import Experiment
 from rayopt.experiments.replay.fleet import Event, ReplayedWorkers, WorkersValues
-from rayopt.experiments.replay.run import Difference, Rerun, events_of
+from rayopt.experiments.replay.run import Difference, ReplayRun, events_of
 from rayopt.fleets.simulated.values import ComputedValues
 from rayopt.runs.fingerprints import Fingerprint
 from rayopt.storage.run_folder import TRACE_FILE, RunFolder
@@ -173,6 +173,6 @@ def _replay_run(
     method = run.method
     method.prepare(problem.start_point(), workers.count)
     fleet = ReplayedWorkers(times, problem.shard_sizes, run.seed, source, alarms_first=is_real)
-    rerun = Rerun(method, fleet, events, hashes, has_cancellations=experiment.record.trace == "all")
+    rerun = ReplayRun(method, fleet, events, hashes, has_cancellations=experiment.record.trace == "all")
     difference = rerun.run()
     return ReplayedRun(run.label, run.seed, rerun.arrivals, method.updates, rerun.checked, difference)

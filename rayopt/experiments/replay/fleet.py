@@ -14,7 +14,7 @@ from rayopt.core.arrivals import Alarm, Arrival, Source, sum_one_by_one
 from rayopt.core.keys import Stream
 from rayopt.core.tasks import Gradient
 from rayopt.fleets.ray.messages import Order, Profile
-from rayopt.fleets.ray.task_executor import Desk
+from rayopt.fleets.ray.task_executor import TaskExecutor
 from rayopt.latency.workers import TaskTimes
 from rayopt.problems.base import Problem
 
@@ -47,7 +47,7 @@ class Event(NamedTuple):
     checksum: float
 
 
-class Misfit(Exception):
+class ReplayMismatch(Exception):
     """An event of the trace that cannot be one of this method: the method had asked for something else."""
 
 
@@ -120,12 +120,12 @@ class ReplayedWorkers:
         """Returns the arrival that an event of the trace was.
 
         Raises:
-          Misfit: the worker has another task, or none.
+          ReplayMismatch: the worker has another task, or none.
         """
         number, task = self._running.pop(event.worker, (None, None))
         if task is None or (number, task.version) != (event.number, event.version):
             has = "no task" if task is None else f"its task {number}, given at k = {task.version}"
-            raise Misfit(f"task {event.number} of k = {event.version} arrives, and the worker has {has}")
+            raise ReplayMismatch(f"task {event.number} of k = {event.version} arrives, and the worker has {has}")
         self.now = event.time
         arrival = Arrival(event.worker, event.time, event.assigned_at, task, event.number, self._source)
         if not math.isnan(event.completed_at):
@@ -147,17 +147,17 @@ class WorkersValues:
         self._problem = problem
         self._times = times
         self._seed = seed
-        self._desks: dict[int, Desk] = {}
+        self._executors: dict[int, TaskExecutor] = {}
 
     def value(self, arrival: Arrival) -> Array:
         """Computes the value of one arrival."""
         worker: Any = arrival.worker
-        if worker not in self._desks:
-            desk = self._desks[worker] = Desk()
+        if worker not in self._executors:
+            executor = self._executors[worker] = TaskExecutor()
             profile = Profile(self._problem.shard(worker), self._times, self._seed, 1.0)
-            desk.load(profile, shares_clock=True, warm_up=False)
+            executor.load(profile, shares_clock=True, warm_up=False)
         order = Order(worker, 0, arrival.number, arrival.task, arrival.assigned_at, 0.0)
-        return self._desks[worker].value(order)
+        return self._executors[worker].value(order)
 
     def weighted_sum(self, arrivals: Sequence[Arrival], weights: Array) -> Array:
         """Returns sum_j weights[j] * value of arrival j, added one by one in arrival order."""

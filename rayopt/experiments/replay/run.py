@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rayopt.experiments.replay.fleet import Event, Misfit, ReplayedWorkers
+from rayopt.experiments.replay.fleet import Event, ReplayedWorkers, ReplayMismatch
 from rayopt.methods.base import Method
 from rayopt.runs.fingerprints import Fingerprint, fingerprint
 from rayopt.storage.trace.reader import TraceReader
@@ -49,7 +49,7 @@ class Differs(Exception):
         super().__init__(str(difference))
 
 
-class Rerun:
+class ReplayRun:
     """A method that receives again what it received.
 
     Args:
@@ -113,7 +113,7 @@ class Rerun:
         self.arrivals += 1
         try:
             arrival = self._fleet.deliver(event)
-        except Misfit as error:
+        except ReplayMismatch as error:
             raise self._differs(str(error)) from None
         self._method.receive(arrival, self._fleet)
         outcome = "used" if arrival.used else "ignored" if arrival.ok else "failed"

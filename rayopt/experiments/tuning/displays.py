@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from rayopt.experiments.displays import Audience
+from rayopt.experiments.displays import Observers
 from rayopt.experiments.tuning.jobs import Found, TuningJob
 
 
@@ -16,7 +16,7 @@ class JobDisplay(Protocol):
     def closed(self) -> None: ...
 
 
-class JobDisplays(Audience[JobDisplay]):
+class JobDisplays(Observers[JobDisplay]):
     """A display that tells others."""
 
     def opened(self, total: int, done: int) -> None:

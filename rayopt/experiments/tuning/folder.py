@@ -14,7 +14,7 @@ from rayopt.experiments import workload_file
 from rayopt.experiments.experiment import BROKEN_OFF, NOT_RUN
 from rayopt.experiments.result import load
 from rayopt.experiments.tuning.jobs import Found, TuningJob
-from rayopt.storage.files import write_text, write_whole, write_yaml
+from rayopt.storage.files import write_complete, write_text, write_yaml
 from rayopt.storage.run_folder import RunFolder
 
 CONFIG, JOBS, TABLE, TUNED, CONFIRMED = "tuning.yaml", "jobs", "tuning.parquet", "tuned.yaml", "confirmed"
@@ -77,7 +77,7 @@ class TuningFolder:
 
     def write_table(self, table: pd.DataFrame) -> None:
         """Writes the whole grid."""
-        write_whole(self.path / TABLE, lambda part: table.to_parquet(part, index=False))
+        write_complete(self.path / TABLE, lambda part: table.to_parquet(part, index=False))
 
     def write_tuned(self, config: dict[str, Any]) -> Path:
         """Writes a workload file with what was chosen, and returns its path."""

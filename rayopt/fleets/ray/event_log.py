@@ -35,7 +35,7 @@ Notice = tuple[int, str]
 """A level of ``logging``, and a sentence."""
 
 
-class Notices:
+class EventLog:
     """Counts events, and tells of them: of the first at once, of those that follow at most once a minute.
 
     Events are added on one thread and taken on another.

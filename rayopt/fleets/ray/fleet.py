@@ -10,7 +10,7 @@ from rayopt.core.errors import InvalidInput, NotBegun, RayoptError, ServerLost, 
 from rayopt.fleets.base import FleetKind, forget
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.placement import read_label, read_placement
-from rayopt.fleets.ray.shard_loading import carry_modules, make_loads
+from rayopt.fleets.ray.shard_loading import make_loads, ship_modules
 from rayopt.runs.logs import LOGGER
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace
     from rayopt.fleets.ray.nodes import Seat
-    from rayopt.fleets.ray.supervision import Care
+    from rayopt.fleets.ray.supervision import FailurePolicy
     from rayopt.latency.workers import Workers
     from rayopt.methods.base import Method
     from rayopt.problems.base import Problem
@@ -143,7 +143,7 @@ class RaySession:
         from rayopt.fleets.ray.server import Server
         from rayopt.fleets.ray.worker import PackedWorkers, Worker
 
-        carry_modules(problem)
+        ship_modules(problem)
         self._ray = ray
         self._fleet = fleet
         self._problem = problem
@@ -171,7 +171,7 @@ class RaySession:
         else:
             actor = make(**restarting, concurrency_groups={"watch": 1})(PackedWorkers)
         self._is_packed = per_actor > 1
-        self.actors = [actor.options(**options).remote() for options in self._seats.options]
+        self.actors = [actor.options(**options).remote() for options in self._reservations.options]
         of = {worker: made for made, (_, own) in zip(self.actors, held, strict=True) for worker in own}
         self._actor_of = [of[worker] for worker in range(n)]
 
@@ -184,7 +184,7 @@ class RaySession:
         for actor in [*self.actors, self._server, self._evaluator]:
             self._ray.kill(actor)
         self.actors = []
-        self._seats.close()
+        self._reservations.close()
         if self._owns_connection:
             self._ray.shutdown()
 
@@ -223,16 +223,16 @@ class RaySession:
                 actor.cancel.remote(self._servers_lost * STAMPS)
 
     def _run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint) -> Outcome:
-        from rayopt.fleets.ray.report_poller import Follower
+        from rayopt.fleets.ray.report_poller import ReportPoller
 
-        carry_modules(job.method)
+        ship_modules(job.method)
         self.loaded(job.seed)
         self._warn_of_store(job.method)
         running = self._server.run.remote(
             job, self._problem.start_point(), self._workers.times(job.seed), self._shard_sizes, self._actor_of,
-            self._care(job.method), self._whole,
+            self._failure_policy(job.method), self._whole,
         )  # fmt: skip
-        follower = Follower(job, on_trace, on_progress, on_checkpoint)
+        follower = ReportPoller(job, on_trace, on_progress, on_checkpoint)
         done: list[Any] = []
         while not done:
             done, _ = self._ray.wait([running], timeout=REPORT_EVERY)
@@ -265,11 +265,11 @@ class RaySession:
         if not done:
             self._replace_server()
 
-    def _place(self, seats: Sequence[Seat]) -> Any:
-        """Reserves the seats of the worker actors; returns the scheduling strategy of the server."""
+    def _place(self, reservations: Sequence[Seat]) -> Any:
+        """Reserves the reservations of the worker actors; returns the scheduling strategy of the server."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        from rayopt.fleets.ray.nodes import Seats, alive_nodes, check_room, find_node, wait_for_nodes
+        from rayopt.fleets.ray.nodes import Reservations, alive_nodes, check_room, find_node, wait_for_nodes
 
         asked = self._fleet.server_node
         try:
@@ -277,15 +277,15 @@ class RaySession:
             nodes = alive_nodes()
             own = self._ray.get_runtime_context().get_node_id()
             server = None if asked is None else find_node(asked, nodes, own)
-            check_room(self._fleet.placement, seats, nodes)
-            self._seats = Seats(self._fleet.placement, seats, nodes)
+            check_room(self._fleet.placement, reservations, nodes)
+            self._reservations = Reservations(self._fleet.placement, reservations, nodes)
         except InvalidInput:
             if self._owns_connection:
                 self._ray.shutdown()
             raise
         LOGGER.info(
             "%d worker actors on %d nodes of Ray, server on %s",
-            len(seats),
+            len(reservations),
             len(nodes),
             "any" if server is None else server.address,
         )
@@ -332,18 +332,18 @@ class RaySession:
 
     def _warn_of_store(self, method: Method) -> None:
         """Warns, before the run starts, of an object store that is too small for it."""
-        from rayopt.fleets.ray.memory_estimate import Demand, collected, warn_if_scarce
+        from rayopt.fleets.ray.memory_estimate import MemoryEstimate, collected, warn_if_scarce
         from rayopt.fleets.ray.nodes import alive_nodes
 
         point = 8 * self._problem.dimension * len(method.members())
         n = self._workers.count
-        warn_if_scarce(Demand.of(self._stored_bytes, point, n, collected(method, n)), alive_nodes())
+        warn_if_scarce(MemoryEstimate.of(self._stored_bytes, point, n, collected(method, n)), alive_nodes())
 
-    def _care(self, method: Method) -> Care:
+    def _failure_policy(self, method: Method) -> FailurePolicy:
         """Returns how a run of this method treats workers that fail."""
-        from rayopt.fleets.ray.supervision import Care
+        from rayopt.fleets.ray.supervision import FailurePolicy
 
-        return Care(self._loads, self._fleet.grace, type(method).__name__ if method.waits_for_everyone else "")
+        return FailurePolicy(self._loads, self._fleet.grace, type(method).__name__ if method.waits_for_everyone else "")
 
     def _load_all(self) -> None:
         """Calls ``load`` of every actor; waits for those that restart, the server later for those that stay away.

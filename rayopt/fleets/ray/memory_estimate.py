@@ -14,7 +14,7 @@ STORE = "object_store_memory"
 MEGABYTE = 1e6
 
 
-class Demand(NamedTuple):
+class MemoryEstimate(NamedTuple):
     """Bytes that a run keeps in the object store.
 
     Attributes:
@@ -30,7 +30,7 @@ class Demand(NamedTuple):
     batch: int
 
     @classmethod
-    def of(cls, shards: int, point: int, workers: int, batch: int = 0) -> Demand:
+    def of(cls, shards: int, point: int, workers: int, batch: int = 0) -> MemoryEstimate:
         """Returns the most that may be needed at once.
 
         Args:
@@ -62,7 +62,7 @@ def bytes_of(content: Any) -> int:
     return len(head) + sum(buffer.raw().nbytes for buffer in buffers)
 
 
-def warn_if_scarce(demand: Demand, nodes: Sequence[Node]) -> None:
+def warn_if_scarce(demand: MemoryEstimate, nodes: Sequence[Node]) -> None:
     """Warns if a node's object store may not hold what the run needs: Ray then moves objects to its disk.
 
     Args:

@@ -1,4 +1,4 @@
-"""The nodes of a cluster, and the seats that actors take on them."""
+"""The nodes of a cluster, and the reservations that actors take on them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rayopt.runs.logs import LOGGER
 
 HEAD_RESOURCE = "node:__internal_head__"
 WAIT_FOR_SEATS = 30.0
-"""Real seconds that seats may take to become free: an experiment before this one may still leave them."""
+"""Real seconds that reservations may take to become free: an experiment before this one may still leave them."""
 
 WAIT_FOR_NODES = 600.0
 """Real seconds that nodes may take to join: a cloud starts machines and installs on them."""
@@ -110,14 +110,14 @@ def find_node(wanted: str, nodes: Sequence[Node], own: str) -> Node:
     )  # fmt: skip
 
 
-def check_room(placement: Placement, seats: Sequence[Seat], nodes: Sequence[Node]) -> None:
+def check_room(placement: Placement, reservations: Sequence[Seat], nodes: Sequence[Node]) -> None:
     """Checks that the nodes that are up can hold the actors.
 
     Raises:
       InvalidInput: no node has a label that is asked for, or there is too little of a resource.
     """
     needs = _needs(placement)
-    for group, actors in _by_group(seats):
+    for group, actors in _by_group(reservations):
         own = nodes if group is None else [node for node in nodes if _has(node, group)]
         where = "the nodes" if group is None else f"the nodes with {group.label}"
         if not own:
@@ -140,32 +140,32 @@ def check_room(placement: Placement, seats: Sequence[Seat], nodes: Sequence[Node
             )  # fmt: skip
 
 
-class Seats:
-    """Places of actors on nodes, held by placement groups: when a node is lost, Ray moves its seats to others.
+class Reservations:
+    """Places of actors on nodes, held by placement groups: when a node is lost, Ray moves its reservations to others.
 
     A placement group of Ray spreads one actor over each node and no further, so there is one for each round over the
     nodes. On a single node, actors without needs sit anywhere.
 
     Args:
       placement: where they are wanted.
-      seats: by actor, its group and its workers.
+      reservations: by actor, its group and its workers.
       nodes: those that are up.
 
     Raises:
-      InvalidInput: the seats are not free in time.
+      InvalidInput: the reservations are not free in time.
     """
 
-    def __init__(self, placement: Placement, seats: Sequence[Seat], nodes: Sequence[Node]) -> None:
+    def __init__(self, placement: Placement, reservations: Sequence[Seat], nodes: Sequence[Node]) -> None:
         self._held: list[Any] = []
         self.options: list[dict[str, Any]] = [
-            {"num_cpus": placement.num_cpus, "num_gpus": placement.num_gpus} for _ in seats
+            {"num_cpus": placement.num_cpus, "num_gpus": placement.num_gpus} for _ in reservations
         ]
         needs = _needs(placement)
         if len(nodes) == 1 and not needs and not placement.groups:
             return
         # A bundle must hold something: one byte of memory is always free, a part of a CPU is not.
         bundle = needs or {"memory": 1}
-        for group, actors in _by_group(seats):
+        for group, actors in _by_group(reservations):
             own = len(nodes) if group is None else sum(_has(node, group) for node in nodes)
             at_once = len(actors) if placement.strategy == "pack" or own == 1 else own
             for first in range(0, len(actors), at_once):
@@ -173,7 +173,7 @@ class Seats:
         self._wait()
 
     def close(self) -> None:
-        """Gives the seats back."""
+        """Gives the reservations back."""
         from ray.util import remove_placement_group
 
         for held in self._held:
@@ -212,10 +212,10 @@ def _needs(placement: Placement) -> dict[str, float]:
     return {name: amount for name, amount in amounts.items() if amount}
 
 
-def _by_group(seats: Sequence[Seat]) -> Iterator[tuple[NodeGroup | None, list[int]]]:
+def _by_group(reservations: Sequence[Seat]) -> Iterator[tuple[NodeGroup | None, list[int]]]:
     """Yields every group with the positions of its actors."""
-    for group in dict.fromkeys(group for group, _ in seats):
-        yield group, [actor for actor, (own, _) in enumerate(seats) if own == group]
+    for group in dict.fromkeys(group for group, _ in reservations):
+        yield group, [actor for actor, (own, _) in enumerate(reservations) if own == group]
 
 
 def _has(node: Node, group: NodeGroup) -> bool:

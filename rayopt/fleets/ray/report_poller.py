@@ -21,7 +21,7 @@ LOOK_AT_NODES_EVERY = 5.0
 """Real seconds between two looks at which nodes are up."""
 
 
-class Follower:
+class ReportPoller:
     """Follows one run.
 
     Args:

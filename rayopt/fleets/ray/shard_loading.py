@@ -46,16 +46,18 @@ def make_loads(
     return Load(ray.put([whole]), [0], [0], node), loads, size + bytes_of([whole])
 
 
-def carry_modules(component: object) -> None:
+def ship_modules(component: object) -> None:
     """Makes the modules of a user's own method or problem travel with it, so that nodes need no copy of them.
 
-    They are those of its class and of what its attribute ``made_of`` names, if it has one. Installed packages stay
-    where they are: nodes have them.
+    They are those of its class and of what its attribute ``from_user_code`` names, if it has one. Installed packages
+    are not shipped: nodes have them.
     """
     from ray import cloudpickle
 
     installed = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), sysconfig.get_path("stdlib"))
-    parts = [part for part in getattr(component, "made_of", ()) if getattr(part, "__module__", None) in sys.modules]
+    parts = [
+        part for part in getattr(component, "from_user_code", ()) if getattr(part, "__module__", None) in sys.modules
+    ]
     for part in (*type(component).__mro__, *parts):
         module = sys.modules[part.__module__]
         place = getattr(module, "__file__", None)

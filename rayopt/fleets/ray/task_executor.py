@@ -26,7 +26,7 @@ class GaveUp(Exception):
     """The task took longer than its time limit, which only a measured one finds out by itself."""
 
 
-class Desk:
+class TaskExecutor:
     """The work on one shard."""
 
     def load(self, profile: Profile, shares_clock: bool, warm_up: bool = True) -> None:

@@ -64,7 +64,7 @@ class SharedMemoryFleet(FleetKind):
         """Returns the mapping that makes an equal fleet."""
         return {"name": self.name} if self.address is None else {"name": self.name, "address": self.address}
 
-    def reason_to_skip(self, method: Method, problem: Problem) -> str:
+    def incompatibility(self, method: Method, problem: Problem) -> str:
         """Returns why a method cannot run here on a problem, or ""."""
         if not isinstance(method, Hogwild):
             return f"{type(method).__name__} has a server that receives arrivals; here only Hogwild runs"
@@ -97,9 +97,9 @@ class SharedMemorySession:
     def __init__(self, problem: Problem, workers: Workers, owns_connection: bool = False) -> None:
         import ray
 
-        from rayopt.fleets.ray.shard_loading import carry_modules
+        from rayopt.fleets.ray.shard_loading import ship_modules
 
-        carry_modules(problem)
+        ship_modules(problem)
         self._ray = ray
         self._problem = problem
         self._count = workers.count
@@ -129,7 +129,7 @@ class SharedMemorySession:
           WorkerLost: a worker's process died.
           WorkerFailed: a worker raised an error.
         """
-        from rayopt.fleets.shared_memory.watch import Watch
+        from rayopt.fleets.shared_memory.monitor import RunMonitor
         from rayopt.fleets.shared_memory.worker import Assignment
 
         method = job.method
@@ -143,7 +143,7 @@ class SharedMemorySession:
             self._call("warm_up", [(method.access,)] * len(active))
             method.prepare(problem.start_point(), self._count)
             segment.reset(method.x)
-            watch = Watch(job, problem, segment, len(active), on_progress, lambda: self._stop_is_wanted)
+            watch = RunMonitor(job, problem, segment, len(active), on_progress, lambda: self._stop_is_wanted)
             (step_size,) = method.members()
             limit = min(job.until.updates, job.until.arrivals)
             return watch.run(active, Assignment(method.access, step_size, job.seed, limit))

@@ -70,7 +70,7 @@ class SimulatedWorkers:
         self._bounds: Array | None = None
         self._bounds_view: Any = None
         if _bounds_tell(times):
-            self.put_off(times.least)
+            self.defer_draws(times.least)
         self._ended_seconds = 0.0
         self._giving_up: set[int] = set()
         # Scalars are read and written through views, cohorts through the arrays below them.
@@ -95,7 +95,7 @@ class SimulatedWorkers:
         self._alarms: list[tuple[float, int, float]] = []
         self._next_alarm = math.inf
 
-    def put_off(self, least: Array) -> None:
+    def defer_draws(self, least: Array) -> None:
         """Lets durations of which these are the least ones, shape (n,), be drawn only when tasks may end."""
         self._bounds = least * (1 - MARGIN)
         self._bounds_view = self._bounds.data
@@ -285,18 +285,18 @@ class SimulatedWorkers:
             workers, chosen = self._everyone, slice(None)
         numbers = self._given[chosen]
         is_unit = task.cost == 1
-        is_put_off = False
+        is_deferred = False
         if is_unit and self._times.fixed is not None:
             ends = self.now + self._times.fixed[chosen]
         elif is_unit and self._bounds is not None:
             ends = self.now + self._bounds[chosen]
-            is_put_off = True
+            is_deferred = True
         else:
             ends = self.now + self._times.durations(workers, numbers, self.now, task.cost)
         self._numbers[chosen] = numbers
         self._given[chosen] = numbers + 1
         self._ends[chosen] = ends
-        self._undrawn[chosen] = is_put_off
+        self._undrawn[chosen] = is_deferred
         self._assigned_at[chosen] = self.now
         self._tasks[chosen] = task
         self._versions[chosen] = task.version

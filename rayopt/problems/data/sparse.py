@@ -133,7 +133,7 @@ def checked_rows(X: Any, name: str) -> csr_array:
     return rows
 
 
-def two_kinds(y: ArrayLike) -> Array:
+def two_classes(y: ArrayLike) -> Array:
     """Returns the two labels that occur, the smaller one first, or raises DataError."""
     kinds = np.unique(np.asarray(y))
     if len(kinds) != 2 or kinds.dtype.kind not in "uifb":

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.storage.trace.writer import TraceFile
+from rayopt.storage.trace.writer import TraceWriter
 
 MOST_BYTES = 2**26
 """Rows up to this size wait in memory; while the disk is full, more are dropped and counted."""
@@ -19,7 +19,7 @@ RETRY_EVERY = 1.0
 """Real seconds between two attempts to write what waits."""
 
 
-class Extent(NamedTuple):
+class TraceExtent(NamedTuple):
     """How far a trace is on disk.
 
     Attributes:
@@ -31,8 +31,8 @@ class Extent(NamedTuple):
     dropped: int = 0
 
 
-class PatientTrace:
-    """Writes trace rows as a :class:`rayopt.storage.trace.writer.TraceFile` does; training goes on where that fails.
+class BufferedTraceWriter:
+    """Writes trace rows as a :class:`rayopt.storage.trace.writer.TraceWriter` does; training goes on where that fails.
 
     The rows of the part that is being written are kept, for a part is readable only when it is complete: after an
     error they are written again, into a new one.
@@ -43,7 +43,7 @@ class PatientTrace:
       dropped: rows that an earlier process has dropped.
     """
 
-    def __init__(self, file: TraceFile, clock: Callable[[], float] = time.monotonic, dropped: int = 0) -> None:
+    def __init__(self, file: TraceWriter, clock: Callable[[], float] = time.monotonic, dropped: int = 0) -> None:
         self._file = file
         self._clock = clock
         self._waiting: list[tuple[Any, ...]] = []
@@ -62,7 +62,7 @@ class PatientTrace:
         return self._file.paths
 
     def write(self, rows: NDArray[np.void], method: str, label: str, seed: int, run: int = 0) -> None:
-        """Appends a chunk; see :meth:`rayopt.storage.trace.writer.TraceFile.write`."""
+        """Appends a chunk; see :meth:`rayopt.storage.trace.writer.TraceWriter.write`."""
         if self._retry_at is not None and self._bytes + rows.nbytes > MOST_BYTES:
             self._dropped += len(rows)
         else:
@@ -80,11 +80,11 @@ class PatientTrace:
             self.cut()
 
     @property
-    def extent(self) -> Extent:
+    def extent(self) -> TraceExtent:
         """What there is now; rows that wait are missing."""
-        return Extent(self._file.parts, self._dropped + sum(len(chunk[0]) for chunk in self._waiting))
+        return TraceExtent(self._file.parts, self._dropped + sum(len(chunk[0]) for chunk in self._waiting))
 
-    def cut(self) -> Extent | None:
+    def cut(self) -> TraceExtent | None:
         """Completes the part that is being written; returns what there is then, or None while rows must wait."""
         try:
             self._cut()
@@ -93,7 +93,7 @@ class PatientTrace:
             return None
         return self.extent
 
-    def rewind(self, extent: Extent) -> None:
+    def rewind(self, extent: TraceExtent) -> None:
         """Forgets everything that came later."""
         self._forget_lost()
         self._file.rewind([name for name in extent.parts if name in self._file.parts])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rayopt.core.errors import DataError, InvalidInput, first_line
-from rayopt.storage.files import write_whole
+from rayopt.storage.files import write_complete
 from rayopt.storage.trace.rows import ROW_GROUP
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def keep_runs(paths: Sequence[Path], runs: Collection[int]) -> None:
             with pq.ParquetFile(path) as file:
                 groups = [file.read_row_group(group, ["run"]).column("run") for group in range(file.num_row_groups)]
             if not {run for group in groups for run in np.unique(group).tolist()} <= set(runs):
-                write_whole(path, partial(_copy_runs, path, runs))
+                write_complete(path, partial(_copy_runs, path, runs))
         except pa.ArrowException as error:
             raise DataError(f"{path} is not a whole part of a trace ({first_line(error)})") from None
 

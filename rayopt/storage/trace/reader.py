@@ -55,7 +55,7 @@ class TraceReader:
 
     @property
     def about(self) -> str:
-        """What the last file keeps about its rows (see :class:`rayopt.storage.trace.writer.TraceFile`), or ""."""
+        """What the last file keeps about its rows (see :class:`rayopt.storage.trace.writer.TraceWriter`), or ""."""
         kept = self._files[-1].metadata.metadata if self._files else None
         return (kept or {}).get(ABOUT.encode(), b"").decode()
 

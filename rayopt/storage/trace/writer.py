@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.storage.files import write_whole
+from rayopt.storage.files import write_complete
 from rayopt.storage.trace.parts import NAMES, part_at, writer_of
 from rayopt.storage.trace.rows import OUTCOMES, ROW_GROUP
 
 ABOUT = "rayopt"
 
 
-class TraceFile:
+class TraceWriter:
     """Writes trace rows to Parquet in row groups, so that a long run is never held in memory.
 
     A Parquet file cannot be read before it is closed. So there are parts, ``trace-000000.parquet`` and so on, and a
@@ -166,7 +166,7 @@ class TraceFile:
     def close(self, path: Path) -> None:
         """Makes one file of all parts, which stay: a checkpoint may still count on them."""
         self.cut()
-        write_whole(path, self._merge)
+        write_complete(path, self._merge)
 
     def _merge(self, merged: Path) -> None:
         import pyarrow.parquet as pq

@@ -25,7 +25,7 @@ from rayopt.storage.checkpoint_files import CheckpointFiles
 
 
 class Counter:
-    """Counts jobs; interrupts after some of them, as Ctrl-C does."""
+    """counts jobs; interrupts after some of them, as Ctrl-C does."""
 
     def __init__(self, interrupt_after: int | None = None) -> None:
         self.done = 0

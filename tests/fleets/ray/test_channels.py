@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 from rayopt.fleets.simulated.parallel import channels as lines
-from rayopt.fleets.simulated.parallel.channels import Exchange, Line, serve
+from rayopt.fleets.simulated.parallel.channels import Channel, ChannelListener, serve
 
 pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture
 def exchange():
-    opened = Exchange("127.0.0.1")
+    opened = ChannelListener("127.0.0.1")
     yield opened
     opened.close()
 
@@ -55,7 +55,7 @@ def collect(line, answer):
 
 
 def test_answers_come_in_the_order_of_questions(exchange):
-    line = Line(whole)
+    line = Channel(whole)
     early = line.ask(1)
     with served(exchange, lambda question: question * 10):
         line.open(next_call(exchange))
@@ -67,7 +67,7 @@ def test_answers_come_in_the_order_of_questions(exchange):
 
 
 def test_what_is_packed_depends_on_the_question_before(exchange):
-    line = Line(lambda question, before: (question, before))
+    line = Channel(lambda question, before: (question, before))
     with served(exchange, lambda packed: packed):
         line.open(next_call(exchange))
         assert [collect(line, line.ask(name)) for name in "ab"] == [("a", None), ("b", "a")]
@@ -75,7 +75,7 @@ def test_what_is_packed_depends_on_the_question_before(exchange):
 
 
 def test_messages_larger_than_a_socket_holds_in_both_directions(exchange):
-    line, large = Line(whole), np.ones(2_000_000)
+    line, large = Channel(whole), np.ones(2_000_000)
     with served(exchange, lambda question: question + 1):
         line.open(next_call(exchange))
         answers = [line.ask(large) for _ in range(5)]
@@ -86,7 +86,7 @@ def test_messages_larger_than_a_socket_holds_in_both_directions(exchange):
 
 
 def test_a_line_that_breaks_asks_again_what_was_not_answered(exchange):
-    line = Line(lambda question, before: (question, before))
+    line = Channel(lambda question, before: (question, before))
     broken = Client(exchange.place[0], authkey=exchange.place[1])
     broken.send(0)
     line.open(next_call(exchange))
@@ -104,7 +104,7 @@ def test_a_line_that_breaks_asks_again_what_was_not_answered(exchange):
 
 def test_who_was_asked_nothing_did_not_die_of_it(exchange):
     seen = []
-    line = Line(whole, lambda: seen.append("lost"))
+    line = Channel(whole, lambda: seen.append("lost"))
     for _ in range(3):
         idle = Client(exchange.place[0], authkey=exchange.place[1])
         idle.send(0)
@@ -118,7 +118,7 @@ def test_who_was_asked_nothing_did_not_die_of_it(exchange):
 def test_a_machine_that_goes_without_a_word_is_noticed(exchange):
     """The kernel does it, where it can: an answer of which a half has come would else be waited for without an end."""
     with served(exchange, lambda question: question):
-        line = Line(whole)
+        line = Channel(whole)
         line.open(next_call(exchange))
         with socket.socket(fileno=os.dup(line.connection.fileno())) as twin:
             assert twin.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
@@ -130,7 +130,7 @@ def test_a_machine_that_goes_without_a_word_is_noticed(exchange):
 
 
 def test_an_actor_that_calls_in_again_takes_the_place_of_the_one_that_fell_silent(exchange):
-    line = Line(whole)
+    line = Channel(whole)
     silent = Client(exchange.place[0], authkey=exchange.place[1])
     silent.send(0)
     line.open(next_call(exchange))
@@ -156,7 +156,7 @@ def test_an_error_travels_with_its_traceback(exchange, error, kind):
     def fail(question):
         raise error
 
-    line = Line(whole)
+    line = Channel(whole)
     with served(exchange, fail):
         line.open(next_call(exchange))
         with pytest.raises(kind) as caught:
@@ -175,7 +175,7 @@ def test_strangers_are_not_heard(exchange):
     with pytest.raises(AuthenticationError):
         Client(address, authkey=b"guessed")
     socket.create_connection(address).close()
-    line = Line(whole)
+    line = Channel(whole)
     # This one calls and says nothing: nobody waits for it.
     with socket.create_connection(address), served(exchange, lambda question: question):
         line.open(next_call(exchange))
@@ -185,7 +185,7 @@ def test_strangers_are_not_heard(exchange):
 
 def test_who_proves_nothing_in_time_is_sent_away(monkeypatch):
     monkeypatch.setattr(lines, "HANDSHAKE_SECONDS", 1)
-    exchange = Exchange("127.0.0.1")
+    exchange = ChannelListener("127.0.0.1")
     with socket.create_connection(exchange.place[0]) as stranger:
         stranger.settimeout(10)
         # The challenge, and the end.
@@ -195,7 +195,7 @@ def test_who_proves_nothing_in_time_is_sent_away(monkeypatch):
 
 
 def test_nobody_calls_in_after_the_end():
-    exchange = Exchange("127.0.0.1")
+    exchange = ChannelListener("127.0.0.1")
     exchange.close()
     time.sleep(0.1)
     why_not = serve(exchange.place, 0, lambda question: question)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from rayopt.fleets.ray import event_log as module
-from rayopt.fleets.ray.event_log import BACK, LOST, Notices, shortened
+from rayopt.fleets.ray.event_log import BACK, LOST, EventLog, shortened
 from rayopt.fleets.ray.nodes import Node
 from rayopt.fleets.ray.report_poller import changes
 
@@ -13,7 +13,7 @@ from rayopt.fleets.ray.report_poller import changes
 def test_the_first_of_a_kind_is_told_at_once_and_a_day_of_kills_once_a_minute(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    notices, told = Notices(), []
+    notices, told = EventLog(), []
     for death in range(43_200):
         notices.add(LOST, f"worker {death % 4}: killed")
         told += notices.take()
@@ -24,7 +24,7 @@ def test_the_first_of_a_kind_is_told_at_once_and_a_day_of_kills_once_a_minute(mo
 
 
 def test_kinds_do_not_wait_for_each_other_and_the_end_tells_the_rest():
-    notices = Notices()
+    notices = EventLog()
     notices.add(LOST, "worker 1: killed")
     notices.add(BACK, "worker 1")
     assert [level for level, _ in notices.take()] == [logging.WARNING, logging.INFO]

@@ -18,7 +18,7 @@ from rayopt.fleets.base import Job
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.shared_memory.fleet import SharedMemorySession
-from rayopt.fleets.shared_memory.watch import Snapshots
+from rayopt.fleets.shared_memory.monitor import Snapshots
 from rayopt.problems import Quadratic, SparseLogisticRegression
 from rayopt.runs.record import Record
 

@@ -164,7 +164,7 @@ def test_durations_that_are_put_off_change_nothing(n, compute, upload):
     """A fleet that draws late does what one does that draws every duration when its task is given."""
     times = ro.Workers(n, compute, upload=upload).times(5)
     late, eager = fleets = [SimulatedWorkers(Free(2), times, 5) for _ in range(2)]
-    late.put_off(times.least)
+    late.defer_draws(times.least)
     eager._bounds = None
     for version in range(300):
         states = []
@@ -294,7 +294,7 @@ def test_no_slice_holds_an_infinite_end():
 
 def test_a_fleet_whose_durations_will_all_be_infinite_is_stuck_at_once():
     fleet = fleet_of((200, {"name": "infinite_bernoulli", "base": 1.0, "probability": 1e-9}))
-    fleet.put_off(np.ones(200))
+    fleet.defer_draws(np.ones(200))
     fleet.assign(np.arange(200), Gradient(X, 0))
     assert fleet.is_stuck
 

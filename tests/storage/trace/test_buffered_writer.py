@@ -13,9 +13,9 @@ import pytest
 import rayopt as ro
 from rayopt.storage.run_folder import RunFolder
 from rayopt.storage.trace import buffered_writer as patient_trace
-from rayopt.storage.trace.buffered_writer import PatientTrace
+from rayopt.storage.trace.buffered_writer import BufferedTraceWriter
 from rayopt.storage.trace.rows import TRACE
-from rayopt.storage.trace.writer import TraceFile
+from rayopt.storage.trace.writer import TraceWriter
 from tests.acting import asgd_that
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -52,7 +52,7 @@ def disk(monkeypatch):
     class Disk:
         is_full = False
 
-    write, cut = TraceFile.write, TraceFile.cut
+    write, cut = TraceWriter.write, TraceWriter.cut
 
     def guarded(function):
         def call(*arguments):
@@ -62,14 +62,14 @@ def disk(monkeypatch):
 
         return call
 
-    monkeypatch.setattr(TraceFile, "write", guarded(write))
-    monkeypatch.setattr(TraceFile, "cut", guarded(cut))
+    monkeypatch.setattr(TraceWriter, "write", guarded(write))
+    monkeypatch.setattr(TraceWriter, "cut", guarded(cut))
     return Disk
 
 
 def test_rows_wait_while_the_disk_is_full(disk, tmp_path):
     clock = Clock()
-    trace = PatientTrace(TraceFile(tmp_path / "parts"), clock)
+    trace = BufferedTraceWriter(TraceWriter(tmp_path / "parts"), clock)
     trace.write(rows(0), "asgd", "ASGD", 0)
     disk.is_full = True
     with pytest.warns(UserWarning, match=r"cannot be written .*No space left.* training goes on") as said:
@@ -86,7 +86,7 @@ def test_rows_wait_while_the_disk_is_full(disk, tmp_path):
 
 def test_it_looks_once_a_second_whether_there_is_room(disk, tmp_path):
     clock = Clock()
-    trace = PatientTrace(TraceFile(tmp_path / "parts"), clock)
+    trace = BufferedTraceWriter(TraceWriter(tmp_path / "parts"), clock)
     disk.is_full = True
     with pytest.warns(UserWarning, match="cannot be written"):
         trace.write(rows(0), "asgd", "ASGD", 0)
@@ -100,7 +100,7 @@ def test_it_looks_once_a_second_whether_there_is_room(disk, tmp_path):
 
 def test_who_asks_for_a_cut_hears_whether_rows_still_wait(disk, tmp_path):
     """A checkpoint that counts on rows in memory would leave a hole in the trace after a kill."""
-    trace = PatientTrace(TraceFile(tmp_path / "parts"), Clock())
+    trace = BufferedTraceWriter(TraceWriter(tmp_path / "parts"), Clock())
     disk.is_full = True
     with pytest.warns(UserWarning, match="cannot be written"):
         trace.write(rows(0), "asgd", "ASGD", 0)
@@ -112,7 +112,7 @@ def test_who_asks_for_a_cut_hears_whether_rows_still_wait(disk, tmp_path):
 
 def test_memory_is_bounded_and_what_is_dropped_is_counted(disk, tmp_path, monkeypatch):
     monkeypatch.setattr(patient_trace, "MOST_BYTES", 25 * TRACE.itemsize)
-    trace = PatientTrace(TraceFile(tmp_path / "parts"), Clock())
+    trace = BufferedTraceWriter(TraceWriter(tmp_path / "parts"), Clock())
     disk.is_full = True
     with pytest.warns(UserWarning, match="cannot be written"):
         write_all(trace, (0, 10, 20, 30))
@@ -120,7 +120,9 @@ def test_memory_is_bounded_and_what_is_dropped_is_counted(disk, tmp_path, monkey
     extent = trace.cut()
     assert extent == (["trace-000000.parquet"], 20)
     with pytest.warns(UserWarning, match="20 rows of the trace were dropped"):
-        PatientTrace(TraceFile(tmp_path / "parts", kept=extent.parts), dropped=extent.dropped).close(tmp_path / "again")
+        BufferedTraceWriter(TraceWriter(tmp_path / "parts", kept=extent.parts), dropped=extent.dropped).close(
+            tmp_path / "again"
+        )
     with pytest.warns(UserWarning, match="20 rows of the trace were dropped"):
         trace.close(tmp_path / "trace.parquet")
     assert times(tmp_path / "trace.parquet") == list(range(20))
@@ -128,7 +130,7 @@ def test_memory_is_bounded_and_what_is_dropped_is_counted(disk, tmp_path, monkey
 
 def test_a_long_part_is_completed_so_that_little_waits(tmp_path, monkeypatch):
     monkeypatch.setattr(patient_trace, "MOST_BYTES", 25 * TRACE.itemsize)
-    trace = PatientTrace(TraceFile(tmp_path / "parts"))
+    trace = BufferedTraceWriter(TraceWriter(tmp_path / "parts"))
     for first in range(0, 100, 10):
         trace.write(rows(first), "asgd", "ASGD", 0)
     assert len(list((tmp_path / "parts").glob("trace-*.parquet"))) == 3
@@ -137,7 +139,7 @@ def test_a_long_part_is_completed_so_that_little_waits(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_goes_away_is_made_again(tmp_path):
-    trace = PatientTrace(TraceFile(tmp_path / "run" / "parts"))
+    trace = BufferedTraceWriter(TraceWriter(tmp_path / "run" / "parts"))
     trace.write(rows(0), "asgd", "ASGD", 0)
     assert trace.cut() == (["trace-000000.parquet"], 0)
     trace.write(rows(10), "asgd", "ASGD", 0)
@@ -152,7 +154,7 @@ def test_a_folder_that_goes_away_is_made_again(tmp_path):
 
 def test_a_trace_whose_parts_went_away_can_go_back(tmp_path):
     """A server that is lost then must not end the run."""
-    trace = PatientTrace(TraceFile(tmp_path / "run" / "parts"))
+    trace = BufferedTraceWriter(TraceWriter(tmp_path / "run" / "parts"))
     trace.write(rows(0), "asgd", "ASGD", 0)
     extent = trace.cut()
     trace.write(rows(10), "asgd", "ASGD", 0)

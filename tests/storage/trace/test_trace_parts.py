@@ -11,13 +11,13 @@ import pytest
 from rayopt.core.errors import DataError
 from rayopt.storage.trace.parts import check_parts, keep_runs
 from rayopt.storage.trace.rows import TRACE
-from rayopt.storage.trace.writer import TraceFile
+from rayopt.storage.trace.writer import TraceWriter
 
 
 @pytest.fixture
 def parts(tmp_path):
     """Two parts: the first has rows of runs 0, 1 and 2, the second of run 2."""
-    file = TraceFile(tmp_path)
+    file = TraceWriter(tmp_path)
     for run, first in ((0, 0), (1, 10), (2, 20)):
         file.write(rows(first), "asgd", f"ASGD {run}", 0, run)
     file.cut()
@@ -43,7 +43,7 @@ def test_rows_of_runs_that_begin_anew_go(parts, tmp_path):
     keep_runs(parts, {0})
     assert told(parts) == [[*range(10)], []]
     # They are parts as before: one file can be made of them.
-    merged = TraceFile(tmp_path, kept=[path.name for path in parts])
+    merged = TraceWriter(tmp_path, kept=[path.name for path in parts])
     merged.close(tmp_path / "trace.parquet")
     assert told([tmp_path / "trace.parquet"]) == [[*range(10)]]
 

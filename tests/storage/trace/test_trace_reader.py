@@ -9,12 +9,12 @@ import pytest
 from rayopt.core.errors import InvalidInput
 from rayopt.storage.trace.reader import TraceReader
 from rayopt.storage.trace.rows import TRACE
-from rayopt.storage.trace.writer import TraceFile
+from rayopt.storage.trace.writer import TraceWriter
 
 
 @pytest.fixture
 def trace(tmp_path):
-    return TraceFile(tmp_path / "parts", real_time=True)
+    return TraceWriter(tmp_path / "parts", real_time=True)
 
 
 def write(trace, *runs):

@@ -10,7 +10,7 @@ import pytest
 from rayopt.core.errors import DataError
 from rayopt.storage.trace.parts import parts_in, read_trace
 from rayopt.storage.trace.rows import TRACE
-from rayopt.storage.trace.writer import TraceFile
+from rayopt.storage.trace.writer import TraceWriter
 
 
 def rows(first, count=3):
@@ -28,7 +28,7 @@ def write(trace, first):
 
 
 def test_one_part_becomes_the_file(tmp_path):
-    trace = TraceFile(tmp_path)
+    trace = TraceWriter(tmp_path)
     write(trace, 0)
     write(trace, 3)
     trace.close(tmp_path / "trace.parquet")
@@ -40,7 +40,7 @@ def test_one_part_becomes_the_file(tmp_path):
 
 
 def test_many_parts_become_one_file_with_their_row_groups(tmp_path):
-    trace = TraceFile(tmp_path, real_time=True)
+    trace = TraceWriter(tmp_path, real_time=True)
     for first in (0, 3, 6):
         write(trace, first)
         assert len(trace.cut()) == first // 3 + 1
@@ -51,7 +51,7 @@ def test_many_parts_become_one_file_with_their_row_groups(tmp_path):
 
 
 def test_what_was_cut_can_be_read_and_the_rest_is_forgotten(tmp_path):
-    trace = TraceFile(tmp_path)
+    trace = TraceWriter(tmp_path)
     write(trace, 0)
     kept = trace.cut()
     write(trace, 3)
@@ -59,14 +59,14 @@ def test_what_was_cut_can_be_read_and_the_rest_is_forgotten(tmp_path):
     write(trace, 6)
     assert read_trace(parts_in(tmp_path)).time.tolist() == [0, 1, 2, 3, 4, 5]
     # Another process goes on from the first cut.
-    again = TraceFile(tmp_path, kept=kept)
+    again = TraceWriter(tmp_path, kept=kept)
     write(again, 30)
     again.close(tmp_path / "trace.parquet")
     assert times(tmp_path / "trace.parquet") == [0, 1, 2, 30, 31, 32]
 
 
 def test_rewind(tmp_path):
-    trace = TraceFile(tmp_path)
+    trace = TraceWriter(tmp_path)
     write(trace, 0)
     kept = trace.cut()
     write(trace, 3)
@@ -76,7 +76,7 @@ def test_rewind(tmp_path):
 
 
 def test_a_trace_without_rows(tmp_path):
-    TraceFile(tmp_path).close(tmp_path / "trace.parquet")
+    TraceWriter(tmp_path).close(tmp_path / "trace.parquet")
     assert times(tmp_path / "trace.parquet") == []
 
 
@@ -87,4 +87,4 @@ def test_parts_that_are_not_there_or_not_parts(tmp_path, name):
     (tmp_path / "trace-000000.parquet").touch()
     (inner / "notes.txt").touch()
     with pytest.raises(DataError, match="has no part"):
-        TraceFile(inner, kept=[name])
+        TraceWriter(inner, kept=[name])

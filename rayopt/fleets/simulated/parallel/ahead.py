@@ -11,7 +11,7 @@ from rayopt.core.arrivals import Array, Arrival
 from rayopt.core.errors import NotBegun
 from rayopt.core.tasks import Gradient, weighted_total
 from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace, forget
-from rayopt.fleets.ray.shard_loading import carry_modules
+from rayopt.fleets.ray.shard_loading import ship_modules
 from rayopt.fleets.simulated.clock import SimulatedWorkers
 from rayopt.fleets.simulated.parallel.calculators import Calculators, Stopped
 from rayopt.fleets.simulated.session import SimulatedSession
@@ -214,7 +214,7 @@ class ParallelSession(SimulatedSession):
             recorder.end()
 
     def _make_fleet(self, problem: Problem, job: Job) -> SimulatedWorkers:
-        carry_modules(job.method)
+        ship_modules(job.method)
         fleet = super()._make_fleet(problem, job)
         if self._loaded_seed != job.seed:
             self._loaded_seed = None

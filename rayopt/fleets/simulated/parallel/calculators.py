@@ -20,11 +20,11 @@ from threadpoolctl import ThreadpoolController, threadpool_info
 from rayopt.core.arrivals import Array
 from rayopt.core.errors import InvalidInput
 from rayopt.core.tasks import Gradient
-from rayopt.fleets.ray.event_log import CALCULATOR_LOST, Notices
+from rayopt.fleets.ray.event_log import CALCULATOR_LOST, EventLog
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.ray.nodes import Node, alive_nodes
-from rayopt.fleets.ray.shard_loading import carry_modules
-from rayopt.fleets.simulated.parallel.channels import Answer, Exchange, Line, serve
+from rayopt.fleets.ray.shard_loading import ship_modules
+from rayopt.fleets.simulated.parallel.channels import Channel, ChannelListener, PendingReply, serve
 from rayopt.fleets.simulated.values import ComputedValues, Group
 from rayopt.problems.base import Problem
 from rayopt.runs.logs import LOGGER
@@ -136,11 +136,11 @@ class Calculators:
     def __init__(self, count: int) -> None:
         make: Any = ray.remote
         self._actor = make(num_cpus=0, enable_task_events=False, max_restarts=-1, max_task_retries=-1)(Calculator)
-        self.actors: list[Any] = [self._start(node) for node in share_out(count, alive_nodes())]
-        self._exchange: Exchange | None = None
-        self._lines: list[Line] = []
+        self.actors: list[Any] = [self._start(node) for node in distribute(count, alive_nodes())]
+        self._exchange: ChannelListener | None = None
+        self._channels: list[Channel] = []
         self._serving: list[Any] = []
-        self._notices = Notices()
+        self._notices = EventLog()
         self._give_up_at = math.inf
         self.losses = 0
 
@@ -152,25 +152,25 @@ class Calculators:
           Stopped: somebody asked for the end meanwhile.
           WorkerLost: a process died over it again and again.
         """
-        self._end_lines()
-        carry_modules(problem)
+        self._end_channels()
+        ship_modules(problem)
         threads = {Path(library["filepath"]).name: library["num_threads"] for library in threadpool_info()}
         self._assignment = Assignment(ray.put([problem]), workers, seed, threads)
-        self._exchange = Exchange(_host())
-        self._lines = [Line(_without_known_point, self._count_loss) for _ in self.actors]
+        self._exchange = ChannelListener(_host())
+        self._channels = [Channel(_without_known_point, self._count_loss) for _ in self.actors]
         self._serving = [self._serve(number) for number in range(len(self.actors))]
-        for answer in [line.ask(None) for line in self._lines]:
+        for answer in [line.ask(None) for line in self._channels]:
             self.collect(answer)
 
-    def value(self, task: Gradient, worker: int, number: int) -> Answer:
+    def value(self, task: Gradient, worker: int, number: int) -> PendingReply:
         """Has a value computed; returns the answer, to be collected."""
         return self._least_busy().ask(Question(task, worker, number))
 
-    def sum_of_group(self, group: Group) -> Answer:
+    def sum_of_group(self, group: Group) -> PendingReply:
         """Has the sum of a group computed; returns the answer, to be collected."""
         return self._least_busy().ask(Question(*group))
 
-    def collect(self, answer: Answer) -> Any:
+    def collect(self, answer: PendingReply) -> Any:
         """Waits for an answer and returns what it says.
 
         Raises:
@@ -194,7 +194,7 @@ class Calculators:
 
     def close(self) -> None:
         """Ends the processes; what is computed in vain may end before, as Ray would complain of its loss."""
-        self._end_lines()
+        self._end_channels()
         if self._serving:
             ray.wait(self._serving, num_returns=len(self._serving), timeout=CLOSE_SECONDS)
         for actor in self.actors:
@@ -208,30 +208,30 @@ class Calculators:
         assert self._exchange is not None
         return self.actors[number].serve.remote(self._assignment, self._exchange.place, number)
 
-    def _end_lines(self) -> None:
+    def _end_channels(self) -> None:
         """Ends the lines of a run; an actor that would still call in for it finds nobody."""
-        for line in self._lines:
+        for line in self._channels:
             line.close()
         if self._exchange is not None:
             self._exchange.close()
             self._exchange = None
 
-    def _least_busy(self) -> Line:
+    def _least_busy(self) -> Channel:
         self._receive(0)
-        return min(self._lines, key=lambda line: len(line.waiting))
+        return min(self._channels, key=lambda line: len(line.waiting))
 
     def _receive(self, timeout: float) -> None:
         """Takes what has come; waits for it so many seconds at most."""
         assert self._exchange is not None
         # Of several processes that started while nobody looked, the last is alive.
         for number, connection in dict(self._exchange.calls()).items():
-            self._lines[number].open(connection)
-        for number, line in enumerate(self._lines):
+            self._channels[number].open(connection)
+        for number, line in enumerate(self._channels):
             if line.losses > RETRIES:
                 raise WorkerLost(f"a process that computes gradients died {line.losses} times over the same work")
             if line.connection is None:
                 self._call_again(number)
-        lines: dict[Any, Line] = {line.connection: line for line in self._lines if line.connection is not None}
+        lines: dict[Any, Channel] = {line.connection: line for line in self._channels if line.connection is not None}
         for ready in wait(list(lines), timeout):
             lines[ready].receive()
 
@@ -253,8 +253,8 @@ class Calculators:
             except ray.exceptions.RayTaskError as error:
                 raise (error.cause or error) from error
             except ray.exceptions.RayError:
-                self._lines[number].losses += 1
-                (node,) = share_out(1, alive_nodes())
+                self._channels[number].losses += 1
+                (node,) = distribute(1, alive_nodes())
                 self.actors[number] = self._start(node)
             else:
                 if why_not:
@@ -262,7 +262,7 @@ class Calculators:
             self._serving[number] = self._serve(number)
 
 
-def share_out(count: int, nodes: Sequence[Node]) -> list[str]:
+def distribute(count: int, nodes: Sequence[Node]) -> list[str]:
     """Returns the nodes of so many processes that compute all the time, in proportion to their CPUs."""
     taken = Counter[str]()
     for _ in range(count):

@@ -44,7 +44,7 @@ _OPTIONS = {
 }
 
 
-class Exchange:
+class ChannelListener:
     """Where actors call in: a listening socket on which each proves that it knows the key, before anything is read.
 
     Args:
@@ -100,7 +100,7 @@ class Exchange:
             self._calls.put((number, connection))
 
 
-class Answer:
+class PendingReply:
     """What an actor will say.
 
     Attributes:
@@ -129,7 +129,7 @@ class Answer:
         return self._content
 
 
-class Line:
+class Channel:
     """The driver's end of a line: questions are answered in order, and asked again where the actor had to start anew.
 
     Args:
@@ -147,12 +147,12 @@ class Line:
         self._on_loss = on_loss
         self._before: Any = None
         self.connection: Connection | None = None
-        self.waiting: deque[Answer] = deque()
+        self.waiting: deque[PendingReply] = deque()
         self.losses = 0
 
-    def ask(self, question: Any) -> Answer:
+    def ask(self, question: Any) -> PendingReply:
         """Returns the answer, which is still to come."""
-        answer = Answer(question)
+        answer = PendingReply(question)
         self.waiting.append(answer)
         if self.connection is not None:
             self._send(question)

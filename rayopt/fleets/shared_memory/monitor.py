@@ -26,7 +26,7 @@ STOP_TIMEOUT = 10.0
 KEPT_BYTES = 2**28
 
 
-class Watch:
+class RunMonitor:
     """Runs one job on actors that are loaded: starts them, writes history rows, stops them.
 
     Args:
