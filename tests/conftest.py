@@ -34,7 +34,7 @@ from rayopt.storage.trace.rows import OUTCOMES
 
 THREE = (1.0, 2.3, 3.7)
 START_CLUSTERS = (
-    "tests/fleets/ray/", "tests/fleets/shared_memory/", "tests/profiling/", "tests/cli/test_profile.py",
+    "tests/fleets/ray/", "tests/fleets/shared_memory/", "tests/experiments/profiling/", "tests/cli/test_profile.py",
 )  # fmt: skip
 """Folders and files of tests."""
 SMALL_WORKLOAD = {

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.replaying.tampering import rewrite
 from typer.testing import CliRunner
 
 from rayopt.cli import main
 from rayopt.runs.fingerprints import Fingerprint
+from tests.experiments.replay.tampering import rewrite
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import signal
 
 import numpy as np
 import pytest
-from tests.checkpoint.test_snapshot import asking_after
 
 import rayopt as ro
 from rayopt.core.errors import FleetStuck, RayoptError, ServerLost
@@ -20,6 +19,7 @@ from rayopt.runs.outcome import Counts, Outcome
 from rayopt.runs.signals import SignalHandling
 from rayopt.storage.checkpoint_files import CheckpointFiles
 from rayopt.storage.encoding import Encoded
+from tests.runs.test_snapshot import asking_after
 
 UPDATES = 300
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.checkpoint.test_snapshot import asking_after
 from typer.testing import CliRunner
 
 import rayopt as ro
@@ -14,6 +13,7 @@ from rayopt.experiments.last_checkpoint import NO_CHECKPOINT, last_checkpoint
 from rayopt.fleets.simulated import session as simulated
 from rayopt.storage.checkpoint_files import CheckpointFiles, read, write
 from rayopt.storage.encoding import Encoded
+from tests.runs.test_snapshot import asking_after
 
 
 class Killed(BaseException):

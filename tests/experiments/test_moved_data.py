@@ -6,7 +6,6 @@ import shutil
 
 import pytest
 import yaml
-from tests.checkpoint.test_snapshot import asking_after
 from typer.testing import CliRunner
 
 import rayopt as ro
@@ -14,6 +13,7 @@ from rayopt.cli import main
 from rayopt.fleets.simulated import session as simulated
 from rayopt.problems.data import mnist
 from rayopt.storage.checkpoint_files import CheckpointFiles
+from tests.runs.test_snapshot import asking_after
 
 WORKLOAD = {
     "problem": {"name": "logistic_regression", "rows": 200, "batch": 4},

@@ -12,7 +12,6 @@ import warnings
 import numpy as np
 import pytest
 import yaml
-from tests.checkpoint.test_snapshot import asking_after
 from typer.testing import CliRunner
 
 import rayopt as ro
@@ -26,6 +25,7 @@ from rayopt.fleets.simulated import session as simulated
 from rayopt.storage.checkpoint_files import BLOCK, CheckpointFiles, read, write
 from rayopt.storage.encoding import Encoded
 from tests.killed_runs import killed
+from tests.runs.test_snapshot import asking_after
 
 WORKLOAD = {
     "problem": {"name": "quadratic", "dimension": 40, "noise": 0.1},

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from tests.replaying.tampering import rewrite
 
 import rayopt as ro
 from rayopt import methods
@@ -22,6 +21,7 @@ from rayopt.runs.recorder import Recorder
 from rayopt.storage.trace import rows as trace_rows
 from rayopt.storage.trace import writer as trace_file
 from rayopt.storage.trace.reader import TraceReader
+from tests.experiments.replay.tampering import rewrite
 from tests.methods.test_conformance import TABLE
 
 N = 8

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from tests.checkpoint.test_snapshot import asking_after
 
 import rayopt as ro
 from rayopt.core.errors import InvalidInput, RayoptError
@@ -22,6 +21,7 @@ from rayopt.experiments.tuning.grid import Grid
 from rayopt.experiments.tuning.tuning import TuningInterrupted
 from rayopt.fleets.simulated import session as simulated
 from rayopt.storage.checkpoint_files import CheckpointFiles
+from tests.runs.test_snapshot import asking_after
 
 
 class Counter:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import ray
-from tests.replaying.tampering import rewrite
 
 import rayopt as ro
 from benchmarks.kills import kill_one, killing
@@ -13,6 +12,7 @@ from rayopt import methods
 from rayopt.experiments.displays import Displays
 from rayopt.fleets.ray.connection import connect
 from rayopt.problems import MLP, LogisticRegression, Quadratic
+from tests.experiments.replay.tampering import rewrite
 
 pytestmark = pytest.mark.timeout(240)
 
