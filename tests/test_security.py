@@ -22,7 +22,7 @@ from rayopt.report.figure import save_figures
 ROOT = Path(__file__).parents[1]
 SOURCES = [path for folder in ("rayopt", "workloads", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 READERS_OF_PICKLES = {"pickle", "cPickle", "dill", "shelve", "marshal"}
-SOCKETS = ROOT / "rayopt" / "fleets" / "ray" / "lines.py"
+SOCKETS = ROOT / "rayopt" / "fleets" / "simulated" / "parallel" / "channels.py"
 """Reads pickles from sockets, behind a key that both ends have proved to know: from memory alone, by ``loads``."""
 
 

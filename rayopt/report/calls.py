@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rayopt.experiments.execution import Display
 from rayopt.experiments.experiment import Experiment
 from rayopt.experiments.result import Result
 from rayopt.experiments.tuning.grid import Grid
-from rayopt.experiments.tuning.result import TuningResult
-from rayopt.experiments.tuning.tuning import Tuning
 from rayopt.fleets.base import FleetKind
 from rayopt.fleets.simulated.fleet import SimulatedFleet
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
-from rayopt.report.progress import JobBar, ProgressBars
 from rayopt.runs.record import Record
 from rayopt.runs.until import Until
+
+if TYPE_CHECKING:
+    from rayopt.experiments.tuning.result import TuningResult
 
 
 def run(
@@ -77,6 +78,9 @@ def run(
     )
     display: Display | None = None
     if progress:
+        # pandas, Rich and what tuning needs take long to import, and a program may never ask for them.
+        from rayopt.report.progress import ProgressBars
+
         display = ProgressBars()
     return experiment.run(out=out, display=display)
 
@@ -131,9 +135,13 @@ def tune(
       >>> result.best["Ringmaster"].values
       {'step_size': 0.5, 'threshold': 4}
     """
+    from rayopt.experiments.tuning.tuning import Tuning
+
     given = [methods] if isinstance(methods, (Method, Grid)) else methods
     tuning = Tuning([Grid.of(one) for one in given], problem, workers, until, seeds, confirm, metric,
                     record or Record(), force=force)  # fmt: skip
     if not progress:
         return tuning.run(out, processes)
+    from rayopt.report.progress import JobBar, ProgressBars
+
     return tuning.run(out, processes, JobBar(), ProgressBars())

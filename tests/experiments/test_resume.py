@@ -50,7 +50,7 @@ def workload(tmp_path):
 
 def begin(experiment, path):
     """Leaves what a process leaves that was killed at once."""
-    with ro.run_folder.RunFolder(path) as folder:
+    with ro.storage.run_folder.RunFolder(path) as folder:
         folder.begin(experiment.to_config())
 
 
@@ -71,7 +71,7 @@ def test_after_a_kill_the_same_to_the_bit(workload, tmp_path):
     killed(workload, folder, checkpoints=2)
     assert not (folder / "summary.json").exists()
     # What a killed run has traced up to its last checkpoints can be read.
-    assert ro.run_folder.RunFolder.interrupted(folder).read_trace().time.notna().all()
+    assert ro.storage.run_folder.RunFolder.interrupted(folder).read_trace().time.notna().all()
     found = CliRunner().invoke(main, ["resume", str(folder), "--quiet"])
     assert found.exit_code == 0, found.output
     assert found.stdout == f"{folder}\n"
@@ -88,7 +88,7 @@ def test_runs_that_had_ended_are_not_run_again(workload, tmp_path, monkeypatch):
     class Killed(BaseException):
         """A process that ends where it is."""
 
-    save, run_once = CheckpointFiles.save, ro.execution.Execution._run_once
+    save, run_once = CheckpointFiles.save, ro.experiments.execution.Execution._run_once
 
     def save_in_time(files, checkpoint, counts_on):
         # A busy writer would skip what this test waits for.
@@ -112,7 +112,7 @@ def test_runs_that_had_ended_are_not_run_again(workload, tmp_path, monkeypatch):
         positions.append((position, start is not None))
         return run_once(self, position, run, start)
 
-    monkeypatch.setattr(ro.execution.Execution, "_run_once", noted)
+    monkeypatch.setattr(ro.experiments.execution.Execution, "_run_once", noted)
     same_results(whole, experiment.resume(tmp_path / "run"))
     assert positions == [(2, True), (3, False), (4, False), (5, False)]
 

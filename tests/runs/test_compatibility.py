@@ -81,7 +81,7 @@ def test_a_worker_with_a_heavy_tail_or_a_power_that_dies_out_is_not_silent():
 
 def test_a_fleet_that_dies_out_is_stuck_at_that_time():
     dying = ro.latency.latency({"name": "power", "starts": [0, 10], "powers": [1, 0]})
-    with pytest.raises(ro.errors.FleetStuck, match="stuck at time 10: 2 workers busy"):
+    with pytest.raises(ro.core.errors.FleetStuck, match="stuck at time 10: 2 workers busy"):
         ro.run(methods.Malenia(0.1, 2), Quadratic(4), ro.Workers(2, dying), until=ro.Until(updates=100))
 
 

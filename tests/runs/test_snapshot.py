@@ -193,7 +193,7 @@ def test_a_checkpoint_shares_points_and_copies_what_changes():
     method.prepare(problem.start_point(), 5)
     method.start(fleet)
     until = ro.Until(updates=5)
-    recorder = ro.recording.Recorder(Record().resolve((), until), until, lambda *_: None, lambda rows: None)
+    recorder = ro.runs.recorder.Recorder(Record().resolve((), until), until, lambda *_: None, lambda rows: None)
     recorder.begin(method, fleet)
     taken = snapshot.take(method, fleet, recorder)
     assert sum(array is method.x for array in taken.arrays) == 1
