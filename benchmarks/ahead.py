@@ -11,13 +11,13 @@ from threadpoolctl import threadpool_limits
 
 import rayopt as ro
 from benchmarks.measure import Row, cpu_seconds, interleaved, seconds
+from rayopt.core.tasks import Gradient
 from rayopt.fleets.base import Job, Session
-from rayopt.fleets.ray.ahead import ParallelSession
-from rayopt.fleets.ray.calculators import Calculators
 from rayopt.fleets.ray.connection import connect
+from rayopt.fleets.simulated.parallel.ahead import ParallelSession
+from rayopt.fleets.simulated.parallel.calculators import Calculators
 from rayopt.problems import Quadratic
-from rayopt.record import Record
-from rayopt.tasks import Gradient
+from rayopt.runs.record import Record
 
 BUSY = 0.02
 UPDATES = 100

@@ -11,15 +11,15 @@ import numpy as np
 
 import rayopt as ro
 from benchmarks.measure import Row
-from rayopt.arrival import Arrival
-from rayopt.checkpoint.encoding import Encoded
-from rayopt.checkpoint.files import CheckpointFiles
-from rayopt.checkpoint.snapshot import Schedule
-from rayopt.errors import InvalidInput
+from rayopt.core.arrivals import Arrival
+from rayopt.core.errors import InvalidInput
 from rayopt.fleets.base import Job
 from rayopt.methods.base import Fleet
 from rayopt.problems import LogisticRegression
-from rayopt.record import Record
+from rayopt.runs.record import Record
+from rayopt.runs.snapshot import Schedule
+from rayopt.storage.checkpoint_files import CheckpointFiles
+from rayopt.storage.encoding import Encoded
 
 REPEATS = 5
 
@@ -65,7 +65,7 @@ def one(problem: LogisticRegression, arrivals: int = 100_000) -> tuple[float, fl
             begun.append(time.perf_counter())
             files.save(snapshot)
             # The writer is alone in its thread: what it is given next it does after this checkpoint.
-            files.when_written(lambda: begun.append(time.perf_counter()))
+            files.on_written(lambda: begun.append(time.perf_counter()))
 
         job = Job(TimedASGD(1e-4, received_at), 0, until, record, Schedule(1.0, 1000.0))
         with ro.SimulatedFleet().open(problem, ro.Workers(1000, "sqrt(i)")) as session:

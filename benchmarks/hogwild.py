@@ -11,14 +11,14 @@ import ray
 
 import rayopt as ro
 from benchmarks.measure import Row, interleaved
+from rayopt.core.keys import Stream
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.shared_memory.fleet import SharedMemorySession
 from rayopt.fleets.shared_memory.kernels import rows_of, serial_updates
 from rayopt.fleets.shared_memory.segment import FIRST_COUNTER, LINE
-from rayopt.keys import Stream
 from rayopt.problems import SparseLogisticRegression
-from rayopt.record import Record
+from rayopt.runs.record import Record
 
 STEP_SIZE = 1.0
 WORKERS = 2

@@ -19,7 +19,7 @@ from rayopt.fleets.base import Job
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.fleet import RaySession
 from rayopt.problems import Problem, Quadratic
-from rayopt.record import Record
+from rayopt.runs.record import Record
 
 MILLION = 1_000_000
 TWO_HOSTS = Path(__file__).parents[1] / "tests" / "fleets" / "ray"

@@ -13,7 +13,7 @@ from benchmarks.measure import REPEATS, Row
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.connection import connect
 from rayopt.problems import Quadratic
-from rayopt.record import Record
+from rayopt.runs.record import Record
 
 WORKERS = 10_000
 ACTORS = 4

@@ -10,9 +10,9 @@ from typing import Any
 
 import rayopt as ro
 from rayopt.fleets.base import FleetKind, Job
-from rayopt.outcome import Outcome
 from rayopt.problems import Problem
-from rayopt.record import Record
+from rayopt.runs.outcome import Outcome
+from rayopt.runs.record import Record
 
 REPEATS = 3
 

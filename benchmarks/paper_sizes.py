@@ -14,12 +14,12 @@ import numpy as np
 
 import rayopt as ro
 from benchmarks.measure import Row, cpu_seconds, interleaved, run_once
+from rayopt.core.keys import Stream
 from rayopt.fleets.base import Job
-from rayopt.keys import Stream
 from rayopt.methods import Method
-from rayopt.outcome import Outcome
 from rayopt.problems import Free, Quadratic
-from rayopt.record import Record
+from rayopt.runs.outcome import Outcome
+from rayopt.runs.record import Record
 
 N = 6174
 LATENCIES = {

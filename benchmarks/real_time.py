@@ -12,15 +12,15 @@ import ray
 
 import rayopt as ro
 from benchmarks.measure import Row, interleaved, run_once
-from rayopt.arrival import Arrival
+from rayopt.core.arrivals import Arrival
+from rayopt.core.tasks import Gradient
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.fleet import RaySession
 from rayopt.fleets.ray.messages import Order
 from rayopt.methods.base import Fleet
 from rayopt.problems import LogisticRegression
-from rayopt.record import Record
-from rayopt.tasks import Gradient
+from rayopt.runs.record import Record
 
 AT_ONCE = "1e-9 * i"
 

@@ -11,13 +11,13 @@ import ray
 import rayopt as ro
 from benchmarks.kills import kill_one, killing
 from benchmarks.measure import Row
-from rayopt.faults import Workforce
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.fleet import RaySession
-from rayopt.outcome import Outcome
-from rayopt.record import Record
-from rayopt.trace_rows import TRACE
+from rayopt.runs.faults import WorkerCounts
+from rayopt.runs.outcome import Outcome
+from rayopt.runs.record import Record
+from rayopt.storage.trace.rows import TRACE
 
 SECONDS = 600.0
 WORKERS = 32
@@ -34,7 +34,7 @@ def soak(seconds: float, kill_every: float = KILL_EVERY) -> tuple[Outcome, np.nd
     with RaySession(fleet, problem, ro.Workers(WORKERS, "0.05 * sqrt(i)")) as session:
         warm_up = Job(ro.methods.ASGD(0.01), 0, ro.Until(updates=1), record)
         session.run(warm_up, lambda rows: None, lambda progress: None)
-        seen: list[Workforce | None] = [None]
+        seen: list[WorkerCounts | None] = [None]
 
         def kill() -> bool:
             # A machine that is slower than the kills would otherwise never get anyone up again.
@@ -43,7 +43,7 @@ def soak(seconds: float, kill_every: float = KILL_EVERY) -> tuple[Outcome, np.nd
         with killing(kill_every, kill=kill) as killed:
             job = Job(ro.methods.ASGD(0.01), 0, until, record)
             outcome = session.run(
-                job, lambda rows: chunks.append(rows), lambda progress: seen.append(progress.workforce)
+                job, lambda rows: chunks.append(rows), lambda progress: seen.append(progress.worker_counts)
             )
     return outcome, np.concatenate(chunks), len(killed)
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import rayopt as ro
 from benchmarks.measure import Row, interleaved, seconds
+from rayopt.experiments.tuning.grid import Grid
+from rayopt.experiments.tuning.tuning import Tuning
 from rayopt.fleets.base import Job
 from rayopt.problems import Quadratic
-from rayopt.tuning.grid import Grid
-from rayopt.tuning.tuning import Tuning
 
 MOST = 0.35
 

@@ -12,10 +12,10 @@ import numpy as np
 
 import rayopt as ro
 from benchmarks.measure import Row, interleaved, run_once, seconds
-from rayopt.keys import Stream
+from rayopt.core.keys import Stream
 from rayopt.problems import Free, LogisticRegression, Quadratic
 from rayopt.problems.base import Problem
-from rayopt.trace_file import TraceFile
+from rayopt.storage.trace.writer import TraceWriter
 
 
 def rows() -> Iterator[Row]:
@@ -41,7 +41,7 @@ def event_core() -> Row:
 
     def ours() -> float:
         with tempfile.TemporaryDirectory() as folder:
-            trace = TraceFile(Path(folder))
+            trace = TraceWriter(Path(folder))
             outcome = run_once(
                 ro.methods.ASGD(0.1), Free(), ro.Workers(n, "sqrt(i)"), ro.Until(arrivals=arrivals), "all",
                 on_trace=lambda chunk: trace.write(chunk, "asgd", "ASGD", 0),

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from rayopt import latency, methods, problems, theory
-from rayopt.errors import DataError, FleetStuck, InvalidInput, RayoptError
-from rayopt.experiment import Experiment, run
-from rayopt.fleets.simulated import SimulatedFleet
-from rayopt.record import Record
-from rayopt.result import Result, load
-from rayopt.tuning.grid import Grid
-from rayopt.until import Target, Until
-from rayopt.workers import Workers
+from rayopt.core.errors import DataError, FleetStuck, InvalidInput, RayoptError
+from rayopt.experiments.experiment import Experiment, run
+from rayopt.experiments.result import Result, load
+from rayopt.experiments.tuning.grid import Grid
+from rayopt.fleets.simulated.fleet import SimulatedFleet
+from rayopt.latency.workers import Workers
+from rayopt.runs.record import Record
+from rayopt.runs.until import Target, Until
 
 if TYPE_CHECKING:
+    from rayopt.experiments.profiling.measure import profile
+    from rayopt.experiments.replay import replay
+    from rayopt.experiments.tuning.tune import tune
     from rayopt.fleets.ray import RayFleet
     from rayopt.fleets.shared_memory import SharedMemoryFleet
-    from rayopt.profiling.measure import profile
-    from rayopt.replaying import replay
-    from rayopt.tuning.tune import tune
 
 __version__ = "0.2.0"
 
@@ -61,15 +61,15 @@ def __getattr__(name: str) -> Any:
 
         return SharedMemoryFleet
     if name == "profile":
-        from rayopt.profiling.measure import profile
+        from rayopt.experiments.profiling.measure import profile
 
         return profile
     if name == "replay":
-        from rayopt.replaying import replay
+        from rayopt.experiments.replay import replay
 
         return replay
     if name == "tune":
-        from rayopt.tuning.tune import tune
+        from rayopt.experiments.tuning.tune import tune
 
         return tune
     raise AttributeError(f"module 'rayopt' has no attribute {name!r}")

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.keys import Stream
-from rayopt.problems.mnist import FILES, SUBSET, read_folder
+from rayopt.core.keys import Stream
+from rayopt.problems.data.mnist import FILES, SUBSET, read_folder
 
 Bytes = NDArray[np.uint8]
 

@@ -27,14 +27,14 @@ import yaml
 import rayopt as ro
 from rayopt.fleets.base import Job
 from rayopt.methods import Method
-from rayopt.outcome import Outcome
 from rayopt.problems import Free, Problem
-from rayopt.record import Record
-from rayopt.trace_rows import OUTCOMES
+from rayopt.runs.outcome import Outcome
+from rayopt.runs.record import Record
+from rayopt.storage.trace.rows import OUTCOMES
 
 THREE = (1.0, 2.3, 3.7)
 START_CLUSTERS = (
-    "tests/fleets/ray/", "tests/fleets/shared_memory/", "tests/profiling/", "tests/cli/test_profile.py",
+    "tests/fleets/ray/", "tests/fleets/shared_memory/", "tests/experiments/profiling/", "tests/cli/test_profile.py",
 )  # fmt: skip
 """Folders and files of tests."""
 SMALL_WORKLOAD = {

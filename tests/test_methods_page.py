@@ -10,7 +10,7 @@ import yaml
 
 from methods_page import page
 from methods_page.gallery import CASES
-from rayopt.components import make
+from rayopt.experiments.components import make
 from rayopt.methods import METHODS
 
 DOCS = Path(__file__).parents[1] / "docs"

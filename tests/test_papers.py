@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import rayopt as ro
-from rayopt.config import Workload, describe, load_workload
+from rayopt.experiments.config import Workload, describe, load_workload
 from rayopt.report.values_at import values_at
 
 PAPERS = Path(__file__).parents[1] / "workloads" / "papers"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rayopt.config import load_workload
+from rayopt.experiments.config import load_workload
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 

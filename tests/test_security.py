@@ -13,10 +13,10 @@ import yaml
 from typer.testing import CliRunner
 
 import rayopt as ro
-from rayopt import workload_file
 from rayopt.cli import main
-from rayopt.config import build_problem
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
+from rayopt.experiments import workload_file
+from rayopt.experiments.config import build_problem
 from rayopt.report.figure import save_figures
 
 ROOT = Path(__file__).parents[1]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import rayopt as ro
-from rayopt.config import describe, load_workload
-from rayopt.problems.mnist import SUBSET
+from rayopt.experiments.config import describe, load_workload
+from rayopt.problems.data.mnist import SUBSET
 
 WORKLOADS = Path(__file__).parents[1] / "workloads"
 

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from rayopt import __version__
-from rayopt.errors import RayoptError, first_line
+from rayopt.core.errors import RayoptError, first_line
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -62,7 +62,7 @@ def _show(registry: Mapping[str, type[Any]], name: str | None, example: str) -> 
     from rich import box
     from rich.table import Table
 
-    from rayopt.components import arguments_of, look_up
+    from rayopt.experiments.components import arguments_of, look_up
 
     if name is not None:
         chosen = look_up(name, registry)

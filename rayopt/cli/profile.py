@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rayopt.cli.app import counted, main, open_console
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rayopt.experiments.profiling.measure import OnProgress
     from rayopt.fleets.ray import RayFleet
     from rayopt.latency.durations_file import Durations
+    from rayopt.latency.workers import Workers
     from rayopt.problems.base import Problem
-    from rayopt.profiling.measure import OnProgress
-    from rayopt.workers import Workers
 
 
 @main.command()
@@ -72,10 +72,10 @@ def profile(
     rayopt profile --problem '{name: quadratic, dimension: 1000}' --count 4
     rayopt profile FILE --out cluster.csv --repetitions 1000 --bytes 8,8000000
     """
+    from rayopt.experiments.profiling.measure import Plan, check_fleet
+    from rayopt.experiments.profiling.measure import profile as measure
+    from rayopt.experiments.profiling.save import save
     from rayopt.latency.durations_file import read_durations
-    from rayopt.profiling.measure import Plan, check_fleet
-    from rayopt.profiling.measure import profile as measure
-    from rayopt.profiling.save import save
 
     plan = Plan(repetitions, warm_up, transfers, _sizes(payloads), at_most)
     _check_path(out)
@@ -96,8 +96,8 @@ def profile(
 
 def _show(durations: Durations, path: Path, console: Console) -> None:
     """Prints the tables, draws the figure and says how to replay the file."""
-    from rayopt.profiling.summary import fitted_line, replay_lines, summarise
-    from rayopt.profiling.table import draw, render
+    from rayopt.experiments.profiling.summary import fitted_line, replay_lines, summarise
+    from rayopt.report.profile_table import draw, render
     from rayopt.report.theory_plot import save
 
     workers = summarise(durations)
@@ -116,9 +116,9 @@ def _from_file(
     file: Path | None, changes: Any, data: Path | None, problem: str | None, count: int | None, address: str | None
 ) -> tuple[Problem, Workers, RayFleet]:
     """Returns what to profile: of a workload file, or of the options that stand in its place."""
-    from rayopt.config import build_problem, load_workload
+    from rayopt.experiments.config import build_problem, load_workload
     from rayopt.fleets.ray import RayFleet
-    from rayopt.workers import Workers
+    from rayopt.latency.workers import Workers
 
     if file is None:
         if problem is None or count is None:

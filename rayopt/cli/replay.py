@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rayopt.cli.app import TrustCode, main, open_console
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from rayopt.methods import Method
@@ -73,9 +73,9 @@ def replay(
     rayopt replay runs/today --method '{name: ringmaster, step_size: 0.1, threshold: 8}'
     rayopt replay runs/today --method asgd --label Rennala --seed 1 --out runs/what-if
     """
-    from rayopt.replaying import recorded_experiment
-    from rayopt.replaying import replay as execute
-    from rayopt.run_folder import RunFolder
+    from rayopt.experiments.replay import recorded_experiment
+    from rayopt.experiments.replay import replay as execute
+    from rayopt.storage.run_folder import RunFolder
 
     for name, value in (("--out", out), ("--assign", assign)):
         if method is None and value is not None:
@@ -84,7 +84,7 @@ def replay(
     experiment = recorded_experiment(found, data, trust_code)
     console = open_console()
     if method is not None:
-        from rayopt.replaying.other import measured_method, try_other
+        from rayopt.experiments.replay.other_method import measured_method, try_other
         from rayopt.report.table import render
 
         _, measured = measured_method(found, experiment, label)
@@ -108,9 +108,9 @@ def make_method(text: str, measured: Method) -> Method:
     Raises:
       InvalidInput: it is not a method.
     """
-    from rayopt.components import look_up, make
+    from rayopt.experiments.components import look_up, make
+    from rayopt.experiments.workload_file import parse
     from rayopt.methods import METHODS
-    from rayopt.workload_file import parse
 
     given: Any = parse(text, "--method")
     arguments = {"name": given} if isinstance(given, str) else given

@@ -37,8 +37,8 @@ def resume(
     rayopt run FILE --out runs/today --checkpoint-every 10
     rayopt resume runs/today
     """
-    from rayopt.config import load_workload
-    from rayopt.run_folder import CONFIG, RunFolder
+    from rayopt.experiments.config import load_workload
+    from rayopt.storage.run_folder import CONFIG, RunFolder
 
     found = RunFolder.interrupted(folder)
     # Better to hear now than after the data are loaded.

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rayopt.cli.app import INTERRUPTED, UNWRITTEN, counted, main, open_console
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rayopt.execution import Display
-    from rayopt.experiment import Experiment
-    from rayopt.report.displays import Displays
-    from rayopt.result import Result
+    from rayopt.experiments.displays import Displays
+    from rayopt.experiments.execution import Display
+    from rayopt.experiments.experiment import Experiment
+    from rayopt.experiments.result import Result
 
 
 Data = Annotated[Path | None, typer.Option(metavar="FOLDER", help="The folder of the problem's data.")]
@@ -74,8 +74,8 @@ def run(
     rayopt run runs/today/config.yaml             the same again
     rayopt run FILE --tensorboard --out runs/today && tensorboard --logdir runs/today
     """
-    from rayopt.config import load_workload
-    from rayopt.run_folder import RunFolder
+    from rayopt.experiments.config import load_workload
+    from rayopt.storage.run_folder import RunFolder
 
     if seeds is not None:
         changes = [*(changes or ()), f"seeds=[{seeds}]"]
@@ -96,10 +96,10 @@ def run(
 
 def follow(folder: Path, tensorboard: bool, verbose: bool, quiet: bool) -> Displays:
     """Returns what follows the experiment: bars, event files; turns logs on."""
-    from rayopt.logs import show_logs
-    from rayopt.report.displays import Displays
+    from rayopt.experiments.displays import Displays
     from rayopt.report.progress import ProgressBars
     from rayopt.report.tensorboard import EventFiles
+    from rayopt.runs.logs import show_logs
 
     if verbose:
         show_logs()
@@ -142,8 +142,8 @@ def report(
     rayopt report runs/today --at 100,200,500
     rayopt report runs/today --at 100,200,500 --metric gap
     """
+    from rayopt.experiments.result import load
     from rayopt.report.values_at import render_values
-    from rayopt.result import load
 
     result, console = load(folder), open_console()
     if metric is not None and at is None:
@@ -212,7 +212,7 @@ def _show(result: Result, console: Console, figures_later: bool = False) -> None
 
 def _kept_after_interrupt(result: Result) -> str:
     """Returns what Ctrl-C left of the record, or "" if nobody pressed it."""
-    from rayopt.experiment import BROKEN_OFF, NOT_RUN
+    from rayopt.experiments.experiment import BROKEN_OFF, NOT_RUN
 
     runs = result.summary["runs"]
     if not any(entry["ended_by"] == "interrupted" or entry["problem"] in (NOT_RUN, BROKEN_OFF) for entry in runs):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rayopt.cli.app import main, open_console
-from rayopt.errors import InvalidInput, at_least, non_negative, one_of, positive
+from rayopt.core.errors import InvalidInput, at_least, non_negative, one_of, positive
 
 FIGURES = (".png", ".pdf", ".svg")
 
@@ -58,7 +58,7 @@ def theory(
     rayopt theory --profile profile.csv --noise-ratio 100
     """
     from rayopt.cli.times import times_of
-    from rayopt.constants import in_words_of_rayopt
+    from rayopt.problems.constants import translated_errors
     from rayopt.report.theory_advice import advise
     from rayopt.report.theory_table import compare, render
     from rayopt.theory import Setting
@@ -70,7 +70,7 @@ def theory(
     if workers is not None:
         at_least("--workers", workers, 1)
     fleet = times_of(times, profile, workers)
-    with in_words_of_rayopt():
+    with translated_errors():
         setting = Setting(
             eps=positive("--eps", eps),
             smoothness=positive("--smoothness", smoothness),

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
+from rayopt.experiments.profiling.summary import known_times, what_times_are
 from rayopt.latency import fixed
 from rayopt.latency.durations_file import read_durations
-from rayopt.profiling.summary import known_times, what_times_are
+from rayopt.latency.workers import Workers
 from rayopt.theory.homogeneous import with_fixed_times
-from rayopt.workers import Workers
 
 Array = NDArray[np.float64]
 

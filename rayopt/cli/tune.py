@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rayopt.cli.app import INTERRUPTED, counted, main, open_console
-from rayopt.errors import InvalidInput, at_least
+from rayopt.core.errors import InvalidInput, at_least
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rayopt.tuning.tuning import Tuning
+    from rayopt.experiments.tuning.tuning import Tuning
 
 
 @main.command()
@@ -66,10 +66,10 @@ def tune(
     rayopt run tuning/today/tuned.yaml --fleet ray
     rayopt report tuning/today/confirmed
     """
-    from rayopt.config import load_workload
+    from rayopt.experiments.config import load_workload
+    from rayopt.experiments.tuning.folder import TuningFolder
+    from rayopt.experiments.tuning.tuning import TuningInterrupted
     from rayopt.report.progress import JobBar, ProgressBars
-    from rayopt.tuning.folder import TuningFolder
-    from rayopt.tuning.tuning import TuningInterrupted
 
     folder = out or Path("tuning") / file.stem
     # Better to hear now than after the data are loaded that it cannot be written.

@@ -10,16 +10,16 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.checkpoint.encoding import Encoded
-from rayopt.checkpoint.snapshot import Schedule
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
 from rayopt.latency.measured import HOW_TO_MEASURE
+from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
-from rayopt.outcome import Outcome, Progress
 from rayopt.problems.base import Problem
-from rayopt.record import Record
-from rayopt.until import Until
-from rayopt.workers import Workers
+from rayopt.runs.outcome import Outcome, Progress
+from rayopt.runs.record import Record
+from rayopt.runs.snapshot import Schedule
+from rayopt.runs.until import Until
+from rayopt.storage.encoding import Encoded
 
 OnTrace = Callable[[NDArray[np.void]], None]
 OnProgress = Callable[[Progress], None]
@@ -63,7 +63,7 @@ class Session(Protocol):
 
         Args:
           job: what to run.
-          on_trace: receives chunks of the trace, dtype ``rayopt.trace_rows.TRACE``; must not keep them.
+          on_trace: receives chunks of the trace, dtype ``rayopt.storage.trace.rows.TRACE``; must not keep them.
           on_progress: receives where the run stands, a few times a second.
           on_checkpoint: receives the state of the run, as scheduled, after all rows of the trace that are not part
             of that state; or once why the method's state cannot be kept.
@@ -123,7 +123,7 @@ class FleetKind:
                 f"the fleet ray; or {HOW_TO_MEASURE}",
             )  # fmt: skip
 
-    def reason_to_skip(self, method: Method, problem: Problem) -> str:
+    def incompatibility(self, method: Method, problem: Problem) -> str:
         """Returns why a method cannot run here on a problem, by force or not, or ""."""
         if method.needs_shared_memory:
             return f"{method!r} runs on the fleet shared_memory alone; {self.name} has a server that updates x"

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt import errors, keys
-from rayopt.errors import InvalidInput
+from rayopt.core import errors, keys
+from rayopt.core.errors import InvalidInput
 from rayopt.latency.bisection import count_while, first_float
 
 Array = NDArray[np.float64]

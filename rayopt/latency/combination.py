@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt import keys
-from rayopt.errors import InvalidInput, non_negative
-from rayopt.keys import Stream
+from rayopt.core import keys
+from rayopt.core.errors import InvalidInput, non_negative
+from rayopt.core.keys import Stream
 from rayopt.latency.base import Array, BoundLatency, Latency, read_only
 from rayopt.latency.measured import Measured
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from rayopt.errors import InvalidInput, nearest, one_of
+from rayopt.core.errors import InvalidInput, nearest, one_of
 from rayopt.latency.base import Latency
 from rayopt.latency.bernoulli import AlphaBernoulli, InfiniteBernoulli
 from rayopt.latency.combination import Groups, Mixture

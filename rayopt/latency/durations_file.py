@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
 from rayopt.latency.base import Array, read_only
 
 COLUMNS = ("worker", "kind", "bytes", "number", "seconds")

@@ -13,8 +13,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from rayopt.errors import InvalidInput, at_least
-from rayopt.keys import Stream
+from rayopt.core.errors import InvalidInput, at_least
+from rayopt.core.keys import Stream
 from rayopt.latency.base import BoundFixed, BoundLatency, BoundRandom
 from rayopt.latency.family import Family
 from rayopt.latency.values import ValuesLike
@@ -28,7 +28,7 @@ class Fixed(Family):
       times: seconds; infinite for a worker that never answers; 0 for a link that is free.
 
     Example:
-      >>> from rayopt.keys import Stream
+      >>> from rayopt.core.keys import Stream
       >>> Fixed("sqrt(i)").bind(4, Stream(0, "compute")).duration(worker=3, number=0, start=0.0)
       2.0
 

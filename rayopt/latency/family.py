@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from rayopt.errors import at_least
-from rayopt.keys import Stream
+from rayopt.core.errors import at_least
+from rayopt.core.keys import Stream
 from rayopt.latency.base import Array, Latency
 from rayopt.latency.values import Limits, describe, parse, resolve, to_config
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.errors import InvalidInput, at_least, nearest
+from rayopt.core.errors import InvalidInput, at_least, nearest
 
 MAX_LENGTH = 200
 MAX_DEPTH = 64

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from rayopt.keys import Stream
+from rayopt.core.keys import Stream
 from rayopt.latency.base import BoundLatency, BoundRandom
 from rayopt.latency.family import Family
 from rayopt.latency.values import ValuesLike

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.errors import InvalidInput, at_least
-from rayopt.keys import Stream
+from rayopt.core.errors import InvalidInput, at_least
+from rayopt.core.keys import Stream
 from rayopt.latency.base import Array, BoundLatency, Latency, read_only
 
 HOW_TO_MEASURE = "`rayopt profile FILE` measures them, and compute: {name: trace, path: profile.csv} replays them"

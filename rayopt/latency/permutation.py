@@ -8,8 +8,8 @@ from typing import Any, ClassVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.errors import InvalidInput
-from rayopt.keys import Stream
+from rayopt.core.errors import InvalidInput
+from rayopt.core.keys import Stream
 from rayopt.latency.base import Array, BoundFixed, BoundLatency, Latency, read_only
 from rayopt.latency.measured import Measured
 from rayopt.latency.values import PermutedValues, ValuesLike, check_seed, permutation

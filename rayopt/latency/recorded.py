@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt import errors, keys
-from rayopt.errors import InvalidInput, at_least, one_of
-from rayopt.file_names import absolute
-from rayopt.keys import Stream
+from rayopt.core import errors, keys
+from rayopt.core.errors import InvalidInput, at_least, one_of
+from rayopt.core.file_names import absolute
+from rayopt.core.keys import Stream
 from rayopt.latency.base import Array, BoundLatency, Latency, read_only
 from rayopt.latency.durations_file import KINDS, Durations, read_durations
 

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.errors import InvalidInput, nearest
-from rayopt.keys import Stream
+from rayopt.core.errors import InvalidInput, nearest
+from rayopt.core.keys import Stream
 from rayopt.latency.formula import Formula
 
 ALLOWED = (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from rayopt.core.tasks import Gradient
 from rayopt.methods.base import Array
 from rayopt.methods.rennala import Rennala
-from rayopt.tasks import Gradient
 from rayopt.theory import Setting, parameters
 
 

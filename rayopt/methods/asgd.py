@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rayopt.arrival import Arrival
+from rayopt.core.arrivals import Arrival
 from rayopt.methods.base import Fleet, Method, everyone
 from rayopt.theory import Setting, parameters
 

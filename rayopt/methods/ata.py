@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rayopt.errors import positive
+from rayopt.core.errors import positive
 from rayopt.methods.base import Array
 from rayopt.methods.task_allocation import AdaptiveAllocation
 from rayopt.theory import Setting, parameters

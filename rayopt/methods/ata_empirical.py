@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rayopt.errors import positive
+from rayopt.core.errors import positive
 from rayopt.methods.base import Array
 from rayopt.methods.task_allocation import AdaptiveAllocation
 

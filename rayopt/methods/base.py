@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.arrival import Arrival
-from rayopt.constants import in_words_of_rayopt, setting_of
-from rayopt.errors import InvalidInput, NoTheory, nearest, positive
-from rayopt.tasks import Gradient
+from rayopt.core.arrivals import Arrival
+from rayopt.core.errors import InvalidInput, NoTheory, nearest, positive
+from rayopt.core.tasks import Gradient
+from rayopt.problems.constants import setting_of, translated_errors
 from rayopt.theory.setting import SYMBOLS, Setting
 
 if TYPE_CHECKING:
+    from rayopt.latency.workers import TaskTimes, Workers
     from rayopt.problems.base import Problem
-    from rayopt.workers import TaskTimes, Workers
 
 Array = NDArray[np.float64]
 
@@ -115,7 +115,7 @@ class Method:
 
         Raises:
           InvalidInput: a constant is not known (the text names it and says how to get it), the workers are none that
-            a theorem is about (a :class:`~rayopt.errors.NoTheory`), a name is unknown, or there is no theory of
+            a theorem is about (a :class:`~rayopt.core.errors.NoTheory`), a name is unknown, or there is no theory of
             this method here.
 
         Examples:
@@ -132,7 +132,7 @@ class Method:
                 raise InvalidInput(name, f"unknown{nearest(name, everything)}", ", ".join(everything))
         known = {name: value for name, value in given.items() if name in SYMBOLS}
         setting = setting_of(problem, workers, eps, known)
-        with in_words_of_rayopt(NoTheory):
+        with translated_errors(NoTheory):
             found = cls.theory(setting)
         return cls(**{**found, **{name: value for name, value in given.items() if name in arguments}})
 
@@ -150,7 +150,7 @@ class Method:
         self.x = np.array(np.broadcast_to(start_point, (*grid, *start_point.shape)))
         self.updates = 0
 
-    def misfit(self, times: TaskTimes) -> str:
+    def incompatibility(self, times: TaskTimes) -> str:
         """Returns what the method cannot do with workers of such times, as the rest of a sentence about it, or ""."""
         return ""
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rayopt.arrival import Arrival
-from rayopt.errors import one_of
+from rayopt.core.arrivals import Arrival
+from rayopt.core.errors import one_of
 from rayopt.methods.asgd import ASGD
 from rayopt.methods.base import Fleet
 

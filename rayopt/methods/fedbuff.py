@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rayopt.arrival import Arrival, GradientSum
-from rayopt.errors import InvalidInput, at_least, non_negative, positive
+from rayopt.core.arrivals import Arrival, GradientSum
+from rayopt.core.errors import InvalidInput, at_least, non_negative, positive
+from rayopt.core.tasks import LocalSGD
 from rayopt.methods.base import Array, Fleet, Method
-from rayopt.tasks import LocalSGD
 
 
 class FedBuff(Method):

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from rayopt.arrival import Arrival
-from rayopt.errors import InvalidInput, at_least
+from rayopt.core.arrivals import Arrival
+from rayopt.core.errors import InvalidInput, at_least
 from rayopt.methods.base import Array, Fleet, Method
 from rayopt.theory import Setting, parameters
 

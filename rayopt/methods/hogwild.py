@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rayopt.errors import one_of
+from rayopt.core.errors import one_of
 from rayopt.methods.asgd import ASGD
 
 ACCESS = ("free", "locked", "serial")

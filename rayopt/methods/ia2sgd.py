@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rayopt.arrival import Arrival
+from rayopt.core.arrivals import Arrival
 from rayopt.methods.base import Array, Fleet, Method, everyone
 from rayopt.theory import Setting, parameters
 

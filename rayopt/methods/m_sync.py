@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from rayopt.arrival import Arrival, GradientSum
-from rayopt.errors import InvalidInput, at_least, one_of
+from rayopt.core.arrivals import Arrival, GradientSum
+from rayopt.core.errors import InvalidInput, at_least, one_of
 from rayopt.methods.base import Array, Fleet, Method, everyone
 from rayopt.theory import Setting, parameters
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from rayopt.arrival import Arrival, GradientSum
-from rayopt.errors import at_least, boolean
+from rayopt.core.arrivals import Arrival, GradientSum
+from rayopt.core.errors import at_least, boolean
 from rayopt.methods.base import Fleet, Method, everyone
 from rayopt.theory import Setting, parameters
 

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.arrival import Arrival, GradientSum
-from rayopt.errors import InvalidInput
+from rayopt.core.arrivals import Arrival, GradientSum
+from rayopt.core.errors import InvalidInput
+from rayopt.core.tasks import Trial
 from rayopt.latency.values import Limits, PermutedValues, Values, ValuesLike, parse, resolve
 from rayopt.methods.base import Array, Fleet, Method
-from rayopt.tasks import Trial
 from rayopt.theory import Setting, parameters
 
 if TYPE_CHECKING:
-    from rayopt.workers import TaskTimes
+    from rayopt.latency.workers import TaskTimes
 
 TRIALS = Limits(finite=True)
 SECONDS = Limits(positive=True, finite=True)
@@ -97,7 +97,7 @@ class MindFlayer(Method):
         if self._probability is not None:
             self.check_chances(resolve("probability", self._probability, workers, 0, CHANCES))
 
-    def misfit(self, times: TaskTimes) -> str:
+    def incompatibility(self, times: TaskTimes) -> str:
         if self._probability is not None:
             return ""
         limits = resolve("time_limit", self._time_limit, times.n, 0, SECONDS)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rayopt.errors import InvalidInput, at_least, non_negative
+from rayopt.core.errors import InvalidInput, at_least, non_negative
 from rayopt.methods.asgd import ASGD
 from rayopt.methods.base import Array, Fleet
 from rayopt.theory import Setting, best_harmonic, parameters

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
 from rayopt.methods.base import Fleet
 from rayopt.methods.task_allocation import Allocation, TaskAllocation
 from rayopt.theory.allocation import optimal_allocation
 
 if TYPE_CHECKING:
-    from rayopt.workers import TaskTimes
+    from rayopt.latency.workers import TaskTimes
 
 
 class OFTA(TaskAllocation):
@@ -49,7 +49,7 @@ class OFTA(TaskAllocation):
     name = "ofta"
     paper = "arXiv 2502.00775, baseline"
 
-    def misfit(self, times: TaskTimes) -> str:
+    def incompatibility(self, times: TaskTimes) -> str:
         if times.expected is None:
             return "is made for mean times that are known, and measured ones are not known beforehand"
         return "gives tasks by finite mean times, and no worker has one" if np.isinf(times.expected).all() else ""

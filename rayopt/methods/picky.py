@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from rayopt.arrival import Arrival
-from rayopt.errors import InvalidInput, positive
+from rayopt.core.arrivals import Arrival
+from rayopt.core.errors import InvalidInput, positive
+from rayopt.core.tasks import Gradient
 from rayopt.methods.asgd import ASGD
 from rayopt.methods.base import Array, Fleet
-from rayopt.tasks import Gradient
 from rayopt.theory import Setting, parameters
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rayopt.arrival import Arrival, GradientSum
-from rayopt.errors import at_least, boolean
+from rayopt.core.arrivals import Arrival, GradientSum
+from rayopt.core.errors import at_least, boolean
 from rayopt.methods.base import Array, Fleet, Method, everyone
 from rayopt.theory import Setting, parameters
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rayopt.arrival import Arrival
-from rayopt.errors import InvalidInput
+from rayopt.core.arrivals import Arrival
+from rayopt.core.errors import InvalidInput
 from rayopt.methods.asgd import ASGD
 from rayopt.methods.base import Array, Fleet
 from rayopt.theory import Setting, parameters
 
 if TYPE_CHECKING:
-    from rayopt.workers import TaskTimes
+    from rayopt.latency.workers import TaskTimes
 
 
 class RescaledASGD(ASGD):
@@ -59,7 +59,7 @@ class RescaledASGD(ASGD):
     def theory(cls, setting: Setting) -> dict[str, Any]:
         return parameters.rescaled_asgd(setting)
 
-    def misfit(self, times: TaskTimes) -> str:
+    def incompatibility(self, times: TaskTimes) -> str:
         if times.expected is None:
             return "is made for mean times that are known, and measured ones are not known beforehand"
         endless = np.flatnonzero(np.isinf(times.expected))

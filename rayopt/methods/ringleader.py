@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from rayopt.arrival import Arrival, GradientSum
-from rayopt.errors import boolean
+from rayopt.core.arrivals import Arrival, GradientSum
+from rayopt.core.errors import boolean
 from rayopt.methods.base import Array, Fleet, Method, everyone
 from rayopt.theory import Setting, parameters
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.arrival import Arrival
-from rayopt.errors import at_least, boolean
+from rayopt.core.arrivals import Arrival
+from rayopt.core.errors import at_least, boolean
+from rayopt.core.tasks import Gradient
 from rayopt.methods.base import Fleet, Method, everyone
-from rayopt.tasks import Gradient
 from rayopt.theory import Setting, parameters
 
 

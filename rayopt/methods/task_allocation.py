@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.arrival import Arrival, GradientSum
-from rayopt.errors import at_least
+from rayopt.core.arrivals import Arrival, GradientSum
+from rayopt.core.errors import at_least
+from rayopt.core.tasks import Series
 from rayopt.methods.base import Array, Fleet, Method
-from rayopt.tasks import Series
 from rayopt.theory import Setting, parameters
 from rayopt.theory.allocation import exploring_allocation
 

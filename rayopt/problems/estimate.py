@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.errors import InvalidInput, at_least
-from rayopt.keys import NormalVectors, Stream, below, subkey
+from rayopt.core.errors import InvalidInput, at_least
+from rayopt.core.keys import NormalVectors, Stream, below, subkey
 
 if TYPE_CHECKING:
     from rayopt.problems.base import Problem

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.errors import at_least
+from rayopt.core.errors import at_least
 from rayopt.problems.base import Array, Checkpoint, Problem
 
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.errors import DataError, InvalidInput, at_least, nearest, positive
-from rayopt.keys import Stream
+from rayopt.core.errors import DataError, InvalidInput, at_least, nearest, positive
+from rayopt.core.keys import Stream
 from rayopt.problems.base import Array
 from rayopt.problems.classification import Classification
-from rayopt.problems.partition import Partition
+from rayopt.problems.data.partition import Partition
 from rayopt.problems.rows import CHUNK, float_or_array
 
 if TYPE_CHECKING:
-    from rayopt.problems.mnist import Digits
+    from rayopt.problems.data.mnist import Digits
 
 
 class LabelledData(Classification):
@@ -32,7 +32,7 @@ class LabelledData(Classification):
       X_test: data on which ``accuracy`` is measured; the training data by default.
       y_test: its labels.
       batch: rows of one stochastic gradient, at least 1.
-      partition: how :meth:`split` divides the rows (see ``rayopt.problems.partition``): a
+      partition: how :meth:`split` divides the rows (see ``rayopt.problems.data.partition``): a
         name, a mapping or a partition; homogeneous by default.
       classes: number of classes; by default one more than the largest label.
       scale: a row a of the formula is ``scale`` times a row of X (1/255 for bytes).
@@ -87,7 +87,7 @@ class LabelledData(Classification):
         """Returns the problem over MNIST, pixels scaled to [0, 1].
 
         Args:
-          path: folder of the IDX files (see ``rayopt.problems.mnist.load`` for where else).
+          path: folder of the IDX files (see ``rayopt.problems.data.mnist.load`` for where else).
           rows: train on the first so many rows; on all by default.
           **arguments: those of the class.
 
@@ -95,7 +95,7 @@ class LabelledData(Classification):
           DataError: a file of the folder is missing or wrong.
           InvalidInput: there are fewer rows.
         """
-        from rayopt.problems import mnist
+        from rayopt.problems.data import mnist
 
         return cls._from_digits(mnist.load(path), rows, arguments)
 
@@ -140,7 +140,7 @@ class LabelledData(Classification):
           rows: train on the first so many rows; on all if None.
           arguments: those of the class.
         """
-        from rayopt.problems import mnist
+        from rayopt.problems.data import mnist
 
         if data == "mnist":
             return cls.mnist(rows=rows, **arguments)

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.errors import DataError, InvalidInput, at_least, nearest, non_negative
-from rayopt.keys import Stream
+from rayopt.core.errors import DataError, InvalidInput, at_least, nearest, non_negative
+from rayopt.core.keys import Stream
 from rayopt.problems.base import Array, Checkpoint
-from rayopt.problems.partition import Partition
+from rayopt.problems.data.partition import Partition
 from rayopt.problems.rows import CHUNK, RowProblem, float_or_array
 
 

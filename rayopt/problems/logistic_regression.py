@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.errors import InvalidInput, at_least, boolean, non_negative, positive
+from rayopt.core.errors import InvalidInput, at_least, boolean, non_negative, positive
 from rayopt.problems.base import Array, Checkpoint
+from rayopt.problems.data.partition import Partition
 from rayopt.problems.labelled_data import LabelledData, softmax
-from rayopt.problems.partition import Partition
 from rayopt.problems.rows import CHUNK, float_or_array
 
 
@@ -41,7 +41,7 @@ class LogisticRegression(LabelledData):
       y_test: its labels.
       l2: lambda, at least 0.
       batch: rows of one stochastic gradient, at least 1.
-      partition: how :meth:`split` divides the rows (see ``rayopt.problems.partition``): a
+      partition: how :meth:`split` divides the rows (see ``rayopt.problems.data.partition``): a
         name, a mapping or a partition; homogeneous by default.
       classes: number of classes; by default one more than the largest label.
       scale: a row a of the formula is ``scale`` times a row of X (1/255 for bytes).

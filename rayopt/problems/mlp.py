@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.errors import InvalidInput, at_least, boolean, finite, non_negative, positive
-from rayopt.keys import Stream, subkeys, uniforms
+from rayopt.core.errors import InvalidInput, at_least, boolean, finite, non_negative, positive
+from rayopt.core.keys import Stream, subkeys, uniforms
 from rayopt.problems.base import Array, Checkpoint
+from rayopt.problems.data.partition import Partition
 from rayopt.problems.labelled_data import LabelledData, softmax
 from rayopt.problems.layers import backward, forward
-from rayopt.problems.partition import Partition
 from rayopt.problems.rows import CHUNK, float_or_array
 
 
@@ -45,7 +45,7 @@ class MLP(LabelledData):
       hidden: units of the hidden layer, or of each of them, at least 1.
       initial_seed: of the initial point.
       batch: rows of one stochastic gradient, at least 1.
-      partition: how :meth:`split` divides the rows (see ``rayopt.problems.partition``).
+      partition: how :meth:`split` divides the rows (see ``rayopt.problems.data.partition``).
       classes: number of classes; by default one more than the largest label.
       scale: a row a of the formula is ``scale`` times a row of X (1/255 for bytes).
       replacement: whether the rows of one stochastic gradient may repeat.

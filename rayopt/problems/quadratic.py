@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.errors import InvalidInput, at_least, non_negative, one_of
-from rayopt.keys import NormalVectors, subkeys, uniform, uniforms
+from rayopt.core.errors import InvalidInput, at_least, non_negative, one_of
+from rayopt.core.keys import NormalVectors, subkeys, uniform, uniforms
 from rayopt.problems.base import Array, Checkpoint, Problem
 
 

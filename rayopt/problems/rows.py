@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.errors import InvalidInput, at_least, boolean
-from rayopt.keys import all_below, below, distinct_below, subkey, subkeys
+from rayopt.core.errors import InvalidInput, at_least, boolean
+from rayopt.core.keys import all_below, below, distinct_below, subkey, subkeys
 from rayopt.problems.base import Array, Checkpoint, Problem
-from rayopt.problems.partition import Dirichlet, Homogeneous, Labels, Partition, Shards
-from rayopt.problems.partition import partition as parse_partition
-from rayopt.problems.partition import skew as skew_of
+from rayopt.problems.data.partition import Dirichlet, Homogeneous, Labels, Partition, Shards
+from rayopt.problems.data.partition import partition as parse_partition
+from rayopt.problems.data.partition import skew as skew_of
 
 CHUNK = 1024
 

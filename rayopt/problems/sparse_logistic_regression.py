@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.errors import DataError, InvalidInput, nearest, non_negative
-from rayopt.file_names import absolute
-from rayopt.problems import sparse_data
+from rayopt.core.errors import DataError, InvalidInput, nearest, non_negative
+from rayopt.core.file_names import absolute
 from rayopt.problems.base import Array, Checkpoint
 from rayopt.problems.classification import Classification
-from rayopt.problems.partition import Partition
+from rayopt.problems.data import sparse as sparse_data
+from rayopt.problems.data.partition import Partition
+from rayopt.problems.data.sparse import Sparsity
 from rayopt.problems.rows import CHUNK, float_or_array
-from rayopt.problems.sparse_data import Sparsity
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -45,7 +45,7 @@ class SparseLogisticRegression(Classification):
       y_test: their labels, of the same two kinds.
       l2: lambda, at least 0.
       batch: rows of one stochastic gradient, at least 1.
-      partition: how :meth:`split` divides the rows (see ``rayopt.problems.partition``).
+      partition: how :meth:`split` divides the rows (see ``rayopt.problems.data.partition``).
       replacement: whether the rows of one stochastic gradient may repeat.
 
     Attributes:
@@ -85,7 +85,7 @@ class SparseLogisticRegression(Classification):
         replacement: bool = True,
     ) -> None:
         self.X = sparse_data.checked_rows(X, "X")
-        kinds = sparse_data.two_kinds(y)
+        kinds = sparse_data.two_classes(y)
         self.y = sparse_data.signs(y, kinds, self.X.shape[0], "y")
         if (X_test is None) != (y_test is None):
             raise DataError("X_test and y_test go together; give both or neither")

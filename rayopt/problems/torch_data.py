@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.errors import DataError, InvalidInput, at_least
-from rayopt.problems.dotted import ALLOWED, imported
+from rayopt.core.errors import DataError, InvalidInput, at_least
+from rayopt.core.user_code import ALLOWED, imported
 from rayopt.problems.labelled_data import LabelledData
 
 Rows = NDArray[Any]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
+from rayopt.core.user_code import declared_return, dotted, imported
 from rayopt.problems.base import Array
-from rayopt.problems.dotted import dotted, imported, says_it_returns
 
 if TYPE_CHECKING:
     import torch
@@ -116,7 +116,7 @@ def factory_of(given: Any) -> Callable[..., Any]:
         problem = f"{type(found).__name__} is not a factory"
         raise InvalidInput("module", problem, "a class or function that makes a torch.nn.Module, or its dotted name")
     is_class = isinstance(found, type) and issubclass(found, torch.nn.Module)
-    if isinstance(given, str) and not is_class and not says_it_returns(found, torch.nn.Module):
+    if isinstance(given, str) and not is_class and not declared_return(found, torch.nn.Module):
         allowed = "a class derived from torch.nn.Module, or a function annotated `-> torch.nn.Module`"
         raise InvalidInput("module", f"{given!r} does not say that it makes a module", allowed)
     return found
@@ -129,7 +129,7 @@ def loss_of(given: Any) -> Callable[..., Any]:
     found = imported("loss", given)
     if not callable(found):
         raise InvalidInput("loss", f"{given!r} is no loss", f"{', '.join(LOSSES)}, or a function")
-    if isinstance(given, str) and not isinstance(found, torch.nn.Module) and not says_it_returns(found, torch.Tensor):
+    if isinstance(given, str) and not isinstance(found, torch.nn.Module) and not declared_return(found, torch.Tensor):
         allowed = "a torch.nn.Module, or a function annotated `-> torch.Tensor`"
         raise InvalidInput("loss", f"{given!r} does not say that it returns a tensor", allowed)
     return found

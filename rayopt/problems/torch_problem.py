@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.errors import DataError, InvalidInput, at_least, one_of, positive
+from rayopt.core.errors import DataError, InvalidInput, at_least, one_of, positive
+from rayopt.core.user_code import dotted
 from rayopt.problems import torch_data
 from rayopt.problems.base import Array, Checkpoint
 from rayopt.problems.classification import Classification
-from rayopt.problems.dotted import dotted
-from rayopt.problems.partition import Partition
+from rayopt.problems.data.partition import Partition
 from rayopt.problems.rows import CHUNK, float_or_array
 from rayopt.problems.torch_network import LOSSES, TorchNetwork, factory_of, loss_of, require_torch, single_thread
 
@@ -45,7 +45,7 @@ class TorchProblem(Classification):
       module_arguments: keyword arguments of the factory.
       initial_seed: of the initial point.
       batch: rows of one stochastic gradient, at least 1.
-      partition: how :meth:`split` divides the rows (see ``rayopt.problems.partition``); by label if the
+      partition: how :meth:`split` divides the rows (see ``rayopt.problems.data.partition``); by label if the
         targets are integers of shape (rows,).
       replacement: whether the rows of one stochastic gradient may repeat.
       dtype: "float64" or "float32", of the module; x and the gradient are float64 all the same.
@@ -187,7 +187,7 @@ class TorchProblem(Classification):
     # ---- workers ----
 
     @property
-    def made_of(self) -> tuple[Any, ...]:
+    def from_user_code(self) -> tuple[Any, ...]:
         """The code of the user's that must travel with the problem."""
         return (self.module, self.loss)
 

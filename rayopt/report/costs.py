@@ -18,7 +18,7 @@ def draw_costs(summary: dict[str, Any]) -> Figure:
     Of a step-size grid one row stands for all: the members of a grid share their times.
 
     Args:
-      summary: as ``rayopt.report.summary.summarise`` makes it.
+      summary: as ``rayopt.experiments.summary.summarise`` makes it.
     """
     rows = list({row["label"]: row for row in summary["table"]}.values())
     figure = Figure(figsize=(9, 1.4 + 0.42 * len(rows)), layout="constrained")

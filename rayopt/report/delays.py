@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from rayopt.report.figure import COLOURS
-from rayopt.trace_reader import TraceReader
+from rayopt.storage.trace.reader import TraceReader
 
 MOST_BINS = 40
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rayopt.faults import Workforce
+from rayopt.runs.faults import WorkerCounts
 
 NAMED = 5
 
@@ -21,10 +21,12 @@ def notes_on_faults(runs: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def in_words(workforce: Workforce) -> str:
+def in_words(worker_counts: WorkerCounts) -> str:
     """Returns how many workers are up, and how many are not if there are any."""
-    words = [f"{workforce.up} up"]
-    words += [f"{count} {name}" for count, name in zip(workforce[1:], workforce._fields[1:], strict=True) if count]
+    words = [f"{worker_counts.up} up"]
+    words += [
+        f"{count} {name}" for count, name in zip(worker_counts[1:], worker_counts._fields[1:], strict=True) if count
+    ]
     return f"workers {', '.join(words)}"
 
 

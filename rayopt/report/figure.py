@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
-from rayopt.errors import one_of
-from rayopt.file_names import file_name
-from rayopt.files import write_whole
-from rayopt.report.summary import RUN_COLUMNS
+from rayopt.core.errors import one_of
+from rayopt.core.file_names import file_name
+from rayopt.experiments.summary import RUN_COLUMNS
+from rayopt.storage.files import write_complete
 
 Array = NDArray[np.float64]
 
@@ -39,8 +39,8 @@ def draw(history: pd.DataFrame, summary: dict[str, Any], metric: str = "value") 
     A method of which every step size diverged has its place in the legend and no line.
 
     Args:
-      history: as ``rayopt.report.summary.history_frame`` makes it.
-      summary: as ``rayopt.report.summary.summarise`` makes it; tells the best step sizes and the target.
+      history: as ``rayopt.experiments.summary.history_frame`` makes it.
+      summary: as ``rayopt.experiments.summary.summarise`` makes it; tells the best step sizes and the target.
       metric: a metric that was recorded.
 
     Raises:
@@ -87,7 +87,7 @@ def save_figures(history: pd.DataFrame, summary: dict[str, Any], folder: Path) -
     for metric in recorded_metrics(history):
         path = Path(folder) / f"{file_name(metric, (known.stem for known in paths), 'metric')}.png"
         figure = draw(history, summary, metric)
-        write_whole(path, partial(figure.savefig, format="png", dpi=RESOLUTION))
+        write_complete(path, partial(figure.savefig, format="png", dpi=RESOLUTION))
         paths.append(path)
     return paths
 

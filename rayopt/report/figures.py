@@ -7,14 +7,14 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from rayopt.files import write_whole
+from rayopt.experiments.result import Result
+from rayopt.experiments.summary import ends_with_updates
 from rayopt.report import figure
 from rayopt.report.costs import draw_costs
 from rayopt.report.delays import count_delays, draw_delays
-from rayopt.report.summary import ends_with_updates
-from rayopt.result import Result
-from rayopt.run_folder import TRACE_FILE
-from rayopt.trace_reader import TraceReader
+from rayopt.storage.files import write_complete
+from rayopt.storage.run_folder import TRACE_FILE
+from rayopt.storage.trace.reader import TraceReader
 
 
 def save_all(result: Result) -> list[Path]:
@@ -35,5 +35,5 @@ def save_all(result: Result) -> list[Path]:
 
 
 def _save(drawn: Figure, path: Path) -> Path:
-    write_whole(path, partial(drawn.savefig, format="png", dpi=figure.RESOLUTION))
+    write_complete(path, partial(drawn.savefig, format="png", dpi=figure.RESOLUTION))
     return path

@@ -17,14 +17,14 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from rayopt.file_names import file_name
-from rayopt.files import write_whole
+from rayopt.core.file_names import file_name
 from rayopt.report.figure import AXIS_TITLES, COLOURS, RESOLUTION
-from rayopt.until import Target, larger_is_better
+from rayopt.runs.until import Target, larger_is_better
+from rayopt.storage.files import write_complete
 
 if TYPE_CHECKING:
-    from rayopt.tuning.result import TuningResult
-    from rayopt.tuning.selection import Choice
+    from rayopt.experiments.tuning.result import TuningResult
+    from rayopt.experiments.tuning.selection import Choice
 
 Array = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ def draw(
     as diverged: it may be finite still, and would take all of the scale.
 
     Args:
-      medians: the rows of one label, as ``rayopt.tuning.selection.medians`` makes them.
+      medians: the rows of one label, as ``rayopt.experiments.tuning.selection.medians`` makes them.
       metric: by which the best was chosen.
       best: what was chosen, if anything was.
       target: of the runs.
@@ -63,7 +63,7 @@ def save_heat_maps(result: TuningResult, folder: Path) -> list[Path]:
     paths: list[Path] = []
     for label in dict.fromkeys(result.medians.label):
         path = Path(folder) / f"{file_name(label, (known.stem for known in paths))}.png"
-        write_whole(path, partial(result.plot(label).savefig, format="png", dpi=RESOLUTION))
+        write_complete(path, partial(result.plot(label).savefig, format="png", dpi=RESOLUTION))
         paths.append(path)
     return paths
 

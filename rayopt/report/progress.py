@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import rich.progress as bars
 from rich.console import Console
 
-from rayopt.experiment import Run
-from rayopt.outcome import Outcome, Progress
+from rayopt.experiments.experiment import Run
 from rayopt.report.faults import in_words
-from rayopt.until import Until
+from rayopt.runs.outcome import Outcome, Progress
+from rayopt.runs.until import Until
 
 if TYPE_CHECKING:
-    from rayopt.tuning.jobs import Found, TuningJob
+    from rayopt.experiments.tuning.jobs import Found, TuningJob
 
 SECONDS_BETWEEN_UPDATES = 0.1
 
@@ -116,7 +116,7 @@ def _state(until: Until, progress: Progress) -> str:
             f"{_of(progress.updates, until.updates)} updates",
             *([] if until.arrivals == math.inf else [f"{_of(progress.arrivals, until.arrivals)} arrivals"]),
             f"{rate:,.0f} arrivals/s",
-            *([] if progress.workforce is None else [in_words(progress.workforce)]),
+            *([] if progress.worker_counts is None else [in_words(progress.worker_counts)]),
             # A fleet whose workers need all cores evaluates its rows after the run.
             *([] if math.isnan(progress.value) else [f"loss {progress.value:.4g}"]),
         ]

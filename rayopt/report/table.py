@@ -13,10 +13,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rayopt.report.edges import Edge, notes_on_edges
+from rayopt.experiments.summary import RANKING, Summary, TableRow, ends_with_updates, seeds_text
+from rayopt.experiments.tuning.edges import Edge, notes_on_edges
 from rayopt.report.faults import notes_on_faults
-from rayopt.report.summary import RANKING, Summary, TableRow, ends_with_updates, seeds_text
-from rayopt.trace_rows import OUTCOMES
+from rayopt.storage.trace.rows import OUTCOMES
 
 MANY_ROWS = 24
 METRIC_TITLES = {"value": "final\nloss", "gap": "f - f*", "grad_norm_sq": "||grad||²"}

@@ -8,21 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rayopt.errors import InvalidInput
-from rayopt.file_names import file_name
-from rayopt.run_folder import EVENTS
+from rayopt.core.errors import InvalidInput
+from rayopt.core.file_names import file_name
+from rayopt.storage.run_folder import EVENTS
 
 if TYPE_CHECKING:
-    from rayopt.execution import Run
-    from rayopt.outcome import Progress
-    from rayopt.until import Until
+    from rayopt.experiments.execution import Run
+    from rayopt.runs.outcome import Progress
+    from rayopt.runs.until import Until
 
 SECONDS_BETWEEN_EVENTS = 1.0
 NOT_METRICS = ("step_size", "time", "updates", "arrivals")
 
 
 class EventFiles:
-    """Writes a folder of events for each run and step size: a display, see ``rayopt.execution.Display``.
+    """Writes a folder of events for each run and step size: a display, see ``rayopt.experiments.execution.Display``.
 
     The step of an event is the number of updates. Its wall time is when the run began plus the fleet time, so
     that TensorBoard's axis *relative* shows fleet seconds. While a run goes on there are ``live/loss`` and

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from rayopt.files import write_whole
 from rayopt.report.figure import COLOURS, LINE_STYLES, RESOLUTION
 from rayopt.report.theory_table import REGIMES
+from rayopt.storage.files import write_complete
 from rayopt.theory import MissingConstant, Setting
 from rayopt.theory.homogeneous import with_fixed_times
 
@@ -57,7 +57,7 @@ def draw(setting: Setting, regime: str, times: Callable[[int], Array]) -> Figure
 
 def save(figure: Figure, path: Path) -> None:
     """Writes a figure in the format of the file's name, whole or not at all."""
-    write_whole(path, partial(figure.savefig, format=path.suffix[1:].lower(), dpi=RESOLUTION))
+    write_complete(path, partial(figure.savefig, format=path.suffix[1:].lower(), dpi=RESOLUTION))
 
 
 def _with_times(setting: Setting, times: Array) -> Setting:

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
 from rayopt.methods import METHODS
 from rayopt.theory import CONSTANTS, MissingConstant, Setting, convex, heterogeneous, homogeneous
 from rayopt.theory.parameters import batch_of_variance

@@ -11,10 +11,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from rayopt.report.summary import seeds_text
+from rayopt.experiments.summary import seeds_text
 
 if TYPE_CHECKING:
-    from rayopt.tuning.result import TuningResult
+    from rayopt.experiments.tuning.result import TuningResult
 
 MEASURES = {"value": "loss", "gap": "f - f*", "grad_norm_sq": "||grad||²"}
 

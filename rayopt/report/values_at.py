@@ -12,9 +12,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from rayopt.errors import InvalidInput, one_of
+from rayopt.core.errors import InvalidInput, one_of
+from rayopt.experiments.summary import RANKING
 from rayopt.report.figure import recorded_metrics
-from rayopt.report.summary import RANKING
 
 
 def values_at(
@@ -25,8 +25,8 @@ def values_at(
     A value is that of the last history row until the time; a run that has ended keeps its last one.
 
     Args:
-      history: as ``rayopt.report.summary.history_frame`` makes it.
-      summary: as ``rayopt.report.summary.summarise`` makes it; tells the best step sizes.
+      history: as ``rayopt.experiments.summary.history_frame`` makes it.
+      summary: as ``rayopt.experiments.summary.summarise`` makes it; tells the best step sizes.
       times: fleet seconds, at least 0 and at most the end of the longest run.
       metric: one that was recorded; by default the target's, else the squared gradient norm, else the first.
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 import rayopt as ro
-from rayopt.components import arguments_of
+from rayopt.experiments.components import arguments_of
 from rayopt.methods import Method
 
 TIMES = (1.0, 2.3, 3.7)

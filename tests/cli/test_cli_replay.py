@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from rayopt.cli import main
-from rayopt.fingerprints import Fingerprint
-from tests.replaying.tampering import rewrite
+from rayopt.runs.fingerprints import Fingerprint
+from tests.experiments.replay.tampering import rewrite
 
 
 @pytest.fixture

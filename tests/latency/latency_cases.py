@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from rayopt import latency as lt
-from rayopt.keys import Stream
+from rayopt.core.keys import Stream
 
 N = 6
 RANDOM = {

@@ -11,7 +11,7 @@ from scipy import stats
 
 import rayopt as ro
 from rayopt import latency as lt
-from rayopt.errors import FleetStuck, InvalidInput
+from rayopt.core.errors import FleetStuck, InvalidInput
 
 
 def test_infinite_bernoulli():

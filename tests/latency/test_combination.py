@@ -10,7 +10,7 @@ from latency_cases import N, draws, same_bits, stream
 from scipy import stats
 
 from rayopt import latency as lt
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
 
 
 class TestMixture:

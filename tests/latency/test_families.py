@@ -11,8 +11,8 @@ from latency_cases import ALL, FILE, LAWS, RANDOM, N, draws, same_bits, stream
 from scipy import stats
 
 from rayopt import latency as lt
-from rayopt.errors import InvalidInput
-from rayopt.keys import Stream
+from rayopt.core.errors import InvalidInput
+from rayopt.core.keys import Stream
 
 
 @pytest.mark.parametrize("family", ALL, ids=repr)

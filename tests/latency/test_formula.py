@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
 from rayopt.latency.formula import ALLOWED, MAX_DEPTH, Formula
 
 

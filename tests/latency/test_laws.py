@@ -9,8 +9,8 @@ import pytest
 from latency_cases import ALL, LAWS, N, draws, same_bits, stream
 
 from rayopt import latency as lt
-from rayopt.errors import InvalidInput
-from rayopt.keys import MASK, UNIFORMS, Stream, ordered_uniforms, uniform
+from rayopt.core.errors import InvalidInput
+from rayopt.core.keys import MASK, UNIFORMS, Stream, ordered_uniforms, uniform
 
 
 def test_all_uniforms_in_order():

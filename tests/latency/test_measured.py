@@ -7,12 +7,12 @@ import pytest
 
 import rayopt as ro
 from rayopt import latency as lt
-from rayopt.constants import setting_of
-from rayopt.errors import InvalidInput, UnknownConstant
-from rayopt.keys import Stream
+from rayopt.core.errors import InvalidInput, UnknownConstant
+from rayopt.core.keys import Stream
+from rayopt.core.tasks import Gradient
 from rayopt.problems import Quadratic
-from rayopt.suitability import reason_to_skip
-from rayopt.tasks import Gradient
+from rayopt.problems.constants import setting_of
+from rayopt.runs.compatibility import incompatibility
 
 MEASURED = ro.Workers(2, "measured")
 
@@ -73,9 +73,9 @@ def test_it_stands_alone(make, message):
 
 
 def test_who_needs_mean_times_is_skipped():
-    assert "mean times that are known" in reason_to_skip(ro.methods.RescaledASGD(0.1), Quadratic(2), MEASURED.times(0))
+    assert "mean times that are known" in incompatibility(ro.methods.RescaledASGD(0.1), Quadratic(2), MEASURED.times(0))
     for method in (ro.methods.ASGD(0.1), ro.methods.Malenia(0.1, 2)):
-        assert reason_to_skip(method, Quadratic(2), MEASURED.times(0)) == ""
+        assert incompatibility(method, Quadratic(2), MEASURED.times(0)) == ""
 
 
 def test_theory_needs_times():

@@ -11,7 +11,7 @@ from latency_cases import FILE, draws, stream
 
 import rayopt as ro
 from rayopt import latency as lt
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
 from rayopt.problems import Quadratic
 
 HEAD = "# units: seconds, bytes\nworker,kind,bytes,number,seconds\n"

@@ -11,7 +11,7 @@ import pytest
 
 import rayopt as ro
 from rayopt import methods
-from rayopt.arrival import Arrival
+from rayopt.core.arrivals import Arrival
 from rayopt.problems import LogisticRegression, Quadratic
 
 TABLE = [

@@ -7,9 +7,9 @@ import pytest
 
 import rayopt as ro
 from rayopt import methods
-from rayopt.arrival import Arrival
+from rayopt.core.arrivals import Arrival
+from rayopt.core.tasks import LocalSGD
 from rayopt.problems import LogisticRegression, Quadratic
-from rayopt.tasks import LocalSGD
 
 
 class Hand:
@@ -64,7 +64,7 @@ def test_fedavg_with_one_step_of_everyone_is_minibatch(simulate):
 def test_fedavg_by_hand_on_data(simulate):
     problem = LogisticRegression.digits(batch=4, partition="split").split(3, 0)
     ran = simulate(methods.FedAvg(0.1, 2, weighting="equal"), problem, (1.0, 2.0, 3.0), ro.Until(updates=1))
-    stream = ro.keys.Stream(0, "sample")
+    stream = ro.core.keys.Stream(0, "sample")
     x, replies = problem.start_point(), []
     for worker in range(3):
         task = LocalSGD(x, 0, 2, 0.1)

@@ -8,8 +8,8 @@ import pytest
 
 import rayopt as ro
 from rayopt import methods, problems
-from rayopt.constants import setting_of
 from rayopt.methods import METHODS
+from rayopt.problems.constants import setting_of
 from rayopt.theory import CONSTANTS, homogeneous
 
 EPS = 0.02

@@ -16,8 +16,8 @@ import pytest
 
 import rayopt as ro
 from rayopt import methods
-from rayopt.arrival import Arrival, sum_one_by_one
-from rayopt.keys import Stream
+from rayopt.core.arrivals import Arrival, sum_one_by_one
+from rayopt.core.keys import Stream
 from rayopt.problems import Quadratic
 
 TIMES = (1.0, 1.0, 2.0, 2.0)

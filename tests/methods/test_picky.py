@@ -8,7 +8,7 @@ import pytest
 
 import rayopt as ro
 from rayopt import methods
-from rayopt.arrival import Arrival
+from rayopt.core.arrivals import Arrival
 
 
 def picky(simulate, centres, limit):

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 import rayopt as ro
 from rayopt import methods
-from rayopt.arrival import Arrival
+from rayopt.core.arrivals import Arrival
 from rayopt.fleets.base import Job
 from rayopt.problems import Free
-from rayopt.record import Record
+from rayopt.runs.record import Record
 
 TIMES = st.lists(st.floats(0.01, 100.0), min_size=1, max_size=7)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rayopt.problems.mnist import SUBSET, Digits, read_folder
+from rayopt.problems.data.mnist import SUBSET, Digits, read_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 FULL = Path(os.environ.get("RAYOPT_DATA") or ROOT.parent / "shared" / "data" / "mnist")

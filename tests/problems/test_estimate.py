@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
 from rayopt.problems import MLP, Estimate, Free, LeastSquares, LogisticRegression, Quadratic
 
 

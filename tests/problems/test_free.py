@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
 from rayopt.problems import Free
 
 

@@ -9,8 +9,8 @@ import pytest
 from scipy.optimize import approx_fprime
 
 import rayopt as ro
-from rayopt.errors import DataError, InvalidInput
-from rayopt.keys import Stream
+from rayopt.core.errors import DataError, InvalidInput
+from rayopt.core.keys import Stream
 from rayopt.problems import LeastSquares
 
 ROWS, FEATURES = 50, 6

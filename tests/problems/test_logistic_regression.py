@@ -10,8 +10,8 @@ import pytest
 from scipy.optimize import approx_fprime
 from scipy.special import log_softmax
 
-from rayopt.errors import DataError, InvalidInput
-from rayopt.keys import Stream
+from rayopt.core.errors import DataError, InvalidInput
+from rayopt.core.keys import Stream
 from rayopt.problems import LogisticRegression, mnist
 
 ROWS, FEATURES, CLASSES = 50, 4, 3

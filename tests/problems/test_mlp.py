@@ -11,8 +11,8 @@ from scipy.optimize import approx_fprime
 from scipy.special import log_softmax
 
 import rayopt as ro
-from rayopt.errors import InvalidInput
-from rayopt.keys import Stream
+from rayopt.core.errors import InvalidInput
+from rayopt.core.keys import Stream
 from rayopt.problems import MLP, mnist
 
 ROWS, FEATURES, CLASSES = 50, 4, 3

@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 from scipy.optimize import approx_fprime
 
-from rayopt.errors import InvalidInput
-from rayopt.keys import NormalVectors, Stream
+from rayopt.core.errors import InvalidInput
+from rayopt.core.keys import NormalVectors, Stream
 from rayopt.problems import LogisticRegression, Quadratic
 
 KINDS = ["shared", "iid", "progress"]

@@ -10,8 +10,8 @@ from scipy.optimize import approx_fprime
 from scipy.sparse import csr_array
 
 import rayopt as ro
-from rayopt.errors import DataError, InvalidInput
-from rayopt.keys import Stream
+from rayopt.core.errors import DataError, InvalidInput
+from rayopt.core.keys import Stream
 from rayopt.problems import SparseLogisticRegression
 
 ROWS, FEATURES = 40, 12

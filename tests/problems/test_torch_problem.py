@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from rayopt.config import load_workload
-from rayopt.errors import DataError, InvalidInput
-from rayopt.keys import Stream
+from rayopt.core.errors import DataError, InvalidInput
+from rayopt.core.keys import Stream
+from rayopt.experiments.config import load_workload
 from rayopt.problems import MLP, TorchProblem
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (the extra 'torch')")
@@ -168,9 +168,9 @@ def test_the_split_function_is_the_mean_over_workers(x):
 
 def test_its_code_travels_with_the_problem():
     cloudpickle = pytest.importorskip("ray.cloudpickle")
-    from rayopt.fleets.ray.cargo import carry_modules
+    from rayopt.fleets.ray.shard_loading import ship_modules
 
-    carry_modules(small(loss=cross_entropy_of_rows))
+    ship_modules(small(loss=cross_entropy_of_rows))
     try:
         assert __name__ in cloudpickle.list_registry_pickle_by_value()
     finally:

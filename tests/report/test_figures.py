@@ -10,9 +10,9 @@ from rayopt.problems import Free
 from rayopt.report.costs import draw_costs
 from rayopt.report.delays import count_delays, draw_delays
 from rayopt.report.figures import save_all
-from rayopt.run_folder import RunFolder
-from rayopt.trace_reader import TraceReader
-from rayopt.trace_rows import ROW_GROUP
+from rayopt.storage.run_folder import RunFolder
+from rayopt.storage.trace.reader import TraceReader
+from rayopt.storage.trace.rows import ROW_GROUP
 
 
 def test_bars_tell_seconds_and_worker_seconds_with_the_first_method_on_top():

@@ -13,8 +13,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.patches import Rectangle
 
 import rayopt as ro
+from rayopt.experiments.tuning.selection import Choice
 from rayopt.report.heat_map import DIVERGED, NEVER, draw, save_heat_maps
-from rayopt.tuning.selection import Choice
 
 STEPS = (0.1, 0.2, 0.4)
 

@@ -11,13 +11,13 @@ import pytest
 from rich.console import Console
 
 from rayopt import Experiment, Target, Until, Workers, methods
-from rayopt.experiment import Run
-from rayopt.faults import Workforce
-from rayopt.outcome import Progress
+from rayopt.experiments.experiment import Run
+from rayopt.experiments.tuning.grid import Combination
+from rayopt.experiments.tuning.jobs import TuningJob
 from rayopt.problems import Quadratic
 from rayopt.report.progress import JobBar, ProgressBars
-from rayopt.tuning.grid import Combination
-from rayopt.tuning.jobs import TuningJob
+from rayopt.runs.faults import WorkerCounts
+from rayopt.runs.outcome import Progress
 
 
 def console(terminal: bool) -> Console:
@@ -172,6 +172,8 @@ def test_workers_that_are_away_are_shown():
     display, run = ProgressBars(console(terminal=True)), Run(methods.ASGD(0.1), "ASGD", 0)
     display.opened([run], Until(time=40))
     display.started(run)
-    display.progressed(run, Progress(10.0, 7, 9, 0.5, wall_seconds=3.0, workforce=Workforce(5, restarting=2, down=1)))
+    display.progressed(
+        run, Progress(10.0, 7, 9, 0.5, wall_seconds=3.0, worker_counts=WorkerCounts(5, restarting=2, down=1))
+    )
     assert "workers 5 up, 2 restarting, 1 down" in display._bars.tasks[-1].fields["state"]
     display.closed()

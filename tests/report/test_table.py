@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console
 
 from rayopt import Experiment, Record, Result, Target, Until, Workers, methods
-from rayopt.experiment import Run
-from rayopt.outcome import Counts, Outcome
+from rayopt.experiments.experiment import Run
+from rayopt.experiments.summary import history_frame, summarise
 from rayopt.problems import LogisticRegression, Quadratic
 from rayopt.report.faults import notes_on_faults
-from rayopt.report.summary import history_frame, summarise
 from rayopt.report.table import render
+from rayopt.runs.outcome import Counts, Outcome
 
 COLUMNS = ["method", "label", "seed", "step_size", "time", "updates", "arrivals", "value", "grad_norm_sq"]
 TARGET = Target("grad_norm_sq", 0.01)

@@ -10,7 +10,7 @@ import pytest
 
 import rayopt as ro
 from rayopt.cli import main
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
 from rayopt.report.tensorboard import EventFiles
 
 pytest.importorskip("tensorboardX")
@@ -74,8 +74,8 @@ def history_of(folder):
 
 def test_an_experiment_that_goes_on_writes_what_an_earlier_process_has_not(tmp_path):
     """Of a run that had ended before, the events are there, or none were asked for: then they are written now."""
-    from rayopt.execution import Run
-    from rayopt.outcome import Progress
+    from rayopt.experiments.execution import Run
+    from rayopt.runs.outcome import Progress
 
     rows = [{"step_size": 0.1, "time": float(time), "updates": time, "arrivals": time, "value": 1.0} for time in (0, 1)]
     ended = Run(ro.methods.ASGD(0.1), "ASGD", 0, type("Ended", (), {"rows": rows})())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rayopt import Until, methods
-from rayopt.keys import Stream
+from rayopt.core.keys import Stream
 from rayopt.latency import latency
 from rayopt.problems import Free
 from rayopt.theory.universal import (

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rayopt.core.tasks import Gradient
 from rayopt.fleets.ray.messages import Order, Reply
-from rayopt.tasks import Gradient
 
 STACKED_BYTES = 100_000
 """Arrays below this size travel as one: copying them takes less than sending them apart."""

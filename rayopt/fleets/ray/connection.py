@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rayopt.errors import InvalidInput, first_line
-from rayopt.interrupts import postponed
+from rayopt.core.errors import InvalidInput, first_line
+from rayopt.runs.signals import deferred_signals
 
 PROBE_TIMEOUT = 5.0
 END_TIMEOUT = 1.0
@@ -37,7 +37,7 @@ def connect(address: str | None) -> bool:
         new = asked == "local" or (known is not None and not _listens(known))
         try:
             # Batches of packed workers below this size skip the object store, on clusters that start here.
-            with _started_whole():
+            with _fully_started():
                 ray.init(
                     "local" if new else None, include_dashboard=False,
                     _system_config={"max_direct_call_object_size": 4_000_000}, **quiet,
@@ -51,7 +51,7 @@ def connect(address: str | None) -> bool:
                 "RAY_AUTH_TOKEN_PATH not set, or the path of a file with a token (`ray get-auth-token --generate`)",
             ) from None  # fmt: skip
     try:
-        with _started_whole():
+        with _fully_started():
             ray.init(address, **quiet)
     except (ConnectionError, ray.exceptions.AuthenticationError) as error:
         raise InvalidInput(
@@ -63,7 +63,7 @@ def connect(address: str | None) -> bool:
 
 
 @contextlib.contextmanager
-def _started_whole() -> Iterator[None]:
+def _fully_started() -> Iterator[None]:
     """Has a signal wait until Ray has started, and then ends it: broken off, it would leave processes behind."""
     import psutil  # Comes with Ray.
     import ray
@@ -79,7 +79,7 @@ def _started_whole() -> Iterator[None]:
             with contextlib.suppress(psutil.Error):
                 process.kill()
 
-    with postponed(end):
+    with deferred_signals(end):
         yield
 
 

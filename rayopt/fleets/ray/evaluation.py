@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rayopt.fleets.ray.messages import Load
 from rayopt.fleets.ray.supervision import DEATHS, Supervision
 from rayopt.fleets.ray.transport import LOOK_UP
-from rayopt.recording import Recorder
+from rayopt.runs.recorder import Recorder
 
 Array = NDArray[np.float64]
 

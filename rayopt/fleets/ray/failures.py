@@ -6,7 +6,7 @@ from typing import Any
 
 import ray
 
-from rayopt.errors import RayoptError
+from rayopt.core.errors import RayoptError
 
 
 class NotLoaded(Exception):

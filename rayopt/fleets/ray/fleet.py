@@ -6,23 +6,23 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rayopt.errors import InvalidInput, NotBegun, RayoptError, ServerLost, at_least, positive
+from rayopt.core.errors import InvalidInput, NotBegun, RayoptError, ServerLost, at_least, positive
 from rayopt.fleets.base import FleetKind, forget
-from rayopt.fleets.ray.cargo import carry_modules, make_loads
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.placement import read_label, read_placement
-from rayopt.logs import LOGGER
+from rayopt.fleets.ray.shard_loading import make_loads, ship_modules
+from rayopt.runs.logs import LOGGER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace
     from rayopt.fleets.ray.nodes import Seat
-    from rayopt.fleets.ray.supervision import Care
+    from rayopt.fleets.ray.supervision import FailurePolicy
+    from rayopt.latency.workers import Workers
     from rayopt.methods.base import Method
-    from rayopt.outcome import Outcome
     from rayopt.problems.base import Problem
-    from rayopt.workers import Workers
+    from rayopt.runs.outcome import Outcome
 
 REPORT_EVERY = 0.2
 RESTART_TIMEOUT = 30.0
@@ -143,7 +143,7 @@ class RaySession:
         from rayopt.fleets.ray.server import Server
         from rayopt.fleets.ray.worker import PackedWorkers, Worker
 
-        carry_modules(problem)
+        ship_modules(problem)
         self._ray = ray
         self._fleet = fleet
         self._problem = problem
@@ -223,16 +223,16 @@ class RaySession:
                 actor.cancel.remote(self._servers_lost * STAMPS)
 
     def _run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint) -> Outcome:
-        from rayopt.fleets.ray.follower import Follower
+        from rayopt.fleets.ray.report_poller import ReportPoller
 
-        carry_modules(job.method)
+        ship_modules(job.method)
         self.loaded(job.seed)
         self._warn_of_store(job.method)
         running = self._server.run.remote(
             job, self._problem.start_point(), self._workers.times(job.seed), self._shard_sizes, self._actor_of,
-            self._care(job.method), self._whole,
+            self._failure_policy(job.method), self._whole,
         )  # fmt: skip
-        follower = Follower(job, on_trace, on_progress, on_checkpoint)
+        follower = ReportPoller(job, on_trace, on_progress, on_checkpoint)
         done: list[Any] = []
         while not done:
             done, _ = self._ray.wait([running], timeout=REPORT_EVERY)
@@ -332,18 +332,18 @@ class RaySession:
 
     def _warn_of_store(self, method: Method) -> None:
         """Warns, before the run starts, of an object store that is too small for it."""
-        from rayopt.fleets.ray.demand import Demand, collected, warn_if_scarce
+        from rayopt.fleets.ray.memory_estimate import MemoryEstimate, collected, warn_if_scarce
         from rayopt.fleets.ray.nodes import alive_nodes
 
         point = 8 * self._problem.dimension * len(method.members())
         n = self._workers.count
-        warn_if_scarce(Demand.of(self._stored_bytes, point, n, collected(method, n)), alive_nodes())
+        warn_if_scarce(MemoryEstimate.of(self._stored_bytes, point, n, collected(method, n)), alive_nodes())
 
-    def _care(self, method: Method) -> Care:
+    def _failure_policy(self, method: Method) -> FailurePolicy:
         """Returns how a run of this method treats workers that fail."""
-        from rayopt.fleets.ray.supervision import Care
+        from rayopt.fleets.ray.supervision import FailurePolicy
 
-        return Care(self._loads, self._fleet.grace, type(method).__name__ if method.waits_for_everyone else "")
+        return FailurePolicy(self._loads, self._fleet.grace, type(method).__name__ if method.waits_for_everyone else "")
 
     def _load_all(self) -> None:
         """Calls ``load`` of every actor; waits for those that restart, the server later for those that stay away.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from rayopt.core.tasks import Gradient
+from rayopt.latency.workers import TaskTimes
 from rayopt.problems.base import Problem
-from rayopt.tasks import Gradient
-from rayopt.workers import TaskTimes
 
 INLINE_BYTES = 100_000
 """Ray sends arguments and results below this size inside the message, larger ones through the object store."""

@@ -11,9 +11,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from rayopt.arrival import Arrival
+from rayopt.core.arrivals import Arrival
 from rayopt.fleets.ray.slip import Slip
-from rayopt.recording import Recorder
+from rayopt.runs.recorder import Recorder
 
 PUBLISH_EVERY = 0.5
 """Real seconds between two updates of what Ray shows."""
@@ -44,7 +44,7 @@ class Delays:
 
 
 @dataclass
-class WatchedRecorder(Recorder):
+class MeteredRecorder(Recorder):
     """A recorder that counts delays besides."""
 
     delays: Delays = field(default_factory=Delays)
@@ -97,7 +97,7 @@ class RunMetrics:
         self._shown = dict.fromkeys(self._counters, 0)
         self._next = 0.0
 
-    def publish(self, recorder: WatchedRecorder, slip: Slip, at_once: bool = False) -> None:
+    def publish(self, recorder: MeteredRecorder, slip: Slip, at_once: bool = False) -> None:
         """Shows where the run stands, if the last time is long enough ago.
 
         Args:

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
 from rayopt.fleets.ray.placement import NodeGroup, Placement, joined, read_label
-from rayopt.logs import LOGGER
+from rayopt.runs.logs import LOGGER
 
 HEAD_RESOURCE = "node:__internal_head__"
 WAIT_FOR_SEATS = 30.0

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from rayopt.errors import InvalidInput, at_least, nearest, non_negative
+from rayopt.core.errors import InvalidInput, at_least, nearest, non_negative
 from rayopt.latency import Groups, Latency, latency
-from rayopt.workers import Workers
+from rayopt.latency.workers import Workers
 
 DEFAULT_LABEL = "speed"
 """The key of a node's label that is given as a bare value: ``fast`` means ``speed=fast``."""

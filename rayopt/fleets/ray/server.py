@@ -13,23 +13,23 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
-from rayopt.checkpoint.encoding import Encoded
-from rayopt.checkpoint.snapshot import asking_for_checkpoints, offer, restore
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.batches import ReplyBatch
 from rayopt.fleets.ray.evaluation import Evaluations
+from rayopt.fleets.ray.event_log import Notice
+from rayopt.fleets.ray.link_timing import Links, time_links
 from rayopt.fleets.ray.messages import Load
-from rayopt.fleets.ray.metrics import RunMetrics, WatchedRecorder
-from rayopt.fleets.ray.notices import Notice
-from rayopt.fleets.ray.probe import Links, time_links
-from rayopt.fleets.ray.supervision import Care, Supervision
+from rayopt.fleets.ray.metrics import MeteredRecorder, RunMetrics
+from rayopt.fleets.ray.supervision import FailurePolicy, Supervision
 from rayopt.fleets.ray.transport import DirectTransport, PackedTransport, Transport
 from rayopt.fleets.ray.workers import RayWorkers
-from rayopt.loop import serve
-from rayopt.outcome import Outcome, Progress
-from rayopt.recording import Recorder
-from rayopt.workers import TaskTimes
+from rayopt.latency.workers import TaskTimes
+from rayopt.runs.loop import serve
+from rayopt.runs.outcome import Outcome, Progress
+from rayopt.runs.recorder import Recorder
+from rayopt.runs.snapshot import asking_for_checkpoints, offer, restore
+from rayopt.storage.encoding import Encoded
 
 Array = NDArray[np.float64]
 
@@ -87,7 +87,7 @@ class Server:
         times: TaskTimes,
         shard_sizes: NDArray[np.integer] | None,
         actors: Sequence[Any],
-        care: Care,
+        care: FailurePolicy,
         problem: Load,
     ) -> Outcome:
         """Runs one job to its end.
@@ -115,7 +115,7 @@ class Server:
             else DirectTransport(actors, supervision.lost)
         )
         evaluations = Evaluations(self._evaluator, problem, job.record.metrics or (), supervision)
-        recorder = WatchedRecorder(
+        recorder = MeteredRecorder(
             job.record, job.until, evaluations, lambda rows: self._record.append(rows.copy()), real_time=True
         )
         job.method.prepare(start_point, len(actors))
@@ -152,7 +152,7 @@ class Server:
         return outcome
 
     def time_links(self, worker: Any, sizes: Sequence[int], repetitions: int) -> Links:
-        """Returns :func:`~rayopt.fleets.ray.probe.time_links` of an idle worker, as the server sees it."""
+        """Returns :func:`~rayopt.fleets.ray.link_timing.time_links` of an idle worker, as the server sees it."""
         return time_links(worker, sizes, repetitions)
 
     @ray.method(concurrency_group="inbox")
@@ -167,7 +167,7 @@ class Server:
             running = self._fleet is not None and self._recorder is not None and self._recorder.has_begun
             progress = self._recorder.progress() if running and self._recorder is not None else None
             if progress is not None and self._supervision is not None:
-                progress.workforce = self._supervision.workforce
+                progress.worker_counts = self._supervision.worker_counts
             notices = [] if self._supervision is None else self._supervision.notices.take()
         record = []
         while self._record:

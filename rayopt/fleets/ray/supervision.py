@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import ray
 
-from rayopt.faults import Faults, Workforce
+from rayopt.fleets.ray.event_log import BACK, GIVEN_UP, LOST, REJECTED, UNMEASURABLE, EventLog, shortened
 from rayopt.fleets.ray.failures import WorkerFailed, WorkerLost, is_loss
 from rayopt.fleets.ray.messages import Load, Profile
-from rayopt.fleets.ray.notices import BACK, GIVEN_UP, LOST, REJECTED, UNMEASURABLE, Notices, shortened
 from rayopt.fleets.ray.transport import LOOK_UP
+from rayopt.runs.faults import Faults, WorkerCounts
 
 STRIKES = 3
 """So many rejected tasks of one worker in a row end the run."""
@@ -26,7 +26,7 @@ NAMED = 8
 """So many workers are named in an error, and no more."""
 
 
-class Care(NamedTuple):
+class FailurePolicy(NamedTuple):
     """How a run treats workers that fail.
 
     Attributes:
@@ -45,7 +45,7 @@ class Care(NamedTuple):
         return next(iter(self.loads.values())).server is not None
 
 
-class Absence:
+class Outage:
     """An actor whose process died: since when, and the call that loads its successor."""
 
     def __init__(self) -> None:
@@ -69,17 +69,17 @@ class Supervision:
       notices: what happened, in sentences.
     """
 
-    def __init__(self, actors: Sequence[Any], care: Care) -> None:
+    def __init__(self, actors: Sequence[Any], care: FailurePolicy) -> None:
         self.silent: set[int] = set()
         self.faults = Faults()
-        self.notices = Notices()
-        self._care = care
+        self.notices = EventLog()
+        self._failure_policy = care
         self._workers = len(actors)
         self._members: dict[Any, list[int]] = {}
         for worker, actor in enumerate(actors):
             self._members.setdefault(actor, []).append(worker)
         self._actors = actors
-        self._absences: dict[Any, Absence] = {}
+        self._outages: dict[Any, Outage] = {}
         self._in_a_row: dict[int, int] = {}
         self._deaths: dict[int, int] = {}
         self._given_up: set[int] = set()
@@ -87,20 +87,20 @@ class Supervision:
         self._look_at = 0.0
 
     @property
-    def workforce(self) -> Workforce:
+    def worker_counts(self) -> WorkerCounts:
         """How many workers can compute just now; may be read from another thread."""
-        long_ago = time.monotonic() - self._care.grace
-        absences = dict(self._absences)
-        away = [(len(self._members[actor]), absence.since) for actor, absence in absences.items()]
-        given_up = sum(self._actors[worker] not in absences for worker in list(self._given_up))
+        long_ago = time.monotonic() - self._failure_policy.grace
+        outages = dict(self._outages)
+        away = [(len(self._members[actor]), outage.since) for actor, outage in outages.items()]
+        given_up = sum(self._actors[worker] not in outages for worker in list(self._given_up))
         down = given_up + sum(count for count, since in away if since < long_ago)
         missing = given_up + sum(count for count, _ in away)
-        return Workforce(self._workers - missing, missing - down, down)
+        return WorkerCounts(self._workers - missing, missing - down, down)
 
     def lost(self, actor: Any, heard: str) -> None:
         """Notes that an actor's process died, and asks its successor to load its shards."""
-        if actor not in self._absences:
-            self._absences[actor] = Absence()
+        if actor not in self._outages:
+            self._outages[actor] = Outage()
             self._heard[actor] = heard
             self.silent.update(self._members[actor])
             self.notices.add(LOST, f"{self._names([actor])}: {shortened(heard)}")
@@ -122,9 +122,9 @@ class Supervision:
             return []
         self._look_at = time.monotonic() + LOOK_UP
         found = []
-        for actor in list(self._absences):
+        for actor in list(self._outages):
             if self._is_loaded(actor):
-                del self._absences[actor]
+                del self._outages[actor]
                 self.silent.difference_update(self._members[actor])
                 self.silent |= self._given_up
                 self.faults.restarts += 1
@@ -148,7 +148,7 @@ class Supervision:
             what = f"{DEATHS} processes in a row died over tasks of {_named(lost)}"
             heard = self._heard[self._actors[lost[0]]]
             self.notices.add(GIVEN_UP, f"{what}: {shortened(heard)}")
-            if self._care.waits_for or len(self.silent) == self._workers:
+            if self._failure_policy.waits_for or len(self.silent) == self._workers:
                 raise WorkerLost(f"{what}, and {self._why()}; what was heard last: {heard}")
         return [worker for worker in workers if self._deaths[worker] < DEATHS]
 
@@ -178,7 +178,7 @@ class Supervision:
 
     def profile(self, worker: int) -> Profile:
         """Returns the shard of a worker and what goes with it, to do its work elsewhere."""
-        return self._care.loads[self._actors[worker]].fetch()[worker]
+        return self._failure_policy.loads[self._actors[worker]].fetch()[worker]
 
     def final(self) -> Faults:
         """Returns what was counted, with who is missing at the end."""
@@ -186,44 +186,44 @@ class Supervision:
         return self.faults
 
     def _ask(self, actor: Any) -> None:
-        absence = self._absences[actor]
-        absence.call = actor.load.remote(self._care.loads[actor])
-        absence.ask_at = time.monotonic() + ASK_EVERY
+        outage = self._outages[actor]
+        outage.call = actor.load.remote(self._failure_policy.loads[actor])
+        outage.ask_at = time.monotonic() + ASK_EVERY
 
     def _is_loaded(self, actor: Any) -> bool:
         """Returns whether the ``load`` of an actor has returned. Asks again if it failed."""
-        absence = self._absences[actor]
-        if absence.call is not None:
-            ready, _ = ray.wait([absence.call], timeout=0)
+        outage = self._outages[actor]
+        if outage.call is not None:
+            ready, _ = ray.wait([outage.call], timeout=0)
             if not ready:
                 return False
             try:
-                ray.get(absence.call)
+                ray.get(outage.call)
                 return True
             except ray.exceptions.RayError as error:
                 if not is_loss(error):
                     raise WorkerFailed(f"{self._names([actor])} cannot load the shard again:\n{error}") from error
-                absence.call = None
-        if time.monotonic() >= absence.ask_at:
+                outage.call = None
+        if time.monotonic() >= outage.ask_at:
             self._ask(actor)
         return False
 
     def _give_up_if_hopeless(self, awaited: Sequence[int]) -> None:
-        long_ago = time.monotonic() - self._care.grace
-        gone = {actor for actor, absence in self._absences.items() if absence.since < long_ago}
-        if self._care.waits_for:
-            hopeless, missing = bool(gone), [worker for actor in self._absences for worker in self._members[actor]]
+        long_ago = time.monotonic() - self._failure_policy.grace
+        gone = {actor for actor, outage in self._outages.items() if outage.since < long_ago}
+        if self._failure_policy.waits_for:
+            hopeless, missing = bool(gone), [worker for actor in self._outages for worker in self._members[actor]]
         else:
             hopeless = all(worker in self._given_up or self._actors[worker] in gone for worker in awaited)
             missing = list(awaited)
         if hopeless and missing:
             raise WorkerLost(
-                f"no process for {_named(sorted(missing))}, for longer than {self._care.grace:g} s (grace), "
+                f"no process for {_named(sorted(missing))}, for longer than {self._failure_policy.grace:g} s (grace), "
                 f"and {self._why()}; what was heard last: {self._heard[self._actors[missing[0]]]}"
             )
 
     def _why(self) -> str:
-        method = self._care.waits_for
+        method = self._failure_policy.waits_for
         if method:
             return f"{method} waits for every worker"
         return "no other worker is left" if len(self.silent) == self._workers else "no other worker has a task"

@@ -18,10 +18,10 @@ from threadpoolctl import threadpool_limits
 
 from rayopt.fleets.ray.batches import OrderBatch, ReplyBatch
 from rayopt.fleets.ray.clocks import clock_of
-from rayopt.fleets.ray.desk import Cancelled, Desk, GaveUp
 from rayopt.fleets.ray.failures import NotLoaded, WorkerFailed
+from rayopt.fleets.ray.link_timing import processor
 from rayopt.fleets.ray.messages import Load, Order, Reply
-from rayopt.fleets.ray.probe import processor
+from rayopt.fleets.ray.task_executor import Cancelled, GaveUp, TaskExecutor
 
 PUSH_EVERY = 0.005
 """Real seconds between two batches that a packed actor pushes: fewer, larger messages keep the server free."""
@@ -35,7 +35,7 @@ class Worker:
     """The actor of one worker: computes, then waits until the emulated time is over."""
 
     def __init__(self) -> None:
-        self._desk = Desk()
+        self._executor = TaskExecutor()
         self._clock = ""
         self._is_loaded = False
         self._superseded = -1
@@ -46,7 +46,7 @@ class Worker:
         self._clock = clock_of(load.server_node)
         (profile,) = load.fetch().values()
         threadpool_limits(profile.blas_threads)
-        self._desk.load(profile, shares_clock=not self._clock)
+        self._executor.load(profile, shares_clock=not self._clock)
         self._is_loaded = True
 
     def compute(self, order: Order) -> Reply | None:
@@ -80,7 +80,7 @@ class Worker:
         """
         if not self._is_loaded:
             raise NotLoaded
-        time_scale = self._desk.time_scale
+        time_scale = self._executor.time_scale
         began_at = ended_at = time.monotonic()
         found = []
         for order in orders:
@@ -116,12 +116,12 @@ class Worker:
 
         if not self._is_loaded:
             raise NotLoaded
-        gives_up_at = self._desk.gives_up_at(order)
+        gives_up_at = self._executor.gives_up_at(order)
         error = None
         try:
             checkpoint()
-            due_at, in_time = self._desk.due_at(order)
-            value, error = self._desk.work(order, in_time, checkpoint)
+            due_at, in_time = self._executor.due_at(order)
+            value, error = self._executor.work(order, in_time, checkpoint)
             while error is None and (left := due_at - time.monotonic()) > 0:
                 # The flag is lowered before the stamp is read, so that no cancellation falls between them.
                 self._wake.clear()
@@ -142,7 +142,7 @@ class PackedWorkers:
         self._due: list[tuple[float, int, Order, bool]] = []
         self._current: dict[int, int] = {}
         self._changed = threading.Condition()
-        self._desks: dict[int, Desk] = {}
+        self._executors: dict[int, TaskExecutor] = {}
         self._clock = ""
         self._server: Any = None
         threading.Thread(target=self._serve_due, daemon=True).start()
@@ -152,15 +152,15 @@ class PackedWorkers:
         clock = clock_of(load.server_node)
         profiles = load.fetch()
         threadpool_limits(profiles[load.workers[0]].blas_threads)
-        desks = {worker: Desk() for worker in profiles}
+        executors = {worker: TaskExecutor() for worker in profiles}
         for worker, profile in profiles.items():
-            desks[worker].load(profile, not clock, warm_up=worker == load.workers[0])
-        # The other thread may be computing what was ordered before: it goes on with the desks that it has, and what
+            executors[worker].load(profile, not clock, warm_up=worker == load.workers[0])
+        # The other thread may be computing what was ordered before: it goes on with the executors that it has, and what
         # comes of it is dropped.
         with self._changed:
             self._due.clear()
             self._current.clear()
-            self._desks = desks
+            self._executors = executors
             self._clock = clock
             self._server = load.server
         # The connection to the server is made now, not by the first replies.
@@ -171,7 +171,7 @@ class PackedWorkers:
 
         A process that is new drops them: ``watch`` tells.
         """
-        if not self._desks:
+        if not self._executors:
             return
         with self._changed:
             for order in orders.unpack():
@@ -179,7 +179,7 @@ class PackedWorkers:
                     self._current.pop(order.worker, None)
                     continue
                 self._current[order.worker] = order.stamp
-                due_at, in_time = self._desks[order.worker].due_at(order)
+                due_at, in_time = self._executors[order.worker].due_at(order)
                 if due_at < math.inf:
                     heappush(self._due, (due_at, order.stamp, order, in_time))
             # An order holds its point: where tasks are long and cancelled early, memory would grow without bound.
@@ -195,15 +195,15 @@ class PackedWorkers:
         Raises:
           NotLoaded: the process is new.
         """
-        if not self._desks:
+        if not self._executors:
             raise NotLoaded
         threading.Event().wait()
 
     def _serve_due(self) -> None:
         try:
             while True:
-                due, desks = self._wait_for_due()
-                self._serve(due, desks)
+                due, executors = self._wait_for_due()
+                self._serve(due, executors)
                 if len(due) < PUSH_AT_MOST:
                     time.sleep(PUSH_EVERY)
         except BaseException:
@@ -212,8 +212,8 @@ class PackedWorkers:
             traceback.print_exc()
             os._exit(1)
 
-    def _wait_for_due(self) -> tuple[list[tuple[Order, bool]], dict[int, Desk]]:
-        """Returns what is due, from one order up to a full batch, and if in time, with the desks to work at."""
+    def _wait_for_due(self) -> tuple[list[tuple[Order, bool]], dict[int, TaskExecutor]]:
+        """Returns what is due, from one order up to a full batch, and if in time, with the executors to work at."""
         found: list[tuple[Order, bool]] = []
         with self._changed:
             while not found:
@@ -225,25 +225,25 @@ class PackedWorkers:
                 if not found:
                     # Heavy tails reach beyond the longest wait that there is, about 292 years.
                     self._changed.wait(min(self._due[0][0] - now, threading.TIMEOUT_MAX) if self._due else None)
-            return found, self._desks
+            return found, self._executors
 
-    def _serve(self, due: list[tuple[Order, bool]], desks: dict[int, Desk]) -> None:
+    def _serve(self, due: list[tuple[Order, bool]], executors: dict[int, TaskExecutor]) -> None:
         """Computes what is due and pushes it: all at once, or in parts if that takes long."""
         finished: list[Reply] = []
         push_at = time.monotonic() + PUSH_EVERY
         for order, in_time in due:
             if not self._is_current(order):
                 continue
-            finished.append(self._finish(desks[order.worker], order, in_time))
+            finished.append(self._finish(executors[order.worker], order, in_time))
             if finished[-1].completed_at >= push_at:
                 self._push(finished)
                 finished = []
                 push_at = time.monotonic() + PUSH_EVERY
         self._push(finished)
 
-    def _finish(self, desk: Desk, order: Order, in_time: bool) -> Reply:
-        gives_up_at = desk.gives_up_at(order)
-        value, error = desk.work(order, in_time)
+    def _finish(self, executor: TaskExecutor, order: Order, in_time: bool) -> Reply:
+        gives_up_at = executor.gives_up_at(order)
+        value, error = executor.work(order, in_time)
         if time.monotonic() > gives_up_at:
             value, in_time = None, False
         return Reply(order.worker, order.stamp, time.monotonic(), value, in_time, error, self._clock)

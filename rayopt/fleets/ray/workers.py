@@ -14,17 +14,17 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
-from rayopt.arrival import Alarm, Arrival, Source, sum_one_by_one
-from rayopt.errors import FleetStuck
-from rayopt.faults import Faults
-from rayopt.fleets.ray.desk import Desk
+from rayopt.core.arrivals import Alarm, Arrival, Source, sum_one_by_one
+from rayopt.core.errors import FleetStuck
+from rayopt.core.keys import Stream
+from rayopt.core.tasks import Gradient
 from rayopt.fleets.ray.messages import Order, Reply
 from rayopt.fleets.ray.slip import Slip
 from rayopt.fleets.ray.supervision import Supervision
+from rayopt.fleets.ray.task_executor import TaskExecutor
 from rayopt.fleets.ray.transport import LOOK_UP, Transport
-from rayopt.keys import Stream
-from rayopt.tasks import Gradient
-from rayopt.workers import TaskTimes
+from rayopt.latency.workers import TaskTimes
+from rayopt.runs.faults import Faults
 
 Array = NDArray[np.float64]
 
@@ -104,7 +104,7 @@ class RayWorkers:
         return self
 
     def state(self) -> dict[str, Any]:
-        """Returns what the fleet must know to go on (see ``rayopt.checkpoint.snapshot``).
+        """Returns what the fleet must know to go on (see ``rayopt.runs.snapshot``).
 
         What was received and not yet delivered is not part of it: those tasks are given again.
         """
@@ -135,7 +135,7 @@ class RayWorkers:
         self._started_at = time.monotonic() - self.now * self._time_scale
         for worker, task in enumerate(self._task):
             if task is not None:
-                self._give_again(worker)
+                self._reassign(worker)
 
     def assign(self, workers: int | NDArray[np.integer], task: Gradient | Sequence[Gradient]) -> None:
         """Starts the task on one worker or on an array of workers (or one task each); cancels what they computed."""
@@ -211,9 +211,9 @@ class RayWorkers:
         except ray.exceptions.RayError:
             self._supervision.faults.recomputed += 1
         # The sample is addressed, not consumed: here the same task has the same value.
-        desk = Desk()
-        desk.load(self._supervision.profile(arrival.worker), shares_clock=True, warm_up=False)
-        return desk.value(Order(arrival.worker, 0, arrival.number, arrival.task, arrival.assigned_at, 0.0))
+        executor = TaskExecutor()
+        executor.load(self._supervision.profile(arrival.worker), shares_clock=True, warm_up=False)
+        return executor.value(Order(arrival.worker, 0, arrival.number, arrival.task, arrival.assigned_at, 0.0))
 
     def _fetch(self, reference: Any) -> Array:
         """Returns what a reference stands for.
@@ -246,18 +246,18 @@ class RayWorkers:
                 self._ready.append((received_at, reply))
             elif self._stamp[reply.worker] == reply.stamp:
                 self._supervision.rejected(reply.worker, reply.error)
-                self._give_again(reply.worker)
+                self._reassign(reply.worker)
         for actor, workers in self._supervision.returned(self._awaited):
             self._transport.returned(actor)
             busy = [worker for worker in workers if self._stamp[worker] != IDLE]
             for worker in self._supervision.survivors(busy):
-                self._give_again(worker)
+                self._reassign(worker)
 
     def _awaited(self) -> Sequence[int]:
         """Returns the workers one of which must end its task before anything else happens."""
         return [] if self._ready or self._alarms else np.flatnonzero(self._due_at < math.inf).tolist()
 
-    def _give_again(self, worker: int) -> None:
+    def _reassign(self, worker: int) -> None:
         """Sends a worker its task once more: the same number and so the same sample, begun anew.
 
         Its duration, which may depend on when the task was assigned, is the same too.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
 from rayopt.fleets.base import FleetKind, Job, OnCheckpoint, OnProgress, OnTrace, forget
 from rayopt.fleets.shared_memory.rates import note_on_rates
 from rayopt.methods.hogwild import Hogwild
@@ -16,10 +16,10 @@ from rayopt.problems import SparseLogisticRegression
 if TYPE_CHECKING:
     from rayopt.fleets.base import Finished
     from rayopt.fleets.shared_memory.segment import Segment
+    from rayopt.latency.workers import Workers
     from rayopt.methods.base import Method
-    from rayopt.outcome import Outcome
     from rayopt.problems.base import Problem
-    from rayopt.workers import Workers
+    from rayopt.runs.outcome import Outcome
 
 
 class SharedMemoryFleet(FleetKind):
@@ -64,7 +64,7 @@ class SharedMemoryFleet(FleetKind):
         """Returns the mapping that makes an equal fleet."""
         return {"name": self.name} if self.address is None else {"name": self.name, "address": self.address}
 
-    def reason_to_skip(self, method: Method, problem: Problem) -> str:
+    def incompatibility(self, method: Method, problem: Problem) -> str:
         """Returns why a method cannot run here on a problem, or ""."""
         if not isinstance(method, Hogwild):
             return f"{type(method).__name__} has a server that receives arrivals; here only Hogwild runs"
@@ -97,9 +97,9 @@ class SharedMemorySession:
     def __init__(self, problem: Problem, workers: Workers, owns_connection: bool = False) -> None:
         import ray
 
-        from rayopt.fleets.ray.cargo import carry_modules
+        from rayopt.fleets.ray.shard_loading import ship_modules
 
-        carry_modules(problem)
+        ship_modules(problem)
         self._ray = ray
         self._problem = problem
         self._count = workers.count

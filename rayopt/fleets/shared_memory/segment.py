@@ -12,7 +12,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.errors import RayoptError
+from rayopt.core.errors import RayoptError
 
 Array = NDArray[np.float64]
 

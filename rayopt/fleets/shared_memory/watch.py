@@ -15,9 +15,9 @@ from rayopt.fleets.base import Job, OnProgress
 from rayopt.fleets.ray.failures import WorkerLost, check
 from rayopt.fleets.shared_memory.segment import Segment
 from rayopt.fleets.shared_memory.worker import START_EVERY, Assignment, Stint
-from rayopt.outcome import Outcome
 from rayopt.problems.base import Problem
-from rayopt.recording import Recorder
+from rayopt.runs.outcome import Outcome
+from rayopt.runs.recorder import Recorder
 
 Array = NDArray[np.float64]
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rayopt.core.keys import Stream
 from rayopt.fleets.shared_memory.segment import FIRST_COUNTER, LINE, Segment
-from rayopt.keys import Stream
 from rayopt.problems import SparseLogisticRegression
 
 NONZEROS_PER_CHUNK = 100_000

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.errors import InvalidInput
-from rayopt.keys import Stream
+from rayopt.core.errors import InvalidInput
+from rayopt.core.keys import Stream
 from rayopt.latency.base import Array, BoundLatency, Latency, read_only
 
 PAPER = "universal model, arXiv 2408.04929"

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from rayopt.errors import InvalidInput
-from rayopt.keys import Stream
+from rayopt.core.errors import InvalidInput
+from rayopt.core.keys import Stream
 from rayopt.latency.base import Array, BoundLatency
 from rayopt.latency.family import Family
 from rayopt.latency.powers.base import PAPER, BoundPower, Trend, Workers
@@ -31,7 +31,7 @@ class DayAndNight(Family):
       phase: fleet seconds of a low; others come before and after it.
 
     Example:
-      >>> from rayopt.keys import Stream
+      >>> from rayopt.core.keys import Stream
       >>> bound = DayAndNight(times=2, period=24, low=0, high=1).bind(1, Stream(0, "compute"))
       >>> [round(bound.duration(0, number=0, start=start), 2) for start in (0.0, 11.0, 20.0)]
       [7.52, 2.01, 11.0]

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from rayopt.keys import Stream
+from rayopt.core.keys import Stream
 from rayopt.latency.base import Array, BoundLatency
 from rayopt.latency.family import Family
 from rayopt.latency.powers.base import PAPER, BoundPower, Trend, Workers
@@ -29,7 +29,7 @@ class Drift(Family):
       over: seconds that the change takes, above 0.
 
     Example:
-      >>> from rayopt.keys import Stream
+      >>> from rayopt.core.keys import Stream
       >>> bound = Drift(times=2, final=0.5, over=100).bind(1, Stream(0, "compute"))
       >>> round(bound.duration(0, 0, start=0.0), 2), bound.duration(0, 9, start=100.0)
       (2.01, 4.0)
@@ -70,7 +70,7 @@ class ExponentialDrift(Family):
       over: seconds in which the distance from it shrinks by the factor e, above 0.
 
     Example:
-      >>> from rayopt.keys import Stream
+      >>> from rayopt.core.keys import Stream
       >>> bound = ExponentialDrift(times=2, final=0, over=10).bind(1, Stream(0, "compute"))
       >>> round(bound.duration(0, 0, start=0.0), 3), bound.duration(0, 9, start=20.0)
       (2.231, inf)

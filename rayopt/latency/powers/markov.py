@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt import keys
-from rayopt.errors import InvalidInput
-from rayopt.keys import Stream
+from rayopt.core import keys
+from rayopt.core.errors import InvalidInput
+from rayopt.core.keys import Stream
 from rayopt.latency.base import Array, BoundLatency
 from rayopt.latency.family import Family
 from rayopt.latency.powers.base import PAPER, BoundPower, Trend, Workers
@@ -40,7 +40,7 @@ class Markov(Family):
       InvalidInput: a gradient that meets thousands of switches, for which a fixed latency is the same.
 
     Example:
-      >>> from rayopt.keys import Stream
+      >>> from rayopt.core.keys import Stream
       >>> bound = Markov(times=1, slow=0.1, fast_mean=60, slow_mean=20).bind(1, Stream(0, "compute"))
       >>> round(float(bound.expected[0]), 3)
       1.29

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from rayopt.errors import InvalidInput
-from rayopt.keys import Stream
+from rayopt.core.errors import InvalidInput
+from rayopt.core.keys import Stream
 from rayopt.latency.base import BoundLatency
 from rayopt.latency.family import Family
 from rayopt.latency.powers.base import PAPER, BoundPower
@@ -32,7 +32,7 @@ class Outages(Family):
     Example:
       An outage from 4 to 6, in every 10 seconds.
 
-      >>> from rayopt.keys import Stream
+      >>> from rayopt.core.keys import Stream
       >>> Outages(times=3, period=10, length=2, phase=4).bind(1, Stream(0, "compute")).duration(0, 0, start=3.0)
       5.0
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from rayopt.errors import InvalidInput, at_least, finite, positive
-from rayopt.keys import Stream
+from rayopt.core.errors import InvalidInput, at_least, finite, positive
+from rayopt.core.keys import Stream
 from rayopt.latency.base import BoundLatency, Latency
 from rayopt.latency.powers.base import PAPER, BoundPower
 from rayopt.latency.powers.pieces import Pieces
@@ -41,7 +41,7 @@ class Power(Latency):
       InvalidInput: a negative power, starts that do not increase, another number of powers than of starts.
 
     Example:
-      >>> from rayopt.keys import Stream
+      >>> from rayopt.core.keys import Stream
       >>> stands_still = Power(starts=[0, 4, 6], powers=[1, 0, 1], times=3)
       >>> stands_still.bind(1, Stream(0, "compute")).duration(worker=0, number=1, start=3.0)
       5.0

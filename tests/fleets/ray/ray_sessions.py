@@ -13,10 +13,10 @@ import rayopt as ro
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.fleet import RaySession
 from rayopt.methods import Method
-from rayopt.outcome import Outcome, Progress
 from rayopt.problems import Problem, Quadratic
-from rayopt.record import Record
-from rayopt.trace_rows import TRACE
+from rayopt.runs.outcome import Outcome, Progress
+from rayopt.runs.record import Record
+from rayopt.storage.trace.rows import TRACE
 
 N = 4
 
@@ -51,8 +51,8 @@ class Opened:
     def _follow(self, progress: Progress) -> None:
         self.progress.append(progress)
         self.on_progress()
-        seen = [entry.workforce for entry in self.progress if entry.workforce is not None]
-        was_away = [position for position, workforce in enumerate(seen) if workforce.restarting]
+        seen = [entry.worker_counts for entry in self.progress if entry.worker_counts is not None]
+        was_away = [position for position, worker_counts in enumerate(seen) if worker_counts.restarting]
         # Five reports later, a second, everyone has had something to do.
         if self.stop_when_back and was_away and len(seen) > was_away[-1] + 5:
             self.session.stop()

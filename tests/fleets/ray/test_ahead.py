@@ -17,20 +17,20 @@ from threadpoolctl import ThreadpoolController, threadpool_info
 import rayopt as ro
 from benchmarks.kills import kill_one, killing
 from rayopt import methods
+from rayopt.core.tasks import Gradient
 from rayopt.fleets.base import Job
-from rayopt.fleets.clock import SimulatedWorkers
-from rayopt.fleets.ray import calculators as module
-from rayopt.fleets.ray.ahead import AHEAD, KEPT, ParallelSession, ParallelValues
-from rayopt.fleets.ray.calculators import Calculators
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.ray.nodes import Node
-from rayopt.fleets.simulated import SimulatedSession
-from rayopt.fleets.values import ComputedValues
+from rayopt.fleets.simulated.clock import SimulatedWorkers
+from rayopt.fleets.simulated.fleet import SimulatedSession
+from rayopt.fleets.simulated.parallel import calculators as module
+from rayopt.fleets.simulated.parallel.ahead import AHEAD, KEPT, ParallelSession, ParallelValues
+from rayopt.fleets.simulated.parallel.calculators import Calculators
+from rayopt.fleets.simulated.values import ComputedValues
 from rayopt.problems import Free, LogisticRegression, Quadratic
-from rayopt.record import Record
-from rayopt.tasks import Gradient
-from rayopt.trace_rows import TRACE
+from rayopt.runs.record import Record
+from rayopt.storage.trace.rows import TRACE
 from tests.acting import asgd_that
 
 N = 6
@@ -279,7 +279,7 @@ def test_ctrl_c_ends_the_run_and_keeps_the_record(cluster):
 # ---- what is requested, and when ----
 
 
-class Desk:
+class TaskExecutor:
     """Calculators in this process, which note what was requested."""
 
     actors = (None, None)
@@ -296,26 +296,26 @@ class Desk:
         return reference()
 
 
-def desk_and_fleet(times, would_use=lambda task, later: True):
+def executor_and_fleet(times, would_use=lambda task, later: True):
     fleet = SimulatedWorkers(Free(2), ro.Workers(N, times).times(0), 0)
-    desk = Desk(Free(2))
-    fleet.source = ParallelValues(Free(2), N, 0, desk, fleet.upcoming, would_use)
-    return desk, fleet
+    executor = TaskExecutor(Free(2))
+    fleet.source = ParallelValues(Free(2), N, 0, executor, fleet.upcoming, would_use)
+    return executor, fleet
 
 
 def test_the_next_arrivals_are_requested_first():
-    desk, fleet = desk_and_fleet("i")
+    executor, fleet = executor_and_fleet("i")
     fleet.assign(np.arange(N), Gradient(np.zeros(2), 0))
     first = fleet.wait()
-    assert desk.requested == []
+    assert executor.requested == []
     assert first.value is not None
-    assert desk.requested == [(worker, 0) for worker in range(1 + 2 * AHEAD)]
+    assert executor.requested == [(worker, 0) for worker in range(1 + 2 * AHEAD)]
     fleet.assign(0, Gradient(np.zeros(2), 1))
     # Worker 0 ends again at 2, behind worker 1 only by number.
     second = fleet.wait()
     assert second.worker == 0
     assert second.value is not None
-    assert desk.requested[1 + 2 * AHEAD :] == [(0, 1)]
+    assert executor.requested[1 + 2 * AHEAD :] == [(0, 1)]
 
 
 def test_what_would_be_ignored_is_not_requested():
@@ -325,15 +325,15 @@ def test_what_would_be_ignored_is_not_requested():
         seen.append(later)
         return later < 3
 
-    desk, fleet = desk_and_fleet("i", would_use)
+    executor, fleet = executor_and_fleet("i", would_use)
     fleet.assign(np.arange(N), Gradient(np.zeros(2), 0))
     assert fleet.wait().value is not None
     assert seen == [1, 2, 3, 3]
-    assert desk.requested == [(0, 0), (1, 0), (2, 0)]
+    assert executor.requested == [(0, 0), (1, 0), (2, 0)]
 
 
 def test_what_nobody_asks_for_is_forgotten():
-    desk, fleet = desk_and_fleet("i")
+    executor, fleet = executor_and_fleet("i")
     fleet.assign(np.arange(N), Gradient(np.zeros(2), 0))
     values = fleet.source
     for version in range(1, 40):
@@ -341,7 +341,7 @@ def test_what_nobody_asks_for_is_forgotten():
         assert fleet.wait().value is not None
         fleet.assign(np.arange(N), Gradient(np.zeros(2), version))
         fleet.assign(np.arange(N), Gradient(np.zeros(2), version))
-    assert values.requested == len(desk.requested)
+    assert values.requested == len(executor.requested)
     assert values.taken == 39
     assert values.wasted > 100
     assert len(values._answers) <= KEPT * 2 * AHEAD

@@ -7,9 +7,9 @@ import pickle
 import numpy as np
 import pytest
 
+from rayopt.core.tasks import Gradient, LocalSGD, Trial
 from rayopt.fleets.ray.batches import STACKED_BYTES, OrderBatch, ReplyBatch, together
 from rayopt.fleets.ray.messages import Order, Reply
-from rayopt.tasks import Gradient, LocalSGD, Trial
 
 X = np.linspace(0.0, 1.0, 7)
 

@@ -7,7 +7,7 @@ import socket
 import pytest
 import ray
 
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
 from rayopt.fleets.ray.connection import connect
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import ray
 
-from rayopt.faults import Faults
 from rayopt.fleets.ray import evaluation
 from rayopt.fleets.ray.evaluation import IN_FLIGHT, Evaluations
+from rayopt.runs.faults import Faults
 
 
 class Slow:

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rayopt.config import load_workload
-from rayopt.problems.mnist import SUBSET
-from rayopt.result import load
+from rayopt.experiments.config import load_workload
+from rayopt.experiments.result import load
+from rayopt.problems.data.mnist import SUBSET
 
 ROOT = Path(__file__).parents[3]
 RAY = Path(sys.executable).with_name("ray")

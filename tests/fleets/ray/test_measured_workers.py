@@ -9,10 +9,10 @@ import pytest
 
 import rayopt as ro
 from rayopt import methods
-from rayopt.errors import InvalidInput
+from rayopt.core.errors import InvalidInput
+from rayopt.core.tasks import Trial
 from rayopt.problems import Quadratic
 from rayopt.report.figures import save_all
-from rayopt.tasks import Trial
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("cluster")]
 

@@ -16,17 +16,17 @@ from ray_sessions import opened
 
 import rayopt as ro
 from rayopt import methods
+from rayopt.core.keys import Stream
+from rayopt.core.tasks import Gradient
 from rayopt.fleets.ray import worker as worker_module
 from rayopt.fleets.ray import workers as workers_module
 from rayopt.fleets.ray.batches import ReplyBatch
 from rayopt.fleets.ray.failures import WorkerFailed
 from rayopt.fleets.ray.messages import Profile, Reply
-from rayopt.fleets.ray.supervision import Care, Supervision
+from rayopt.fleets.ray.supervision import FailurePolicy, Supervision
 from rayopt.fleets.ray.worker import PackedWorkers
 from rayopt.fleets.ray.workers import RayWorkers
-from rayopt.keys import Stream
 from rayopt.problems import Quadratic
-from rayopt.tasks import Gradient
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 pytestmark = pytest.mark.timeout(240)
@@ -59,7 +59,7 @@ class Post:
 @pytest.fixture
 def fleet_and_post():
     post, stamps = Post(), iter(range(1000))
-    supervision = Supervision(["actor 0", "actor 1"], Care({}, 60.0, ""))
+    supervision = Supervision(["actor 0", "actor 1"], FailurePolicy({}, 60.0, ""))
     times = ro.Workers(2, 0.0001).times(0)
     return RayWorkers(post, times, None, 0, 1.0, supervision, lambda: next(stamps), lambda: None), post, supervision
 

@@ -53,14 +53,14 @@ def run_while_a_node_goes(fixture, nodes, method, until, comes_back):
     done = set()
 
     def follow():
-        workforce = fixture.progress[-1].workforce
+        worker_counts = fixture.progress[-1].worker_counts
         if "removed" not in done:
             done.add("removed")
             nodes.remove()
-        elif comes_back and "added" not in done and workforce.up == 4:
+        elif comes_back and "added" not in done and worker_counts.up == 4:
             done.add("added")
             nodes.add()
-        elif "added" in done and workforce.up == 6:
+        elif "added" in done and worker_counts.up == 6:
             fixture.session.stop()
 
     fixture.on_progress = follow
@@ -79,7 +79,7 @@ def test_a_node_is_removed_and_another_is_added(nodes):
         assert outcome.faults.restarts == 2
         assert outcome.faults.missing == []
         assert outcome.counts.arrivals == len(rows) == outcome.updates
-        shown = [tuple(progress.workforce) for progress in fixture.progress if progress.workforce is not None]
+        shown = [tuple(progress.worker_counts) for progress in fixture.progress if progress.worker_counts is not None]
         assert (4, 2, 0) in shown
         assert shown[-1] == (6, 0, 0)
         outcome, rows = fixture.run(methods.Minibatch(0.1), ro.Until(updates=5))

@@ -18,7 +18,7 @@ from rayopt.fleets.base import Job
 from rayopt.fleets.ray.fleet import RaySession
 from rayopt.fleets.ray.nodes import alive_nodes, wait_for_nodes
 from rayopt.problems import LogisticRegression, Quadratic
-from rayopt.record import Record
+from rayopt.runs.record import Record
 
 # Actors cannot import this file.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

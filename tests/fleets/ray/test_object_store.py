@@ -11,7 +11,7 @@ from ray_sessions import opened
 
 import rayopt as ro
 from rayopt import methods
-from rayopt.fleets.ray.demand import Demand, bytes_of, collected, warn_if_scarce
+from rayopt.fleets.ray.memory_estimate import MemoryEstimate, bytes_of, collected, warn_if_scarce
 from rayopt.fleets.ray.nodes import Node
 from rayopt.problems import LogisticRegression, Quadratic
 
@@ -51,7 +51,7 @@ def node(store):
 
 
 def test_the_node_with_the_least_room_counts():
-    demand = Demand(shards=60_000_000, points=20_000_000, values=10_000_000, batch=10_000_000)
+    demand = MemoryEstimate(shards=60_000_000, points=20_000_000, values=10_000_000, batch=10_000_000)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_if_scarce(demand, [node(200e6), node(100e6)])
@@ -60,8 +60,8 @@ def test_the_node_with_the_least_room_counts():
 
 
 def test_small_points_travel_in_messages():
-    assert Demand.of(5, 99_999, 1000, 7) == (5, 0, 0, 0)
-    assert Demand.of(5, 100_000, 3) == (5, 300_000, 300_000, 0)
+    assert MemoryEstimate.of(5, 99_999, 1000, 7) == (5, 0, 0, 0)
+    assert MemoryEstimate.of(5, 100_000, 3) == (5, 300_000, 300_000, 0)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_small_points_travel_in_messages():
 )
 def test_what_a_method_collects_is_in_the_store_too(method, gradients):
     """A batch of 24 gradients of 8 MB from four workers does not fit into 100 MB."""
-    demand = Demand.of(0, 8_000_000, 4, collected(method, 4))
+    demand = MemoryEstimate.of(0, 8_000_000, 4, collected(method, 4))
     assert demand.batch == gradients * 8_000_000
     assert (sum(demand) > 100e6) == (gradients > 4)
 

@@ -17,12 +17,12 @@ from ray_sessions import opened
 
 import rayopt as ro
 from rayopt import methods
+from rayopt.core.tasks import Gradient, Trial
 from rayopt.fleets.ray import worker as worker_module
 from rayopt.fleets.ray.batches import OrderBatch
 from rayopt.fleets.ray.messages import Load, Order, Profile
 from rayopt.fleets.ray.worker import PackedWorkers
 from rayopt.problems import Quadratic
-from rayopt.tasks import Gradient, Trial
 
 # Actors cannot import this file.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import rayopt as ro
-from rayopt.config import Workload
+from rayopt.experiments.config import Workload
 from rayopt.fleets.ray.nodes import Node, check_room, find_node
 from rayopt.fleets.ray.placement import Label, read_label, read_placement
 

@@ -12,10 +12,10 @@ from ray_sessions import N, opened
 
 import rayopt as ro
 from rayopt import methods
-from rayopt.errors import FleetStuck, NotBegun
+from rayopt.core.errors import FleetStuck, NotBegun
 from rayopt.fleets.ray.slip import Slip
 from rayopt.problems import LogisticRegression, Quadratic
-from rayopt.trace_rows import CANCELLED, OUTCOMES
+from rayopt.storage.trace.rows import CANCELLED, OUTCOMES
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -14,7 +14,7 @@ import yaml
 from namespaces import NotAllowed
 from ssh_hosts import ssh_hosts
 
-from rayopt.problems.mnist import SUBSET
+from rayopt.problems.data.mnist import SUBSET
 
 ROOT = Path(__file__).parents[3]
 CLUSTER = yaml.safe_load((ROOT / "cluster.yaml").read_text())

@@ -10,10 +10,10 @@ from ray_sessions import opened
 
 import rayopt as ro
 from rayopt import methods
-from rayopt.fleets.ray.desk import fault_of
+from rayopt.core.tasks import Gradient, LocalSGD
 from rayopt.fleets.ray.failures import WorkerFailed
+from rayopt.fleets.ray.task_executor import fault_of
 from rayopt.problems import Quadratic
-from rayopt.tasks import Gradient, LocalSGD
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -9,10 +9,10 @@ import ray
 import rayopt as ro
 from benchmarks.kills import kill_one, killing
 from rayopt import methods
+from rayopt.experiments.displays import Displays
 from rayopt.fleets.ray.connection import connect
 from rayopt.problems import MLP, LogisticRegression, Quadratic
-from rayopt.report.displays import Displays
-from tests.replaying.tampering import rewrite
+from tests.experiments.replay.tampering import rewrite
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -20,7 +20,7 @@ from rayopt import methods
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.ray.supervision import DEATHS
 from rayopt.problems import LogisticRegression, Quadratic
-from rayopt.trace_rows import CANCELLED
+from rayopt.storage.trace.rows import CANCELLED
 
 # Actors cannot import this file.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -76,9 +76,9 @@ def test_a_kill_every_two_seconds(cluster, per_actor):
     assert outcome.counts.arrivals == len(rows) == 1000
     assert 1 <= outcome.faults.restarts + len(outcome.faults.missing) <= len(killed) * per_actor
     assert all("gap" in row for row in outcome.rows)
-    shown = [progress.workforce for progress in fixture.progress if progress.workforce is not None]
-    assert all(sum(workforce) == 4 for workforce in shown)
-    assert any(workforce.restarting > 0 for workforce in shown)
+    shown = [progress.worker_counts for progress in fixture.progress if progress.worker_counts is not None]
+    assert all(sum(worker_counts) == 4 for worker_counts in shown)
+    assert any(worker_counts.restarting > 0 for worker_counts in shown)
 
 
 def test_an_interrupting_method_goes_on_while_a_worker_restarts(cluster, per_actor):
@@ -89,7 +89,7 @@ def test_an_interrupting_method_goes_on_while_a_worker_restarts(cluster, per_act
 
             def stop_when_back():
                 # It may be back between two reports, so that none has seen it away.
-                if killed and time.monotonic() > killed[0] + 5 and fixture.progress[-1].workforce.up == 4:
+                if killed and time.monotonic() > killed[0] + 5 and fixture.progress[-1].worker_counts.up == 4:
                     fixture.session.stop()
 
             fixture.on_progress = stop_when_back
@@ -125,7 +125,7 @@ def test_a_worker_that_is_gone_for_good_is_an_error_for_a_method_that_waits_for_
         assert outcome.ended_by == "time"
         assert outcome.faults.missing == list(range(per_actor))
         assert sorted(set(rows["worker"].tolist())) == list(range(per_actor, 4))
-        assert fixture.progress[-1].workforce == (4 - per_actor, 0, per_actor)
+        assert fixture.progress[-1].worker_counts == (4 - per_actor, 0, per_actor)
 
 
 @pytest.mark.parametrize("per_actor", [1, 2], ids=["direct", "packed"])
@@ -147,7 +147,7 @@ def test_a_task_that_kills_its_process_every_time_is_given_up(cluster, per_actor
 
 def test_other_methods_go_on_without_the_worker_whose_task_kills(cluster):
     with opened(Deadly(5), 0.02, n=4) as fixture:
-        fixture.on_progress = lambda: fixture.progress[-1].workforce == (3, 0, 1) and fixture.session.stop()
+        fixture.on_progress = lambda: fixture.progress[-1].worker_counts == (3, 0, 1) and fixture.session.stop()
         outcome, rows = fixture.run(methods.ASGD(0.1), ro.Until(time=100))
     assert outcome.faults.missing == [3]
     assert outcome.faults.restarts == DEATHS

@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 
 import rayopt as ro
 from rayopt import methods
-from rayopt.checkpoint.files import read
 from rayopt.cli import main
-from rayopt.config import load_workload
+from rayopt.experiments.config import load_workload
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.fleet import RaySession
 from rayopt.problems import Quadratic
+from rayopt.storage.checkpoint_files import read
 from tests.killed_runs import killed
 
 pytestmark = pytest.mark.timeout(240)
@@ -84,7 +84,7 @@ def test_the_server_is_killed(cluster, tmp_path, monkeypatch, per_actor, dimensi
 
 def test_a_server_that_always_dies_is_an_error(cluster, tmp_path):
     started_at = time.monotonic()
-    with pytest.raises(ro.errors.ServerLost, match="died"):
+    with pytest.raises(ro.core.errors.ServerLost, match="died"):
         ro.run(Deadly(0.1), Quadratic(3), ro.Workers(2, 0.01), until=ro.Until(updates=5), fleet=ro.RayFleet(),
                out=tmp_path / "run")  # fmt: skip
     assert time.monotonic() - started_at < 120
@@ -114,7 +114,7 @@ def test_the_driver_is_killed(tmp_path):
     workload, folder = tmp_path / "workload.yaml", tmp_path / "run"
     workload.write_text(yaml.safe_dump(WORKLOAD))
     killed(workload, folder, checkpoints=1)
-    before = ro.run_folder.RunFolder.interrupted(folder).read_trace()
+    before = ro.storage.run_folder.RunFolder.interrupted(folder).read_trace()
     found = CliRunner().invoke(main, ["resume", str(folder), "--quiet"])
     assert found.exit_code == 0, found.output
     checked(ro.load(folder))

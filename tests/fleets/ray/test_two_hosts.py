@@ -12,9 +12,9 @@ import pytest
 import yaml
 from namespaces import NotAllowed, two_hosts
 
-from rayopt.config import load_workload
-from rayopt.problems.mnist import SUBSET
-from rayopt.result import load
+from rayopt.experiments.config import load_workload
+from rayopt.experiments.result import load
+from rayopt.problems.data.mnist import SUBSET
 
 ROOT = Path(__file__).parents[3]
 PROGRAM = Path(__file__).with_name("far_worker.py")

@@ -9,7 +9,7 @@ from multiprocessing.shared_memory import SharedMemory
 import numpy as np
 import pytest
 
-from rayopt.errors import RayoptError
+from rayopt.core.errors import RayoptError
 from rayopt.fleets.shared_memory import segment as module
 from rayopt.fleets.shared_memory.segment import FIRST_COUNTER, LINE, Segment
 

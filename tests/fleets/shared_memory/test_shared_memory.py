@@ -13,14 +13,14 @@ import ray
 
 import rayopt as ro
 from rayopt import methods
+from rayopt.core.keys import Stream
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.shared_memory.fleet import SharedMemorySession
 from rayopt.fleets.shared_memory.watch import Snapshots
-from rayopt.keys import Stream
 from rayopt.problems import Quadratic, SparseLogisticRegression
-from rayopt.record import Record
+from rayopt.runs.record import Record
 
 pytest.importorskip("numba", reason="Hogwild's loops need Numba")
 pytestmark = pytest.mark.timeout(240)

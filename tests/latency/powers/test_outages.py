@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from rayopt import latency as lt
-from rayopt.errors import InvalidInput
-from rayopt.keys import Stream
+from rayopt.core.errors import InvalidInput
+from rayopt.core.keys import Stream
 
 
 def bind(family, n=1):

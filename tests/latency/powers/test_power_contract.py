@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 import rayopt as ro
 from rayopt import latency as lt
-from rayopt.errors import InvalidInput
-from rayopt.fleets.clock import SimulatedWorkers
-from rayopt.keys import Stream
+from rayopt.core.errors import InvalidInput
+from rayopt.core.keys import Stream
+from rayopt.core.tasks import Gradient, Series, Trial
+from rayopt.fleets.simulated.clock import SimulatedWorkers
 from rayopt.problems import Free
-from rayopt.tasks import Gradient, Series, Trial
 
 N = 5
 POWERS = {
@@ -255,12 +255,12 @@ class TestVirtualTime:
 def test_real_time_waits_for_the_outage():
     """A worker knows from the start of its task in fleet seconds when it is due."""
     from rayopt.fleets.ray.messages import Order, Profile
-    from rayopt.fleets.ray.worker import Desk
+    from rayopt.fleets.ray.worker import TaskExecutor
 
-    desk = Desk()
+    executor = TaskExecutor()
     times = ro.Workers(1, lt.outages(1, period=10, length=2, phase=4)).times(0)
-    desk.load(Profile(Free(2), times, 0, time_scale=0.5), shares_clock=True, warm_up=False)
+    executor.load(Profile(Free(2), times, 0, time_scale=0.5), shares_clock=True, warm_up=False)
     task = Gradient(np.zeros(2), 0)
     for assigned_at, seconds in ((0.0, 1.0), (3.5, 3.0), (5.0, 2.0)):
         order = Order(0, 1, 0, task, assigned_at, sent_at=100.0)
-        assert desk.due_at(order) == (100.0 + 0.5 * seconds, True)
+        assert executor.due_at(order) == (100.0 + 0.5 * seconds, True)

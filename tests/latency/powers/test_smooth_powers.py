@@ -9,8 +9,8 @@ import pytest
 from scipy.integrate import quad
 
 from rayopt import latency as lt
-from rayopt.errors import InvalidInput
-from rayopt.keys import Stream
+from rayopt.core.errors import InvalidInput
+from rayopt.core.keys import Stream
 from rayopt.latency.powers.root import increasing_root
 
 

@@ -1,1 +1,0 @@
-"""Checkpoints: the state of an experiment on disk, from which it goes on."""

@@ -1,0 +1,176 @@
+"""What a method receives: an arrival with a lazy value, and sums of arrivals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayopt.core.tasks import Gradient
+
+Array = NDArray[np.float64]
+
+
+class Source(Protocol):
+    """Where values come from: computed (virtual time) or fetched (real time)."""
+
+    def value(self, arrival: Arrival) -> Array: ...
+    def weighted_sum(self, arrivals: Sequence[Arrival], weights: Array) -> Array: ...
+
+
+class Arrival:
+    """The result of one task, delivered to the server.
+
+    Attributes:
+      worker: who computed it, numbered from 0; None for an alarm set by ``fleet.wake``.
+      time: fleet seconds at delivery.
+      completed_at: fleet seconds at which the worker was done: before ``time`` if a transport lies between. On Ray
+        the worker's own stamp; on another machine, whose clock cannot be compared, shifted so that the quickest reply
+        from there took no time on its way.
+      assigned_at: fleet seconds at which the task was given to the worker.
+      task: what was computed; its ``version`` says at which iterate.
+      number: the worker's task number, from 0.
+      message: number of the reply among those of its task, from 0.
+      ok: False when the task ran into its time limit and has no value.
+      used: whether the method has asked for the value.
+    """
+
+    __slots__ = ("_value", "assigned_at", "completed_at", "number", "ok", "source", "task", "time", "used", "worker")
+
+    message: ClassVar[int] = 0
+
+    def __init__(
+        self, worker: Any, time: float, assigned_at: float, task: Gradient, number: int, source: Source | None
+    ) -> None:
+        self.worker = worker
+        self.time = time
+        self.completed_at = time
+        self.assigned_at = assigned_at
+        self.task = task
+        self.number = number
+        self.source = source
+        self.ok = True
+        self.used = False
+        self._value: Array | None = None
+
+    @classmethod
+    def with_value(cls, worker: int, value: Array, version: int = 0, time: float = 0.0) -> Arrival:
+        """Returns an arrival made by hand, to feed a method in a test or a notebook."""
+        arrival = cls(worker, time, 0.0, Gradient(np.asarray(value), version), 0, None)
+        arrival._value = np.asarray(value, dtype=np.float64)
+        return arrival
+
+    @property
+    def version(self) -> int:
+        """The number k of the iterate x^k at which the task was computed."""
+        return self.task.version
+
+    @property
+    def value(self) -> Array:
+        """The stochastic gradient, the shape of the task's x. Asking for it makes the arrival used.
+
+        Raises:
+          ValueError: the worker gave up.
+        """
+        if not self.ok:
+            raise ValueError(f"worker {self.worker} gave up: the task has no value")
+        self.used = True
+        if self._value is None:
+            assert self.source is not None
+            self._value = self.source.value(self)
+        return self._value
+
+    @property
+    def known_value(self) -> Array | None:
+        """The value as far as it has been computed or received; asking changes nothing."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Arrival(worker={self.worker}, time={self.time:g}, version={self.version}, number={self.number})"
+
+
+class Alarm(Arrival):
+    """The arrival that ``fleet.wake`` asked for: it has no worker and no task."""
+
+    __slots__ = ()
+
+    def __init__(self, time: float, set_at: float) -> None:
+        super().__init__(None, time, set_at, Gradient(np.empty(0), -1), 0, None)
+
+
+class GradientSum:
+    """Collects arrivals and sums their values, those of one point in one product.
+
+    Adding an arrival makes it used; nothing is computed before :meth:`sum`.
+    """
+
+    def __init__(self) -> None:
+        self._arrivals: list[Arrival] = []
+        self._weights: list[float] = []
+
+    @classmethod
+    def of(cls, arrivals: list[Arrival], weights: list[float]) -> GradientSum:
+        """Returns the sum that has collected these arrivals, as :attr:`parts` gave them."""
+        found = cls()
+        found._arrivals, found._weights = arrivals, weights
+        return found
+
+    @property
+    def parts(self) -> tuple[list[Arrival], list[float]]:
+        """The arrivals collected and their weights."""
+        return self._arrivals, self._weights
+
+    @property
+    def count(self) -> int:
+        """Number of arrivals collected."""
+        return len(self._arrivals)
+
+    def add(self, arrival: Arrival, weight: float = 1.0) -> None:
+        """Adds ``weight`` times the value of an arrival.
+
+        Raises:
+          ValueError: the worker gave up.
+        """
+        if not arrival.ok:
+            raise ValueError(f"worker {arrival.worker} gave up: the task has no value")
+        arrival.used = True
+        self._arrivals.append(arrival)
+        self._weights.append(weight)
+
+    def merge(self, other: GradientSum) -> None:
+        """Adds what another sum has collected."""
+        self._arrivals += other._arrivals
+        self._weights += other._weights
+
+    def sum(self, worker_weights: Array | None = None) -> Array:
+        """Returns the weighted sum of the values, the shape of x.
+
+        Args:
+          worker_weights: further weights by worker, shape (n,).
+
+        Raises:
+          ValueError: nothing was collected.
+        """
+        if not self._arrivals:
+            raise ValueError("the sum of no gradients has no shape")
+        weights = np.array(self._weights)
+        if worker_weights is not None:
+            weights *= worker_weights[[arrival.worker for arrival in self._arrivals]]
+        source = self._arrivals[0].source
+        if source is None:
+            return sum_one_by_one(self._arrivals, weights)
+        return source.weighted_sum(self._arrivals, weights)
+
+    def mean(self) -> Array:
+        """Returns the sum divided by the number of arrivals, the shape of x."""
+        return self.sum() / self.count
+
+
+def sum_one_by_one(arrivals: Sequence[Arrival], weights: Array) -> Array:
+    """Returns sum_j weights[j] * arrivals[j].value, added in the order of the arrivals."""
+    total = weights[0] * arrivals[0].value
+    for arrival, weight in zip(arrivals[1:], weights[1:], strict=True):
+        total += weight * arrival.value
+    return total

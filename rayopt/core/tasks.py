@@ -1,0 +1,166 @@
+"""What a worker computes. A task is immutable by convention and carries its version of x."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayopt.core.keys import subkey
+
+Array = NDArray[np.float64]
+
+
+class Oracle(Protocol):
+    """What a task needs of a problem (see ``rayopt.problems.base.Problem``)."""
+
+    def draw(self, worker: int, key: int, count: int = 1) -> Any: ...
+    def draw_many(self, workers: NDArray[np.integer], keys: NDArray[np.uint64], count: int = 1) -> Any: ...
+    def gradient(self, x: Array, sample: Any, checkpoint: Any = None) -> Array: ...
+    def gradient_sum(self, x: Array, samples: Any, weights: Array | None = None) -> Array: ...
+
+
+class Gradient:
+    """The mean of ``count`` stochastic gradients at x.
+
+    Args:
+      x: the point, shape (dimension,) or (G, dimension); never changed afterwards.
+      version: the number k of the iterate x^k.
+      count: how many stochastic gradients.
+
+    Attributes:
+      cost: multiplies one drawn duration of a stochastic gradient.
+      draws: how many durations are drawn, and task numbers used; the task takes their sum.
+      time_limit: fleet seconds after which the worker gives up and reports ``ok=False``; equal is in time.
+    """
+
+    __slots__ = ("cost", "count", "version", "x")
+
+    estimates_gradient: ClassVar[bool] = True
+    """Whether the value is a stochastic gradient at x, and not something else that was computed from there."""
+
+    sums_one_by_one: ClassVar[bool] = False
+    """Whether :meth:`evaluate_sum` adds up :meth:`evaluate` of one sample after the other."""
+
+    draws: int = 1
+    time_limit: float = math.inf
+
+    def __init__(self, x: Array, version: int, count: int = 1) -> None:
+        self.x = x
+        self.version = version
+        self.count = count
+        self.cost = count
+
+    @property
+    def group(self) -> tuple[Any, ...]:
+        """Tasks of one group are summed in one product."""
+        return (type(self), id(self.x), self.count)
+
+    def at(self, x: Array | None) -> Gradient:
+        """Returns the same task at another point, or without one to travel apart from it."""
+        other = copy.copy(self)
+        other.x = x  # type: ignore[assignment]
+        return other
+
+    def draw(self, problem: Oracle, worker: int, key: int) -> Any:
+        """Returns the sample of the task, a function of its key alone."""
+        return problem.draw(worker, key, self.count)
+
+    def draw_many(self, problem: Oracle, workers: NDArray[np.integer], keys: NDArray[np.uint64]) -> Any:
+        """Returns :meth:`draw` of many tasks of this group, stacked on the first axis."""
+        return problem.draw_many(workers, keys, self.count)
+
+    def evaluate(self, problem: Oracle, sample: Any, checkpoint: Any = None) -> Array:
+        """Returns the gradient on a sample, the shape of x."""
+        return problem.gradient(self.x, sample, checkpoint)
+
+    def evaluate_sum(self, problem: Oracle, samples: Any, weights: Array | None) -> Array:
+        """Returns sum_j weights[j] * evaluate(samples[j]) in one product, the shape of x."""
+        return problem.gradient_sum(self.x, samples, weights)
+
+
+class Trial(Gradient):
+    """An attempt at one stochastic gradient at x, given up when it takes too long.
+
+    Args:
+      x: the point, shape (dimension,) or (G, dimension).
+      version: the number k of the iterate x^k.
+      time_limit: fleet seconds after which the worker gives up.
+    """
+
+    __slots__ = ("time_limit",)
+
+    def __init__(self, x: Array, version: int, time_limit: float) -> None:
+        super().__init__(x, version)
+        self.time_limit = time_limit
+
+
+class Series(Gradient):
+    """Stochastic gradients at x, one after the other, and one reply at the end: their mean.
+
+    It takes as long as so many tasks of one gradient: each has its own duration.
+
+    Args:
+      x: the point, shape (dimension,) or (G, dimension).
+      version: the number k of the iterate x^k.
+      count: how many stochastic gradients.
+    """
+
+    __slots__ = ("draws",)
+
+    def __init__(self, x: Array, version: int, count: int) -> None:
+        super().__init__(x, version, count)
+        self.cost = 1
+        self.draws = count
+
+
+class LocalSGD(Gradient):
+    """Steps of SGD on the worker's own data, from x to y; the reply is x - y.
+
+    Args:
+      x: where to start, shape (dimension,) or (G, dimension).
+      version: the number k of the iterate x^k.
+      steps: how many.
+      step_size: of every step, a float or shape (G, 1).
+    """
+
+    __slots__ = ("step_size",)
+
+    estimates_gradient = False
+    sums_one_by_one = True
+
+    def __init__(self, x: Array, version: int, steps: int, step_size: Any) -> None:
+        super().__init__(x, version, steps)
+        self.step_size = step_size
+
+    def draw(self, problem: Oracle, worker: int, key: int) -> list[Any]:
+        """Returns the samples of all steps, a function of the task's key alone."""
+        return [problem.draw(worker, subkey(key, step)) for step in range(self.count)]
+
+    def draw_many(self, problem: Oracle, workers: NDArray[np.integer], keys: NDArray[np.uint64]) -> list[list[Any]]:
+        """Returns :meth:`draw` of many tasks."""
+        return [self.draw(problem, worker, key) for worker, key in zip(workers.tolist(), keys.tolist(), strict=True)]
+
+    def evaluate(self, problem: Oracle, sample: Sequence[Any], checkpoint: Any = None) -> Array:
+        """Returns x - y, the shape of x."""
+        y = self.x
+        for drawn in sample:
+            y = y - self.step_size * problem.gradient(y, drawn, checkpoint)
+        return self.x - y
+
+    def evaluate_sum(self, problem: Oracle, samples: Sequence[Any], weights: Array | None) -> Array:
+        """Returns sum_j weights[j] * evaluate(samples[j]), the shape of x."""
+        weights = np.ones(len(samples)) if weights is None else weights
+        return weighted_total(self.x, (self.evaluate(problem, sample) for sample in samples), weights)
+
+
+def weighted_total(like: Array, values: Iterable[Array], weights: Iterable[float]) -> Array:
+    """Returns sum_j weights[j] * values[j] in this order, the shape of ``like``; one value is needed at a time."""
+    total = np.zeros_like(like)
+    for value, weight in zip(values, weights, strict=True):
+        total += weight * value
+    return total

@@ -1,0 +1,69 @@
+"""Python objects that a workload file names."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from rayopt.core.errors import InvalidInput, nearest
+
+ALLOWED = "package.module:name of something that Python can import"
+TRUST = "no name of code here; --trust-code (in Python trust_code=True) if you trust whoever wrote the file"
+_is_trusted: ContextVar[bool] = ContextVar("is_trusted", default=True)
+
+
+@contextmanager
+def names_of_code(are_trusted: bool) -> Iterator[None]:
+    """Within, :func:`imported` imports what it is given, or refuses whatever names code."""
+    token = _is_trusted.set(are_trusted)
+    try:
+        yield
+    finally:
+        _is_trusted.reset(token)
+
+
+def imported(key: str, given: Any) -> Any:
+    """Returns what "package.module:name" stands for; anything that is not a string as it is.
+
+    Importing runs the code of the module, so that a workload file that names one is as trusted as a program.
+
+    Raises:
+      InvalidInput: it is no such name, cannot be imported, or comes from a file that is not trusted.
+    """
+    if not isinstance(given, str):
+        return given
+    module, colon, name = given.partition(":")
+    if not colon or not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
+        raise InvalidInput(key, f"{given!r} is not a dotted name", ALLOWED)
+    if not _is_trusted.get():
+        raise InvalidInput(key, f"{given!r} names code, which would run", TRUST)
+    try:
+        found: Any = importlib.import_module(module)
+    except ImportError as error:
+        raise InvalidInput(key, f"{given!r} cannot be imported ({error})", ALLOWED) from error
+    for part in name.split("."):
+        if not hasattr(found, part):
+            problem = f"{given!r}: {module} has no {part!r}{nearest(part, dir(found))}"
+            raise InvalidInput(key, problem, ALLOWED)
+        found = getattr(found, part)
+    return found
+
+
+def declared_return(function: Any, kind: type) -> bool:
+    """Whether a function is annotated as one that returns this kind of object."""
+    if not inspect.isroutine(function):
+        return False
+    try:
+        returned = inspect.signature(function, eval_str=True).return_annotation
+    except (NameError, AttributeError, TypeError, ValueError):
+        return False  # Not every function has a signature, and not every annotation a meaning.
+    return isinstance(returned, type) and issubclass(returned, kind)
+
+
+def dotted(found: Any) -> str:
+    """Returns the name that :func:`imported` reads back, if it is one."""
+    return f"{getattr(found, '__module__', '')}:{getattr(found, '__qualname__', type(found).__name__)}"

@@ -1,0 +1,104 @@
+"""The result of an experiment: history, trace and summary as DataFrames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rayopt.core.errors import InvalidInput, first_line
+from rayopt.storage.run_folder import CONFIG, HISTORY, SUMMARY, RunFolder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUMMARY_KEYS = {"table", "runs", "target", "problem", "problems"}
+
+
+class Result:
+    """What an experiment found.
+
+    Attributes:
+      history: a row per run, member of its step-size grid and recorded time: ``method, label, seed,
+        step_size, time, updates, arrivals, value, grad_norm_sq`` and the problem's metrics.
+      summary: the table of the experiment, see ``rayopt.report.table``.
+      config: the resolved configuration.
+      folder: where it is on disk.
+      is_written: whether everything is there; a full disk may have had no room, and a warning said so.
+    """
+
+    def __init__(
+        self,
+        history: pd.DataFrame,
+        summary: dict[str, Any],
+        config: dict[str, Any],
+        folder: RunFolder,
+        is_written: bool = True,
+    ) -> None:
+        self.history = history
+        self.summary = summary
+        self.config = config
+        self.folder = folder
+        self.is_written = is_written
+
+    @cached_property
+    def trace(self) -> pd.DataFrame:
+        """A row per arrival or cancellation, in order: ``method, label, seed, time, worker, assigned_at,
+        version, delay, outcome, updates``; read from disk when it is first asked for."""
+        return self.folder.read_trace()
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The summary's rows, one per label and step size, medians over seeds."""
+        import pandas as pd
+
+        return pd.DataFrame(self.summary["table"])
+
+    def plot(self, metric: str = "value") -> Any:
+        """Returns a matplotlib figure: the metric against fleet time, median and quartiles over seeds."""
+        from rayopt.report.figure import draw
+
+        return draw(self.history, self.summary, metric)
+
+    def __repr__(self) -> str:
+        labels = ", ".join(self.history.label.unique())
+        return f"Result({labels}: {len(self.history)} history rows, {self.folder.path})"
+
+
+def load(path: str | Path) -> Result:
+    """Returns the result that a run folder holds.
+
+    Raises:
+      InvalidInput: the path is not a run folder, or a file in it is damaged.
+    """
+    from rayopt.experiments.summary import RUN_COLUMNS
+
+    folder = RunFolder.existing(path)
+    history = _whole(folder.path / HISTORY, folder.read_history, lambda found: set(found.columns) >= set(RUN_COLUMNS))
+    summary = _whole(folder.path / SUMMARY, folder.read_summary, _is_summary)
+    config = _whole(folder.path / CONFIG, folder.read_config, lambda found: isinstance(found, Mapping))
+    return Result(history, summary, config, folder)
+
+
+def _whole(path: Path, read: Callable[[], Any], is_whole: Callable[[Any], bool]) -> Any:
+    """Returns what a file of a run folder holds, or raises InvalidInput with the file."""
+    import pyarrow as pa
+    import yaml
+
+    allowed = "a file that `rayopt run` wrote"
+    try:
+        found = read()
+    # What is no JSON, UTF-8 or Parquet is a ValueError too.
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, pa.ArrowException) as error:
+        raise InvalidInput("run", f"{path} cannot be read ({first_line(error)})", allowed) from None
+    if not is_whole(found):
+        raise InvalidInput("run", f"{path} holds something else", allowed)
+    return found
+
+
+def _is_summary(found: Any) -> bool:
+    if not isinstance(found, Mapping) or not set(found) >= SUMMARY_KEYS:
+        return False
+    rows = [found["table"], found["runs"]]
+    return all(isinstance(own, list) and all(isinstance(row, Mapping) for row in own) for own in rows)

@@ -1,0 +1,75 @@
+"""``rayopt.tune``: a tuning as one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rayopt.experiments.tuning.grid import Grid
+from rayopt.experiments.tuning.result import TuningResult
+from rayopt.experiments.tuning.tuning import Tuning
+from rayopt.latency.workers import Workers
+from rayopt.methods.base import Method
+from rayopt.problems.base import Problem
+from rayopt.runs.record import Record
+from rayopt.runs.until import Until
+
+
+def tune(
+    methods: Method | Grid | Iterable[Method | Grid],
+    problem: Problem,
+    workers: Workers,
+    *,
+    until: Until,
+    seeds: Sequence[int],
+    confirm: Sequence[int],
+    metric: str | None = None,
+    record: Record | None = None,
+    out: str | Path | None = None,
+    processes: int | None = 1,
+    progress: bool = False,
+    force: bool = False,
+) -> TuningResult:
+    """Tries all step sizes and parameters of each method and returns the best of each.
+
+    All step sizes of one combination of the other parameters run as one run on one event schedule.
+
+    Args:
+      methods: methods with a list of step sizes, or grids over other parameters too.
+      problem: the oracle.
+      workers: how many, and how fast.
+      until: when a run ends; with a target the soonest is the best, else the best metric at the end.
+      seeds: on which the best is chosen, by the median.
+      confirm: other seeds, on which the best runs again.
+      metric: by which to choose: by default the first of gap, value, grad_norm_sq and accuracy that there is.
+      record: of the runs that confirm; ``every`` is also how often a target is looked at.
+      out: a tuning folder to write; the same call goes on where it stopped. By default nothing stays on disk.
+      processes: how many jobs run at the same time; None: one for each processor. With more than one the program
+        needs the usual guard ``if __name__ == "__main__":``.
+      progress: show bars while it runs.
+      force: tune a method also on a problem that it is not made for.
+
+    Returns:
+      The result: ``result.best`` by label, ``result.table`` with the whole grid, ``result.plot()``.
+
+    Raises:
+      InvalidInput: an argument that does not fit.
+      TuningInterrupted: Ctrl-C; what had finished is kept in ``out``.
+
+    Examples:
+      >>> import rayopt as ro
+      >>> result = ro.tune(
+      ...     ro.Grid(ro.methods.Ringmaster, {"step_size": [0.1, 0.5], "threshold": {"grid": [1, 4]}}),
+      ...     ro.problems.Quadratic(dimension=10), ro.Workers(5, compute="i"), until=ro.Until(time=20),
+      ...     seeds=[0, 1], confirm=[2])
+      >>> result.best["Ringmaster"].values
+      {'step_size': 0.5, 'threshold': 4}
+    """
+    given = [methods] if isinstance(methods, (Method, Grid)) else methods
+    tuning = Tuning([Grid.of(one) for one in given], problem, workers, until, seeds, confirm, metric,
+                    record or Record(), force=force)  # fmt: skip
+    if not progress:
+        return tuning.run(out, processes)
+    from rayopt.report.progress import JobBar, ProgressBars
+
+    return tuning.run(out, processes, JobBar(), ProgressBars())

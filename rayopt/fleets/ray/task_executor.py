@@ -1,0 +1,117 @@
+"""What every worker does with an order: draw the duration, compute, look at what came out."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+import traceback
+from typing import Any
+
+import numpy as np
+
+from rayopt.core.keys import Stream
+from rayopt.core.tasks import Gradient
+from rayopt.fleets.ray.messages import Order, Profile
+
+SANE = 1e9
+"""From a coordinate of x beyond this on, a method has diverged, and overflow is not the worker's fault."""
+
+
+class Cancelled(Exception):
+    """The task was superseded while it was computed."""
+
+
+class GaveUp(Exception):
+    """The task took longer than its time limit, which only a measured one finds out by itself."""
+
+
+class TaskExecutor:
+    """The work on one shard."""
+
+    def load(self, profile: Profile, shares_clock: bool, warm_up: bool = True) -> None:
+        """Takes a shard, durations and a seed; computes one gradient if it is to warm up."""
+        self._profile = profile
+        self._samples = Stream(profile.seed, "sample")
+        # Clocks of two machines cannot be compared: there a task is due after its receipt.
+        self._shares_clock = shares_clock
+        if not warm_up:
+            return
+        # What only the first gradient pays (imports, threads of BLAS) is paid before the clock starts; an error
+        # of the problem is reported when a task runs into it.
+        with contextlib.suppress(Exception), np.errstate(over="ignore", invalid="ignore"):
+            profile.shard.gradient(profile.shard.start_point(), profile.shard.draw(0, 0))
+
+    @property
+    def time_scale(self) -> float:
+        """Real seconds per fleet second."""
+        return self._profile.time_scale
+
+    def due_at(self, order: Order) -> tuple[float, bool]:
+        """Returns when the order's emulated time is over, on this machine's monotonic clock, and if it is in time."""
+        assert order.task is not None
+        profile = self._profile
+        seconds = profile.times.seconds(order.task, order.worker, order.number, order.assigned_at)
+        in_time = seconds <= order.task.time_limit
+        started_at = order.sent_at if self._shares_clock else time.monotonic()
+        return started_at + min(seconds, order.task.time_limit) * profile.time_scale, in_time
+
+    def gives_up_at(self, order: Order) -> float:
+        """Returns when a task that starts now has taken too long, on this machine's monotonic clock.
+
+        It is never where times are emulated: then :meth:`due_at` knows it beforehand.
+        """
+        assert order.task is not None
+        return time.monotonic() + order.task.time_limit if self._profile.times.are_measured else math.inf
+
+    def work(self, order: Order, in_time: bool, checkpoint: Any = None) -> tuple[Any, str | None]:
+        """Returns the order's gradient, and why it must not be used: the worker's error, as text, or None.
+
+        A task that the worker gives up has neither.
+
+        Raises:
+          Cancelled: the checkpoint said so.
+          GaveUp: likewise.
+        """
+        if not in_time:
+            return None, None
+        assert order.task is not None
+        try:
+            value = self.value(order, checkpoint)
+        except (Cancelled, GaveUp):
+            raise
+        except Exception:
+            return None, f"raised an error:\n{traceback.format_exc()}"
+        fault = fault_of(value, order.task)
+        return (value, None) if fault is None else (None, fault)
+
+    def value(self, order: Order, checkpoint: Any = None) -> Any:
+        """Computes the order's gradient on the shard: the same bits whenever it is computed."""
+        assert order.task is not None
+        shard = self._profile.shard
+        key = self._samples.key(order.worker, order.number)
+        with np.errstate(over="ignore", invalid="ignore"):
+            sample = order.task.draw(shard, order.worker, key)
+            return order.task.evaluate(shard, sample, checkpoint)
+
+
+def fault_of(value: Any, task: Gradient) -> str | None:
+    """Returns why a worker's value cannot be that of the task, or None.
+
+    Where x itself is not finite, or is beyond all bounds, the method has diverged: what comes out of there is used.
+    So is what several local steps from x led to: they may diverge by themselves.
+    """
+    shape = task.x.shape
+    if not isinstance(value, np.ndarray) or value.shape != shape or value.dtype.kind not in "fiu":
+        found = f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+        return f"returned {found} for a gradient of shape {shape}"
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A sum is finite only if all terms are; it is the cheapest look at all of them.
+        if math.isfinite(value.sum()) or not task.estimates_gradient:
+            return None
+        largest = np.abs(task.x).max(axis=-1, keepdims=True)
+        bad = ~np.isfinite(value) & (largest <= SANE)
+    if not bad.any():
+        return None
+    first = value[bad][0]
+    return f"returned a gradient with {int(bad.sum())} entries that are not finite (the first is {first}) at a finite x"

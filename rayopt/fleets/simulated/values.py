@@ -1,0 +1,102 @@
+"""Values in virtual time: computed when a method asks for them, and not before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayopt.core.arrivals import Array, Arrival
+from rayopt.core.keys import Stream
+from rayopt.core.lookahead import Lookahead
+from rayopt.core.tasks import Gradient
+from rayopt.problems.base import Problem
+
+
+class Group(NamedTuple):
+    """Tasks at one point, and what each weighs in their sum.
+
+    Attributes:
+      task: one of them; the others differ from it in nothing that is computed.
+      workers: shape (m,).
+      numbers: the workers' task numbers, shape (m,).
+      weights: shape (m,).
+    """
+
+    task: Gradient
+    workers: NDArray[np.integer]
+    numbers: NDArray[np.integer]
+    weights: Array
+
+
+class ComputedValues:
+    """Computes the values of arrivals (see ``rayopt.core.arrivals.Source``).
+
+    Args:
+      problem: split over the workers.
+      workers: how many there are.
+      seed: addresses the samples.
+    """
+
+    def __init__(self, problem: Problem, workers: int, seed: int) -> None:
+        self._problem = problem
+        self._samples = Stream(seed, "sample")
+        self._next_samples = Lookahead(workers, self._draw_samples)
+
+    def value(self, arrival: Arrival) -> Array:
+        """Computes the value of one arrival."""
+        return self.value_of(arrival.task, arrival.worker, arrival.number)
+
+    def value_of(self, task: Gradient, worker: int, number: int) -> Array:
+        """Computes what a worker's task brings."""
+        # Only tasks of one stochastic gradient draw as the look-ahead does: a local step draws by a key of its own.
+        if task.count != 1 or not task.estimates_gradient:
+            return task.evaluate(self._problem, task.draw(self._problem, worker, self._samples.key(worker, number)))
+        return task.evaluate(self._problem, self._next_samples.get(worker, number))
+
+    def weighted_sum(self, arrivals: Sequence[Arrival], weights: Array) -> Array:
+        """Returns sum_j weights[j] * value of arrival j, one product for all that were asked at one point."""
+        sums = self._sums(self._groups(arrivals, weights))
+        return sums[0] if len(sums) == 1 else np.sum(sums, axis=0)
+
+    def sum_of_group(
+        self, task: Gradient, workers: NDArray[np.integer], numbers: NDArray[np.integer], weights: Array
+    ) -> Array:
+        """Returns sum_j weights[j] * what the task ``numbers[j]`` of ``workers[j]`` brings, in one product."""
+        if self._is_exact(task):
+            return float(weights.sum()) * self._problem.full_gradient(task.x)
+        keys = self._samples.keys(workers, numbers)
+        return task.evaluate_sum(self._problem, task.draw_many(self._problem, workers, keys), weights)
+
+    def _sums(self, groups: Sequence[Group]) -> list[Array]:
+        return [self.sum_of_group(*group) for group in groups]
+
+    def _groups(self, arrivals: Sequence[Arrival], weights: Array) -> list[Group]:
+        """Returns the arrivals by point, in order of the first of each."""
+        group_of = {task: self._group(task) for task in {arrival.task for arrival in arrivals}}
+        if len(group_of) == 1:
+            return [_group(arrivals, weights)]
+        groups: dict[Any, list[int]] = {}
+        for position, arrival in enumerate(arrivals):
+            groups.setdefault(group_of[arrival.task], []).append(position)
+        return [_group([arrivals[position] for position in members], weights[members]) for members in groups.values()]
+
+    def _group(self, task: Gradient) -> Any:
+        return id(task.x) if self._is_exact(task) else task.group
+
+    def _is_exact(self, task: Gradient) -> bool:
+        return self._problem.exact and task.estimates_gradient
+
+    def _draw_samples(self, worker: int, first: int, size: int) -> Sequence[Any]:
+        """Returns the samples of a worker's next tasks of one stochastic gradient."""
+        if size == 1:
+            return [self._problem.draw(worker, self._samples.key(worker, first))]
+        samples = self._problem.draw_many(np.full(size, worker), self._samples.keys_of(worker, first, size))
+        return samples.tolist() if np.ndim(samples) == 1 else samples
+
+
+def _group(arrivals: Sequence[Arrival], weights: Array) -> Group:
+    workers = np.array([arrival.worker for arrival in arrivals])
+    return Group(arrivals[0].task, workers, np.array([arrival.number for arrival in arrivals]), weights)

@@ -1,0 +1,170 @@
+"""Sparse rows with two kinds of labels: from files, made up, checked, and how sparse they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from rayopt.core.errors import DataError, InvalidInput, at_least
+from rayopt.core.keys import Stream, distinct_below, subkeys
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+Array = NDArray[np.float64]
+
+_BLOCK = 256
+_DENSE = 64
+_SPREAD = 4.0
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """Hogwild's constants of a hypergraph whose edges are the nonzero features of the rows.
+
+    Attributes:
+      omega: features of the largest edge.
+      delta: largest share of the edges that contain one feature.
+      rho: largest share of the edges that meet one edge, itself included.
+    """
+
+    omega: int
+    delta: float
+    rho: float
+
+
+def sparsity(X: csr_array, rows: int | None = None) -> Sparsity:
+    """Returns the constants of the rows of X; rho among ``rows`` of them, evenly spaced, or all."""
+    from scipy.sparse import csr_array
+
+    total = X.shape[0]
+    examined = total if rows is None else min(at_least("rows", rows, 1), total)
+    pattern = csr_array((np.ones(len(X.data), dtype=np.int32), X.indices, X.indptr), shape=X.shape)
+    columns = pattern.T.tocsr()
+    chosen = np.linspace(0, total - 1, examined).astype(np.intp)
+    most = 0
+    for start in range(0, examined, _BLOCK):
+        meets = pattern[chosen[start : start + _BLOCK]] @ columns
+        most = max(most, int(np.diff(meets.indptr).max()))
+    return Sparsity(
+        omega=int(np.diff(X.indptr).max()), delta=float(np.diff(columns.indptr).max() / total), rho=most / total
+    )
+
+
+def synthetic(rows: int, features: int, nonzeros_per_row: int, seed: int) -> tuple[csr_array, Array]:
+    """Returns rows of norm 1 and labels +1 with probability 1/(1 + exp(-a'z)) for z ~ N(0, 16) in each coordinate.
+
+    Raises:
+      InvalidInput: an argument is out of its range.
+    """
+    from scipy.sparse import csr_array
+
+    at_least("rows", rows, 2)
+    at_least("features", features, 1)
+    at_least("nonzeros_per_row", nonzeros_per_row, 1)
+    at_least("seed", seed, 0)
+    if nonzeros_per_row > features:
+        raise InvalidInput("nonzeros_per_row", f"{nonzeros_per_row:,} of {features:,} features", "at most features")
+    stream = Stream(seed, "sparse data")
+    keys = stream.keys(np.zeros(rows, dtype=np.intp), np.arange(rows))
+    indices = np.sort(distinct_below(subkeys(keys, nonzeros_per_row), features), axis=1)
+    generator = stream.generator()
+    values = generator.standard_normal((rows, nonzeros_per_row))
+    values /= np.linalg.norm(values, axis=1, keepdims=True)
+    truth = _SPREAD * generator.standard_normal(features)
+    margins = np.einsum("rj,rj->r", values, truth[indices])
+    y = np.where(generator.random(rows) < 1.0 / (1.0 + np.exp(-margins)), 1.0, -1.0)
+    # Both labels must occur, however few the rows.
+    y[0], y[1] = 1.0, -1.0
+    offsets = np.arange(rows + 1) * nonzeros_per_row
+    return csr_array((values.reshape(-1), indices.reshape(-1), offsets), shape=(rows, features)), y
+
+
+def read_svmlight(paths: Sequence[str | Path], features: int | None) -> list[Any]:
+    """Returns X, y of each file, one after the other, as many features in all.
+
+    Raises:
+      DataError: a file cannot be read.
+      InvalidInput: ``features`` is not a positive integer.
+    """
+    from sklearn.datasets import load_svmlight_files
+
+    if features is not None:
+        at_least("features", features, 1)
+    for path in paths:
+        if not isinstance(path, (str, Path)):
+            raise InvalidInput("path", f"{path!r} is not a path", "the name of a file")
+    names = [str(Path(path).expanduser()) for path in paths]
+    for name in names:
+        if not Path(name).is_file():
+            raise DataError(f"{name}: the file is missing; expected one of lines 'label feature:value ...'")
+    try:
+        return load_svmlight_files(names, n_features=features, dtype=np.float64)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(
+            f"{', '.join(names)}: it cannot be read ({error}); expected lines 'label feature:value ...'"
+        ) from error
+
+
+def checked_rows(X: Any, name: str) -> csr_array:
+    """Returns X as float64 rows without explicit zeros, indices sorted and once each, or raises DataError."""
+    from scipy.sparse import csr_array, issparse
+
+    if not issparse(X):
+        X = np.asarray(X)
+    if X.ndim != 2 or X.dtype.kind not in "uifb":
+        raise DataError(f"{name}: shape {X.shape} of {X.dtype}; expected real numbers of shape (rows, features)")
+    if 0 in X.shape:
+        raise DataError(f"{name}: shape {X.shape} is empty; expected at least one row and one feature")
+    rows = csr_array(X, dtype=np.float64, copy=True)
+    rows.sum_duplicates()
+    rows.eliminate_zeros()
+    if not np.isfinite(rows.data).all():
+        at = int(np.flatnonzero(~np.isfinite(rows.data))[0])
+        row = int(np.searchsorted(rows.indptr, at, side="right")) - 1
+        raise DataError(f"{name}: row {row} is NaN or infinite; expected finite numbers")
+    if not rows.nnz:
+        raise DataError(f"{name}: all features are 0; expected some that are not")
+    return rows
+
+
+def two_classes(y: ArrayLike) -> Array:
+    """Returns the two labels that occur, the smaller one first, or raises DataError."""
+    kinds = np.unique(np.asarray(y))
+    if len(kinds) != 2 or kinds.dtype.kind not in "uifb":
+        shown = ", ".join(str(kind) for kind in kinds[:4])
+        raise DataError(f"y: {len(kinds)} kinds of labels ({shown}); expected two numbers, such as -1 and 1")
+    return kinds.astype(np.float64)
+
+
+def signs(y: ArrayLike, kinds: Array, rows: int, name: str) -> Array:
+    """Returns -1.0 for the first kind of label and 1.0 for the second, shape (rows,), or raises DataError."""
+    y = np.asarray(y)
+    if y.shape != (rows,):
+        raise DataError(f"{name}: shape {y.shape}; expected {(rows,)}, one label for each row")
+    unknown = np.flatnonzero(~np.isin(y, kinds))
+    if len(unknown):
+        raise DataError(f"{name}: label {y[unknown[0]]} at row {unknown[0]}; expected {kinds[0]:g} or {kinds[1]:g}")
+    return np.where(y == kinds[1], 1.0, -1.0)
+
+
+def largest_eigenvalue(X: csr_array, weights: Array) -> float:
+    """Returns the largest eigenvalue of sum_r weights[r] a_r a_r' over the rows a_r of X."""
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    features = X.shape[1]
+    if features <= _DENSE:
+        dense = X.toarray()
+        return float(np.linalg.eigvalsh(dense.T @ (weights[:, None] * dense))[-1])
+
+    def product(vector: Array) -> Array:
+        return X.T @ (weights * (X @ vector))
+
+    operator = LinearOperator((features, features), matvec=product, dtype=np.float64)
+    start = Stream(0, "eigenvalue").generator().standard_normal(features)
+    return float(eigsh(operator, k=1, v0=start, return_eigenvectors=False)[0])

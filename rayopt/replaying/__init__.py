@@ -1,5 +1,0 @@
-"""Recorded runs executed again, and checked to the bit."""
-
-from rayopt.replaying.experiment import Replay, ReplayedRun, recorded_experiment, replay
-
-__all__ = ["Replay", "ReplayedRun", "recorded_experiment", "replay"]

@@ -1,0 +1,74 @@
+"""What a run leaves behind, and where it stands before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rayopt.runs.faults import Faults, WorkerCounts
+from rayopt.runs.fingerprints import Fingerprint
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Counts:
+    """How many arrivals had which outcome."""
+
+    arrivals: int = 0
+    used: int = 0
+    failed: int = 0
+    cancelled: int = 0
+
+    @property
+    def ignored(self) -> int:
+        return self.arrivals - self.used - self.failed
+
+
+@dataclass
+class Outcome:
+    """What one run left behind, besides its trace.
+
+    Attributes:
+      rows: history rows, the members of a grid next to each other.
+      counts: arrivals by outcome.
+      updates: k at the end.
+      time: fleet seconds at the end.
+      diverged_at: by member, the first history time at which x was not finite.
+      ended_by: "time", "updates", "arrivals", "target", "divergence" (of all, before the target), "interrupted".
+      was_stuck: whether the fleet stood still before the time limit.
+      busy_seconds: worker-seconds of computation.
+      wall_seconds: real seconds.
+      slip: real time only: end-to-end lateness of arrivals in real seconds, {"median", "p99", "largest"}.
+      fingerprints: hashes of x along the run.
+      faults: real time only: what went wrong with workers and was made good.
+      requested: values that other processes were to compute alone, in virtual time with parallel gradients.
+      wasted: those of them that were not asked for.
+    """
+
+    rows: list[Row]
+    counts: Counts
+    updates: int
+    time: float
+    diverged_at: dict[int, float]
+    ended_by: str
+    was_stuck: bool
+    busy_seconds: float
+    wall_seconds: float
+    slip: dict[str, float] = field(default_factory=dict)
+    fingerprints: list[Fingerprint] = field(default_factory=list)
+    faults: Faults = field(default_factory=Faults)
+    requested: int = 0
+    wasted: int = 0
+
+
+@dataclass
+class Progress:
+    """Where a run stands, for a display."""
+
+    time: float
+    updates: int
+    arrivals: int
+    value: float
+    wall_seconds: float = 0.0
+    worker_counts: WorkerCounts | None = None

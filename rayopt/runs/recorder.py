@@ -1,0 +1,361 @@
+"""The recorder of a run: history rows, a trace of arrivals, counts, and when it ends."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rayopt.core.arrivals import Arrival
+from rayopt.storage.encoding import Plain
+from rayopt.core.errors import FleetStuck
+from rayopt.runs.fingerprints import Fingerprint, Fingerprints
+from rayopt.runs.outcome import Counts, Outcome, Progress, Row
+from rayopt.runs.record import Record
+from rayopt.storage.trace.rows import CANCELLED, FAILED, IGNORED, OUTCOMES, ROW_GROUP, TRACE, USED, TraceBuffer
+from rayopt.runs.until import Until
+
+if TYPE_CHECKING:
+    from rayopt.methods.base import Method
+
+Array = NDArray[np.float64]
+
+CHECK_EVERY = 1024
+
+
+class RecordedFleet(Protocol):
+    """What the record needs of a fleet.
+
+    Attributes:
+      n: number of workers.
+      now: fleet seconds since the start.
+      cancelled: (workers, numbers, assigned_at, versions) of what was cancelled since the list was last cleared.
+    """
+
+    n: int
+    now: float
+    cancelled: list[tuple[Any, Any, Any, Any]]
+
+    @property
+    def busy(self) -> int:
+        """Number of workers that have a task."""
+
+    @property
+    def busy_seconds(self) -> float:
+        """Worker-seconds of all tasks, those that still run up to now."""
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nothing will ever arrive."""
+
+
+@dataclass
+class Recorder:
+    """Decides when history rows are due and when a run ends, and keeps its record.
+
+    Args:
+      record: after :meth:`Record.resolve`.
+      until: the limits.
+      evaluate: given a row and a point, computes the metrics and calls ``evaluated(row, metrics)``, now or later.
+      flush_trace: receives chunks of the trace.
+      real_time: whether the trace is to hold a sum of x after each arrival: a replay finds by it where x differs.
+      on_progress: called with the recorder now and then.
+      on_checkpoint: called between two events, after somebody has asked for a checkpoint.
+    """
+
+    record: Record
+    until: Until
+    evaluate: Callable[[Recorder, int, Array], None]
+    flush_trace: Callable[[NDArray[np.void]], None]
+    on_progress: Callable[[Recorder], None] | None = None
+    on_checkpoint: Callable[[], None] | None = None
+    real_time: bool = False
+
+    rows: list[Row] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    diverged_at: dict[int, float] = field(default_factory=dict)
+    due: float = 0.0
+    finished: bool = False
+    ended_by: str = ""
+    was_stuck: bool = False
+    _checkpoint_is_due: bool = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the run has started."""
+        return bool(self.rows)
+
+    def begin(self, method: Method, fleet: RecordedFleet) -> None:
+        """Writes the row of time 0."""
+        self._open(method, fleet)
+        self._write_row(0.0, must_hash=True)
+        self._schedule()
+
+    def resume(self, method: Method, fleet: RecordedFleet, state: dict[str, Any]) -> None:
+        """Goes on from what :meth:`state` returned, in place of :meth:`begin`."""
+        self._open(method, fleet)
+        self.rows = state["rows"]
+        self.counts = Counts(**state["counts"])
+        self.diverged_at = state["diverged_at"]
+        self.was_stuck = state["was_stuck"]
+        self._updates = state["updates"]
+        self._last_update = state["last_update"]
+        self._points = state["points"]
+        self._met = state["met"]
+        self._fingerprints = Fingerprints([Fingerprint(*found) for found in state["fingerprints"]], state["stride"])
+        self._alarms = state["alarms"]
+        self._checksum = state["checksum"]
+        self._started_at -= state["wall_seconds"]
+        if self._buffer is not None:
+            self._buffer.refill(state["trace"])
+        self._plan_checkup()
+        self._schedule()
+        for point, x in state["unevaluated"].items():
+            self._evaluate(point, x)
+
+    def state(self) -> dict[str, Any]:
+        """Returns the record up to now, without the rows of the trace that were handed on."""
+        self._hash(must=True)
+        return {
+            "rows": Plain([dict(row) for row in self.rows]),
+            "counts": asdict(self.counts),
+            "diverged_at": self.diverged_at,
+            "was_stuck": self.was_stuck,
+            "updates": self._updates,
+            "last_update": self._last_update,
+            "points": self._points,
+            "met": self._met,
+            "wall_seconds": self.wall_seconds,
+            "trace": None if self._buffer is None else self._buffer.rows,
+            "unevaluated": self._unevaluated,
+            "fingerprints": Plain(list(self._fingerprints.taken)),
+            "stride": self._fingerprints.stride,
+            "alarms": self._alarms,
+            "checksum": self._checksum,
+        }
+
+    def ask_for_checkpoint(self) -> None:
+        """Makes ``on_checkpoint`` be called after the next event; may be called from another thread."""
+        self._checkpoint_is_due = True
+        # Written after the flag: a checkup that has just looked at it is followed by another.
+        self._checkup = -1
+
+    def _open(self, method: Method, fleet: RecordedFleet) -> None:
+        self._method = method
+        self._fleet = fleet
+        self._updates = 0
+        self._last = self.until.updates
+        self._last_update = 0
+        self._cancelled = fleet.cancelled
+        self._points = 0
+        self._unevaluated: dict[int, Array] = {}
+        self._fingerprints = Fingerprints()
+        self._alarms = 0
+        self._checksum = math.nan
+        self._members = method.members()
+        self._met = np.zeros(len(self._members), dtype=bool)
+        self._every = self.record.every or math.inf
+        self._buffer = TraceBuffer(self.flush_trace) if self.record.trace else None
+        self._patience = 1000 * fleet.n if min(self.until.time, self.until.arrivals) == math.inf else math.inf
+        self._started_at = time.monotonic()
+        self._plan_checkup()
+
+    @property
+    def wall_seconds(self) -> float:
+        """Real seconds since the run began, those after an interruption without those before the last checkpoint."""
+        return time.monotonic() - self._started_at
+
+    def started(self) -> None:
+        """Records what the method cancelled in its ``start``."""
+        self._cancellations(0.0, self._method.updates)
+
+    def arrival(self, arrival: Arrival) -> None:
+        """Records an arrival after the method has received it."""
+        updates = self._method.updates
+        counts = self.counts
+        if arrival.worker is not None:
+            counts.arrivals += 1
+            if arrival.used:
+                counts.used += 1
+                outcome = USED
+            elif arrival.ok:
+                outcome = IGNORED
+            else:
+                counts.failed += 1
+                outcome = FAILED
+            if self._buffer is not None:
+                if self.real_time and updates != self._updates:
+                    self._checksum = float(np.add.reduce(self._method.x, axis=None))
+                self._buffer.add(arrival, self._updates, outcome, updates, self._checksum)
+        else:
+            self._alarms += 1
+        if self._cancelled:
+            self._cancellations(arrival.time, updates)
+        if updates != self._updates:
+            self._updates = updates
+            self._last_update = counts.arrivals
+        if updates >= self._last or counts.arrivals >= self._checkup:
+            self._check(updates)
+
+    def _check(self, updates: int) -> None:
+        """Looks at what need not be looked at after every arrival."""
+        arrivals = self.counts.arrivals
+        if updates >= self.until.updates:
+            self._finish("updates")
+        if arrivals >= self.until.arrivals:
+            self._finish("arrivals")
+        if arrivals - self._last_update >= self._patience:
+            raise FleetStuck(self._fleet.now, self._fleet.busy, self._fleet.n - self._fleet.busy)
+        self._plan_checkup()
+        if self.on_progress is not None:
+            self.on_progress(self)
+        self._settle_checkpoint()
+
+    def _plan_checkup(self) -> None:
+        arrivals = self.counts.arrivals
+        self._checkup = min(arrivals + CHECK_EVERY, self.until.arrivals, self._last_update + self._patience)
+
+    def _settle_checkpoint(self) -> None:
+        if self._checkpoint_is_due and not self.finished:
+            self._checkpoint_is_due = False
+            if self.on_checkpoint is not None:
+                self.on_checkpoint()
+
+    def row(self) -> None:
+        """Writes the history row that is due: the clock stands at its time."""
+        now = self._fleet.now
+        self._write_row(now)
+        if self._fleet.is_stuck:
+            self.was_stuck = True
+            if self.until.time == math.inf:
+                raise FleetStuck(now, self._fleet.busy, self._fleet.n - self._fleet.busy)
+        if now >= self.until.time:
+            self._finish("time")
+        self._schedule()
+        if self.on_progress is not None:
+            self.on_progress(self)
+        self._settle_checkpoint()
+
+    def end(self) -> None:
+        """Writes the last row and hands on the rest of the trace."""
+        if self.rows[-1]["time"] != self._fleet.now:
+            self._write_row(self._fleet.now)
+        self._hash(must=True)
+        if self._buffer is not None:
+            self._buffer.flush()
+
+    def outcome(self, wall_seconds: float, slip: dict[str, float] | None = None) -> Outcome:
+        """Returns what the run left behind."""
+        return Outcome(
+            rows=self.rows,
+            counts=self.counts,
+            updates=self._method.updates,
+            time=self._fleet.now,
+            diverged_at=self.diverged_at,
+            ended_by=self.ended_by,
+            was_stuck=self.was_stuck,
+            busy_seconds=self._fleet.busy_seconds,
+            wall_seconds=wall_seconds,
+            slip=slip or {},
+            fingerprints=self._fingerprints.taken,
+        )
+
+    def stop(self, reason: str = "interrupted") -> None:
+        """Ends the run at the next arrival; may be called from another thread or a signal handler."""
+        self._finish(reason)
+
+    def progress(self) -> Progress:
+        """Returns where the run stands."""
+        values = [row.get("value", math.nan) for row in self.rows[-len(self._members) :]]
+        return Progress(
+            self._fleet.now,
+            self._method.updates,
+            self.counts.arrivals,
+            float(np.nanmin(values)) if not np.all(np.isnan(values)) else math.nan,
+            self.wall_seconds,
+        )
+
+    def evaluated(self, point: int, metrics: Row) -> None:
+        """Completes the rows of one point; each metric is a float or has shape (G,)."""
+        self._unevaluated.pop(point, None)
+        first = point * len(self._members)
+        for member in range(len(self._members)):
+            row = self.rows[first + member]
+            for name, values in metrics.items():
+                row[name] = float(np.ravel(values)[member])
+            target = self.until.target
+            if target is not None and target.is_met(row[target.metric]):
+                self._met[member] = True
+        self._settle()
+
+    def _write_row(self, now: float, must_hash: bool = False) -> None:
+        self._hash(must_hash)
+        x = self._method.estimate
+        finite = np.isfinite(x).all(axis=-1).reshape(-1)
+        for member, step_size in enumerate(self._members):
+            if not finite[member]:
+                self.diverged_at.setdefault(member, now)
+            self.rows.append(
+                {"step_size": step_size, "time": now, "updates": self._method.updates, "arrivals": self.counts.arrivals}
+            )
+        self._points += 1
+        self._evaluate(self._points - 1, x)
+
+    def _hash(self, must: bool = False) -> None:
+        method, arrivals = self._method, self.counts.arrivals
+        self._fingerprints.offer(method.x, self._fleet.now, method.updates, arrivals, self._alarms, must)
+
+    def _evaluate(self, point: int, x: Array) -> None:
+        self._unevaluated[point] = x
+        self.evaluate(self, point, x)
+
+    def _settle(self) -> None:
+        """Ends the run when every member has met the target or never will."""
+        settled = self._met.copy()
+        settled[list(self.diverged_at)] = True
+        if settled.all() and self.until.target is not None:
+            self._finish("target" if self._met.any() else "divergence")
+
+    def _schedule(self) -> None:
+        upcoming = len(self.rows) // len(self._members)
+        self.due = min(upcoming * self._every, self.until.time)
+
+    def _finish(self, reason: str) -> None:
+        if not self.finished:
+            self.ended_by = reason
+            self.finished = True
+
+    def _cancellations(self, now: float, updates: int) -> None:
+        for workers, numbers, assigned_at, versions in self._cancelled:
+            self.counts.cancelled += len(workers)
+            if self.record.trace == "all":
+                assert self._buffer is not None
+                columns = {"time": now, "worker": workers, "number": numbers, "assigned_at": assigned_at,
+                           "version": versions, "delay": updates - versions, "outcome": CANCELLED,
+                           "updates": updates, "completed_at": math.nan, "checksum": math.nan}  # fmt: skip
+                self._buffer.add_many(columns, len(workers))
+        self._cancelled.clear()
+
+
+__all__ = [
+    "CANCELLED",
+    "FAILED",
+    "IGNORED",
+    "OUTCOMES",
+    "ROW_GROUP",
+    "TRACE",
+    "USED",
+    "Counts",
+    "Outcome",
+    "Progress",
+    "Record",
+    "RecordedFleet",
+    "Recorder",
+    "Row",
+    "TraceBuffer",
+]
