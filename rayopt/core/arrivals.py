@@ -170,7 +170,7 @@ class GradientSum:
 
 def sum_one_by_one(arrivals: Sequence[Arrival], weights: Array) -> Array:
     """Returns sum_j weights[j] * arrivals[j].value, added in the order of the arrivals."""
-    total = weights[0] * arrivals[0].value
+    total: Array = weights[0] * arrivals[0].value
     for arrival, weight in zip(arrivals[1:], weights[1:], strict=True):
         total += weight * arrival.value
     return total

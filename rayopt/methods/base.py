@@ -195,7 +195,8 @@ class Method:
 
     def members(self) -> list[Any]:
         """The step sizes of the grid, in order; one if there is no grid."""
-        return np.ravel(self._step).tolist()
+        found: list[Any] = np.ravel(self._step).tolist()
+        return found
 
     def fresh(self) -> Method:
         """Returns an equal method that has not run."""

@@ -61,7 +61,7 @@ class Hogwild(ASGD):
 
     def __init__(self, step_size: float | Sequence[float], access: str = "free") -> None:
         super().__init__(step_size)
-        self.access = one_of("access", access, ACCESS)
+        self.access: str = one_of("access", access, ACCESS)
 
     @property
     def needs_shared_memory(self) -> bool:

@@ -123,7 +123,7 @@ class Setting:
         Raises:
           MissingConstant: it is unknown.
         """
-        found = getattr(self, name)
+        found: float | None = getattr(self, name)
         if found is None and self.lookup is not None:
             found = self.lookup(name)
             found = None if found is None else self._checked(name, found)

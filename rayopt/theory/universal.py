@@ -63,7 +63,8 @@ class PiecewiseConstant:
         starts, powers = np.asarray(self.starts), np.asarray(self.powers)
         piece = int(np.searchsorted(starts, time, side="right")) - 1
         done: Array = self._done[piece]  # type: ignore[attr-defined]
-        return done + (time - starts[piece]) * powers[piece]
+        reached: Array = done + (time - starts[piece]) * powers[piece]
+        return reached
 
 
 def fixed_powers(times: ArrayLike) -> Cumulative:
