@@ -140,7 +140,7 @@ def _sizes(text: str) -> list[int]:
 
 
 def _check_path(path: Path) -> None:
-    """Better to hear now than after the measurements that the file cannot be written."""
+    """Fails before the measurements, not after them, if the file cannot be written."""
     if path.suffix != ".csv":
         raise InvalidInput("--out", f"{path} does not end in .csv", "a file such as profile.csv")
     if not path.parent.is_dir():

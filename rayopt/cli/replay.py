@@ -60,7 +60,7 @@ def replay(
     decision of the method: what it used, ignored and cancelled. The first difference ends the replay of a run and is
     shown: the update, the worker, and how far the sum of x is off. Then the program ends with 1.
 
-    Equal bits can be expected on the same type of processor with the same versions; what differs is said.
+    Equal bits can be expected on the same type of processor with the same versions; differences are printed.
 
     With --method, RUN's workers are given to another method, in virtual time: they take as long for each task as
     they took in RUN, in the same order, and again from the first when the recorded ones have run out. A step size

@@ -1,4 +1,4 @@
-"""``rayopt resume``: an experiment that did not come to its end goes on from its last checkpoint."""
+"""``rayopt resume``: continues an unfinished experiment from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def resume(
     from rayopt.storage.run_folder import CONFIG, RunFolder
 
     found = RunFolder.interrupted(folder)
-    # Better to hear now than after the data are loaded.
+    # Fail before the data are loaded.
     found.check_is_left()
     experiment = load_workload(found.unfinished / CONFIG, data=data, trust_code=trust_code).build()
     console = open_console(quiet)

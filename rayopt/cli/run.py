@@ -61,9 +61,9 @@ def run(
 
     While it runs, bars follow it; at the end there is a table of the methods and a figure of each metric. The run
     folder keeps config.yaml (enough to run it again), history.parquet, trace.parquet, summary.json and the figures.
-    Ctrl-C (or SIGTERM) ends it early and keeps what was recorded; a second one breaks off the run that goes on and
-    keeps those that had ended. After that, a run that failed, a kill or a crash, `rayopt resume` goes on: runs that had
-    ended are kept, and one that had not goes on from its last checkpoint, or begins anew if there was no time for one.
+    Ctrl-C (or SIGTERM) ends it early and keeps what was recorded; a second one aborts the current run and
+    keeps those that had ended. After that, a failed run, a kill or a crash, `rayopt resume` continues: runs that had
+    ended are kept; an unfinished one continues from its last checkpoint, or starts over if it has none.
 
     \b
     rayopt run workloads/mnist_logreg.yaml
@@ -82,7 +82,7 @@ def run(
     if checkpoint_every is not None:
         changes = [*(changes or ()), f"record.checkpoint={checkpoint_every}"]
     folder = out or Path("runs") / f"{file.stem}-{datetime.now():%Y%m%d-%H%M%S}"
-    # Better to hear now than after the data are loaded that it cannot be written.
+    # Fail before the data are loaded if it cannot be written.
     RunFolder(folder)
     experiment = load_workload(file, changes or (), fleet, data).build()
     console = open_console(quiet)
@@ -108,7 +108,7 @@ def follow(folder: Path, tensorboard: bool, verbose: bool, quiet: bool) -> Displ
 
 
 def finish(work: Callable[[], Result], folder: Path, console: Console, quiet: bool) -> None:
-    """Runs an experiment and shows its result; after Ctrl-C, says what is kept and ends the program."""
+    """Runs an experiment and shows its result; after Ctrl-C, prints what is kept and ends the program."""
     try:
         result = work()
         _show(result, console, figures_later=True)
@@ -185,7 +185,7 @@ def announce(experiment: Experiment, folder: Path, console: Console) -> None:
 
 
 def _show(result: Result, console: Console, figures_later: bool = False) -> None:
-    """Prints the table of a result, and if it is on disk, draws its figures and says where they are.
+    """Prints the table of a result, and if it is on disk, draws its figures and prints their paths.
 
     With ``figures_later``, those that cannot be written are a warning: everything else is kept already.
     """

@@ -98,7 +98,7 @@ def theory(
 
 
 def _check_figure(path: Path) -> None:
-    """Better to hear now than after the formulas are drawn that the figure cannot be written."""
+    """Fails before anything is computed if the figure cannot be written."""
     one_of("--plot", path.suffix.lower(), FIGURES)
     if not path.parent.is_dir():
         raise InvalidInput("--plot", f"there is no folder {path.parent}", "a file in a folder that exists")

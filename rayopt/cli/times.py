@@ -24,7 +24,7 @@ ALLOWED = "a number, a list such as 1,2.3,3.7, a formula of the worker i such as
 
 
 class FleetTimes(NamedTuple):
-    """What theory is told of the times of workers.
+    """The times of workers as theory takes them.
 
     Attributes:
       known: arguments of :class:`~rayopt.theory.Setting`: the times, and what is known of them where they vary.

@@ -57,7 +57,7 @@ def tune(
     The folder keeps the whole grid (tuning.parquet, a heat map for each method),
     the chosen parameters as a workload (tuned.yaml) and their run on the other
     seeds (confirmed). A finished job is kept at once: after Ctrl-C or a crash the
-    same command goes on where it stopped.
+    same command continues where it stopped.
 
     \b
     rayopt tune FILE
@@ -72,7 +72,7 @@ def tune(
     from rayopt.report.progress import JobBar, ProgressBars
 
     folder = out or Path("tuning") / file.stem
-    # Better to hear now than after the data are loaded that it cannot be written.
+    # Fail before the data are loaded if it cannot be written.
     TuningFolder(folder)
     workload = load_workload(file, changes or (), data=data)
     if processes is None and workload.tune is not None:

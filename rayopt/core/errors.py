@@ -10,7 +10,7 @@ from typing import Any
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line of what an error says."""
+    """Returns the first line of an error's message."""
     return str(error).partition("\n")[0]
 
 
@@ -56,7 +56,7 @@ class DataError(RayoptError, ValueError):
 
 
 class ServerLost(RayoptError):
-    """The process died that held x and the method; the run goes on from its last checkpoint."""
+    """The process that held x and the method died; the run continues from its last checkpoint."""
 
 
 class NotBegun(RayoptError):

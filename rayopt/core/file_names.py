@@ -29,5 +29,5 @@ def file_name(words: str, taken: Iterable[str] = (), otherwise: str = "method") 
 
 
 def absolute(path: str | Path) -> str:
-    """Returns a path, as it is to be written down: it means the same file to who reads it in another folder."""
+    """Returns the absolute form of a path, which names the same file from any working folder."""
     return str(Path(path).expanduser().resolve())

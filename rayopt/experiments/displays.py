@@ -1,4 +1,4 @@
-"""Several displays that follow one experiment, and what becomes of one that cannot write."""
+"""Several displays of one experiment; one that fails to write is dropped."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ T = TypeVar("T")
 
 
 class Observers(Generic[T]):
-    """Displays of one kind; one that cannot write (a full disk, a closed pipe) is told nothing more.
+    """Displays of one kind; one that cannot write (a full disk, a closed pipe) is dropped with a warning.
 
     Args:
-      displays: whom, in order.
+      displays: notified in this order.
     """
 
     def __init__(self, displays: Sequence[T]) -> None:
         self._displays = list(displays)
 
-    def tell(self, tell: Callable[[T], None]) -> None:
-        """Tells each of them something."""
+    def notify(self, notify: Callable[[T], None]) -> None:
+        """Calls a function on each display."""
         for display in tuple(self._displays):
             try:
-                tell(display)
+                notify(display)
             except OSError as error:
                 self._displays.remove(display)
                 warnings.warn(
@@ -39,24 +39,24 @@ class Observers(Generic[T]):
 
 
 class Displays(Observers[Display]):
-    """A display of an experiment that tells others."""
+    """A display that forwards to others."""
 
     def opened(self, runs: Sequence[Run], until: Until) -> None:
-        """Tells which runs are to come."""
-        self.tell(lambda display: display.opened(runs, until))
+        """Announces the runs."""
+        self.notify(lambda display: display.opened(runs, until))
 
     def started(self, run: Run) -> None:
-        """Tells that a run starts."""
-        self.tell(lambda display: display.started(run))
+        """Reports that a run starts."""
+        self.notify(lambda display: display.started(run))
 
     def progressed(self, run: Run, progress: Progress) -> None:
-        """Tells where a run stands."""
-        self.tell(lambda display: display.progressed(run, progress))
+        """Reports the progress of a run."""
+        self.notify(lambda display: display.progressed(run, progress))
 
     def ended(self, run: Run) -> None:
-        """Tells that a run has ended."""
-        self.tell(lambda display: display.ended(run))
+        """Reports that a run has ended."""
+        self.notify(lambda display: display.ended(run))
 
     def closed(self) -> None:
         """Tells that all runs have ended."""
-        self.tell(lambda display: display.closed())
+        self.notify(lambda display: display.closed())

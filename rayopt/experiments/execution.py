@@ -26,7 +26,7 @@ NOT_RUN = "not run: interrupted"
 BROKEN_OFF = "broken off: interrupted twice"
 INTERRUPTED = "interrupted"
 MOST_RESTARTS = 3
-"""So often a run goes on from the same checkpoint after it has lost its server."""
+"""Times that a run restarts from the same checkpoint after losing its server."""
 
 
 @dataclass
@@ -224,7 +224,7 @@ class Execution:
             return outcome
 
     def _position_at_start(self, position: int) -> RunPosition:
-        """Returns where a run begins, or goes on in this process."""
+        """Returns the position from which a run starts or continues in this process."""
         self._stand = stand = RunPosition()
         self._last = position
         number = self._goes_on_from = self._left.pop(position, 0)
@@ -279,7 +279,7 @@ class Execution:
         return self._files is not None and self._seconds_left() == 0
 
     def _save(self, position: int = 0, snapshot: Encoded | None = None) -> None:
-        """Keeps the runs that have ended, and the state of the one that goes on; not before its trace is written."""
+        """Saves the finished runs and the state of the current one, once its trace is written."""
         if self._files is None:
             return
         extent = None if self._trace is None else self._trace.cut()

@@ -56,7 +56,7 @@ class Experiment:
       labels: what tables and figures call the methods; by default their class names, with the parameters
         in which methods of one class differ.
       force: run a method also on a problem that it is not made for.
-      skipped: why other methods could not be made, a sentence each; the summary tells.
+      skipped: why other methods could not be made, a sentence each, shown in the summary.
       config: the file it was read from, resolved; by default described from the objects.
 
     Raises:
@@ -140,7 +140,7 @@ class Experiment:
     def resume(self, out: str | Path, display: Display | None = None) -> Result:
         """Goes on with this experiment where a process left it that was killed or interrupted, and returns the result.
 
-        What had ended is kept; a run that had not, or that failed, goes on from its last checkpoint, in virtual time
+        Finished runs are kept; an unfinished or failed run continues from its last checkpoint, in virtual time
         to the bit as if nothing had happened. Without a checkpoint everything runs again. The data may have moved.
 
         Args:
@@ -256,7 +256,7 @@ class Experiment:
         try:
             available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         except (AttributeError, ValueError, OSError):
-            return  # Not every system tells.
+            return  # Not every system reports it.
         if needed > available / 2:
             warnings.warn(
                 f"up to {points} points of x may be in flight, {needed / 1e9:.1f} GB of the "
@@ -288,12 +288,12 @@ def default_labels(methods: Sequence[Method], hidden: Collection[str] = ()) -> l
     labels = []
     for method in methods:
         alike = [other.parameters for other in methods if type(other) is type(method)]
-        told = [
+        differing = [
             f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
             for key, value in method.parameters.items()
             if key not in hidden and any(other[key] != value for other in alike)
         ]
-        labels.append(" ".join([type(method).__name__, *told]))
+        labels.append(" ".join([type(method).__name__, *differing]))
     return labels
 
 

@@ -26,7 +26,7 @@ class Result:
       summary: the table of the experiment, see ``rayopt.report.table``.
       config: the resolved configuration.
       folder: where it is on disk.
-      is_written: whether everything is there; a full disk may have had no room, and a warning said so.
+      is_written: whether everything is there; False after a full disk, with a warning.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What an experiment found, on its way to a disk that may have no room."""
+"""Writes the results of an experiment, also to a disk that may be full."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ResultWriter:
         folder.write_config(self.config)
         folder.write_history(self.history)
         folder.write_summary(self.summary)
-        # Parts can be read too: who does not wait for one file of a long trace has everything already.
+        # Parts can be read too: a second interrupt while a long trace is merged loses nothing.
         folder.forget_trace()
         if self.trace is not None:
             self.trace.close(folder.path / TRACE_FILE, self.about)
@@ -87,7 +87,7 @@ class ResultWriter:
         return self._result(other)
 
     def _give_up(self, folder: RunFolder, place: Path | None, error: OSError, second: OSError) -> Result:
-        """Leaves what ``rayopt resume`` needs and nothing that fills the disk; says what can be done."""
+        """Leaves what ``rayopt resume`` needs and nothing that fills the disk; warns with what to do."""
         if self.trace is not None:
             self.trace.move_back(folder.unfinished)
         if place is not None:

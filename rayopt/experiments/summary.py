@@ -71,12 +71,12 @@ def summarise(
       history time; ``best`` marks one step size of each label: the soonest at the target, or else the one
       with the smallest final value, never one that diverged.
     * ``runs``: how each run ended, its counts, wall seconds and slip (real seconds), and the ``faults`` of workers
-      that were made good, or None.
+      that were recovered from, or None.
     * ``target``: ``metric`` and ``reaches``, or None.
     * ``problem``: where the data come from, or None.
     * ``lower_bound``: its formula and seconds, or what is ``missing``; None if the target has none.
     * ``skew``: how far the workers' data are from one distribution; None if they have one.
-    * ``notes``: what the fleet says of the runs.
+    * ``notes``: the fleet's remarks on the runs.
     * ``problems``: a sentence for each run that was skipped, stuck, interrupted or run by force.
 
     Args:
@@ -85,7 +85,7 @@ def summarise(
       problem: what was solved.
       skew: of its split over the workers, for the first seed.
       bound: the lower bound of the time to the target.
-      notes: what the fleet says of the runs.
+      notes: the fleet's remarks on the runs.
       skipped: why other methods could not be made, a sentence each.
     """
     labels = list(dict.fromkeys(run.label for run in runs))

@@ -41,7 +41,7 @@ class Job:
       record: what to record, resolved.
       checkpoints: when its state is to be kept; None for never.
       start: the state to go on from; None to begin.
-      label: what those who watch call it.
+      label: its name in logs and metrics.
     """
 
     method: Method
@@ -130,5 +130,5 @@ class FleetKind:
         return ""
 
     def notes(self, runs: Sequence[Finished]) -> list[str]:
-        """Returns what else a reader of the table must know of these runs, a sentence each."""
+        """Returns remarks on these runs that belong under the table, a sentence each."""
         return []

@@ -81,7 +81,7 @@ class Problem:
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def to_config(self) -> dict[str, Any]:
-        """Returns what a workload file says of this problem; of one that was made from arrays, what else is known."""
+        """Returns the problem's section of a workload file; for one made from arrays, what else is known of it."""
         maker = getattr(type(self), "from_config", type(self))
         values = {key: getattr(self, key, None) for key in inspect.signature(maker).parameters}
         return {"name": self.name, **{key: value for key, value in values.items() if value is not None}}
@@ -168,7 +168,7 @@ class Problem:
 
         It is ``smoothness`` if that is known, else the largest curvature at x that power iteration finds
         from random starts: at most the curvature at x, which is at most L. Its error is the standard
-        deviation over the starts; it says how far they agree, and nothing of other points.
+        deviation over the starts; it measures how far they agree, and nothing about other points.
 
         Args:
           x: the point, shape (dimension,); the start point by default.

@@ -1,4 +1,4 @@
-"""Problems whose rows have classes to be told apart."""
+"""Classification problems: rows with class labels."""
 
 from __future__ import annotations
 

@@ -22,13 +22,13 @@ HOW_TO_GET = {
     "success_probabilities": "workers whose times do not depend on when they start have it",
     "trial_times": "workers whose times do not depend on when they start have it",
 }
-"""Where a constant comes from, besides being told."""
+"""Where a constant comes from if it is not given."""
 
 
 def setting_of(
     problem: Problem, workers: Workers, eps: float, known: Mapping[str, Any] | None = None, seed: int = 0
 ) -> Setting:
-    """Returns what theory is told of a problem and its workers.
+    """Returns the constants of a problem and its workers as theory takes them.
 
     Times are the expected ones. What is expensive to find (the smoothness of a data set) is found only
     when a formula asks for it. A trial of a random time lasts up to its median.
@@ -37,20 +37,20 @@ def setting_of(
       problem: its constants are read; None is unknown.
       workers: their times.
       eps: the accuracy, of E||grad f||^2 or of E f - f*.
-      known: constants that are told instead, by the fields of :class:`~rayopt.theory.Setting`.
+      known: constants that are given instead, by the fields of :class:`~rayopt.theory.Setting`.
       seed: of what is drawn once for a run, the split of the data and the order of permuted times.
 
     Raises:
       InvalidInput: ``eps`` or a constant is out of its range.
       UnknownConstant: the workers' times are not known.
     """
-    told = dict(known or {})
+    given = dict(known or {})
     times = workers.times(seed)
     if times.expected is None:
         raise UnknownConstant("workers.compute", "measured times are not known beforehand", HOW_TO_MEASURE)
     with translated_errors():
-        lookup = Constants(problem.split(workers.count, seed), times, told)
-        return Setting(**{"times": times.expected, "eps": eps, **told, "lookup": lookup})
+        lookup = Constants(problem.split(workers.count, seed), times, given)
+        return Setting(**{"times": times.expected, "eps": eps, **given, "lookup": lookup})
 
 
 class Constants:
@@ -59,7 +59,7 @@ class Constants:
     Args:
       problem: after its split.
       times: of its workers.
-      known: constants that are told instead.
+      known: constants that are given instead.
     """
 
     def __init__(self, problem: Problem, times: TaskTimes, known: Mapping[str, Any]) -> None:
@@ -100,7 +100,7 @@ class Constants:
 
 @contextmanager
 def translated_errors(refusal: type[InvalidInput] = InvalidInput) -> Iterator[None]:
-    """Turns what theory refuses into an error that says what to do.
+    """Translates theory's errors into errors with a remedy.
 
     Args:
       refusal: the class of the error where a number is not allowed; a constant that is not known is always an

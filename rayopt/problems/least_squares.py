@@ -140,7 +140,7 @@ class LeastSquares(RowProblem):
             raise error.within("data") if error.key in known else error from None
 
     def to_config(self) -> dict[str, Any]:
-        """Returns what a workload file says of this problem."""
+        """Returns the problem's section of a workload file."""
         return {key: getattr(self, key) for key in ("name", "data", "partition", "batch", "replacement")}
 
     def start_point(self) -> Array:

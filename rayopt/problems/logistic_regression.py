@@ -111,7 +111,7 @@ class LogisticRegression(LabelledData):
         return problem
 
     def to_config(self) -> dict[str, Any]:
-        """Returns what a workload file says of this problem."""
+        """Returns the problem's section of a workload file."""
         return {
             "name": self.name,
             "data": self.data,

@@ -162,7 +162,7 @@ class MLP(LabelledData):
         return cls.from_data(data, rows, arguments)
 
     def to_config(self) -> dict[str, Any]:
-        """Returns what a workload file says of this problem."""
+        """Returns the problem's section of a workload file."""
         keys = (
             "name", "data", "partition", "batch", "hidden", "initial_seed", "rows", "replacement", "mean", "std",
             "full_batch", "noise",

@@ -1,4 +1,4 @@
-"""Problems over the rows of a data set: who has which rows, and which of them a task draws."""
+"""Problems over the rows of a data set: the rows of each worker, and those that a task samples."""
 
 from __future__ import annotations
 

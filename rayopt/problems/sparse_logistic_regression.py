@@ -197,7 +197,7 @@ class SparseLogisticRegression(Classification):
             raise error.within("data") if error.key in known else error from None
 
     def to_config(self) -> dict[str, Any]:
-        """Returns what a workload file says of this problem."""
+        """Returns the problem's section of a workload file."""
         keys = ("name", "data", "partition", "batch", "l2", "replacement")
         return {key: getattr(self, key) for key in keys}
 

@@ -175,7 +175,7 @@ class TorchProblem(Classification):
         return problem
 
     def to_config(self) -> dict[str, Any]:
-        """Returns what a workload file says of this problem."""
+        """Returns the problem's section of a workload file."""
         keys = (
             "name", "data", "module_arguments", "initial_seed", "partition", "batch", "rows", "replacement", "dtype",
             "input_shape",

@@ -113,7 +113,7 @@ def tune(
       confirm: other seeds, on which the best runs again.
       metric: by which to choose: by default the first of gap, value, grad_norm_sq and accuracy that there is.
       record: of the runs that confirm; ``every`` is also how often a target is looked at.
-      out: a tuning folder to write; the same call goes on where it stopped. By default nothing stays on disk.
+      out: a tuning folder to write; the same call continues where it stopped. By default nothing stays on disk.
       processes: how many jobs run at the same time; None: one for each processor. With more than one the program
         needs the usual guard ``if __name__ == "__main__":``.
       progress: show bars while it runs.

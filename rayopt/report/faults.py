@@ -1,4 +1,4 @@
-"""What a table says of workers that failed."""
+"""Notes on failed workers, under a table."""
 
 from __future__ import annotations
 

@@ -165,8 +165,8 @@ def _norm(values: Array) -> Normalize:
 
 
 def _legend(values: Array, lost: NDArray[np.bool_]) -> list[str]:
-    told = ["hatched: diverged or worse than at the start"] if lost.any() else []
-    return [*told, "dots: never"] if (np.isnan(values) & ~lost).any() else told
+    notes = ["hatched: diverged or worse than at the start"] if lost.any() else []
+    return [*notes, "dots: never"] if (np.isnan(values) & ~lost).any() else notes
 
 
 def _heading(medians: pd.DataFrame, best: Choice | None, legend: Iterable[str]) -> str:

@@ -35,7 +35,7 @@ class StandardError(Console):
 
 
 class ProgressBars:
-    """A bar for the run that goes on and one for all runs; a line for each run that has ended.
+    """A bar for the current run and one for all runs; a line for each finished run.
 
     Where nobody watches (a pipe, the log of a job) only the lines are written.
 

@@ -90,7 +90,7 @@ def _columns(summary: Summary) -> list[Column]:
 
 
 def shows_costs(summary: Summary) -> bool:
-    """Whether seconds and worker-seconds tell methods apart.
+    """Whether seconds and worker-seconds distinguish the methods.
 
     They do where runs end with a number of updates, or where the workers of one method stand idle so much that
     they compute for less than half of the time of another's.

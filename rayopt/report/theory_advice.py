@@ -1,4 +1,4 @@
-"""What a comparison of methods says, in a sentence."""
+"""The conclusion of a comparison of methods, in a sentence."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def advise(comparison: Comparison) -> str:
 
 
 def _with_parameters(name: str, comparison: Comparison) -> str:
-    """Returns a method with what it is told besides its step size, which depends on the scale of f."""
-    told = [
+    """Returns a method with its parameters besides the step size, which depends on the scale of f."""
+    parameters = [
         f"{key.replace('_', ' ')} {_value(value)}"
         for key, value in comparison.parameters.get(name, {}).items()
         if key not in (*OF_EVERY_WORKER, "step_size")
     ]
-    return f"{name} ({', '.join(told)})" if told else name
+    return f"{name} ({', '.join(parameters)})" if parameters else name
 
 
 def _listed(parts: list[str], last: str = "or") -> str:

@@ -56,7 +56,7 @@ def draw(setting: Setting, regime: str, times: Callable[[int], Array]) -> Figure
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a figure in the format of the file's name, whole or not at all."""
+    """Writes a figure in the format of the file's name, completely or not at all."""
     write_complete(path, partial(figure.savefig, format=path.suffix[1:].lower(), dpi=RESOLUTION))
 
 

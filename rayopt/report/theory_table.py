@@ -1,4 +1,4 @@
-"""What theory says of every method in one setting, as numbers and as a table."""
+"""The predictions of theory for every method in one setting, as numbers and as a table."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ REGIMES = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """What theory says of every method in one setting, with constant 1 in front of every time.
+    """The predictions of theory for every method in one setting, with constant 1 in front of every time.
 
     Attributes:
       setting: workers, accuracy and constants.

@@ -1,4 +1,4 @@
-"""Why a method would run silently wrong on a problem or with some workers."""
+"""Why a method must not run on a problem or with some workers."""
 
 from __future__ import annotations
 

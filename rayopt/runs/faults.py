@@ -1,4 +1,4 @@
-"""What went wrong with workers in real time, and was made good."""
+"""Failures of workers in real time from which a run recovered."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Faults:
       late: messages of tasks that were over: delivered twice, cancelled meanwhile, or given again to another process.
       recomputed: values that were lost with their node and computed again where the server is.
       missing: workers without a process at the end.
-      slow: values that could not be fetched in time, though nobody told of a loss, and were computed again there.
+      slow: values that could not be fetched in time, though no loss was reported, and were computed again there.
       unmeasured: history rows without metrics, because those of earlier rows were not ready.
       unmeasurable: history rows without metrics, because the process that computes them died over them again and again.
       server_restarts: how often the server died and the run went on from its last checkpoint.

@@ -38,7 +38,7 @@ class Fingerprints:
     """Hashes at checkpoints, the begin and the end, all kept; and at history rows, thinned out to at most a thousand.
 
     Args:
-      taken: those of the run up to now, if it goes on from a checkpoint.
+      taken: those of the run so far, if it continues from a checkpoint.
       stride: as the attribute.
 
     Attributes:

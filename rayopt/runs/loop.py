@@ -24,7 +24,7 @@ class RunningFleet(Fleet, RecordedFleet, Protocol):
 
 
 def serve(method: Method, fleet: RunningFleet, recorder: Recorder) -> None:
-    """Runs a prepared method on a fleet until the recorder says that it is finished.
+    """Runs a prepared method on a fleet until the recorder has finished.
 
     Args:
       method: after ``prepare``.

@@ -1,4 +1,4 @@
-"""What a run leaves behind, and where it stands before."""
+"""The outcome of a run, and its progress before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: a clean end of the run that goes on, and no record that is lost."""
+"""Ctrl-C and SIGTERM: the current run ends cleanly and no record is lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 INSISTENCE = 3
-"""So many signals while results are written end even that."""
+"""The number of signals that abort even the writing of results."""
 
 
 class Stoppable(Protocol):
@@ -20,9 +20,9 @@ class Stoppable(Protocol):
 
 
 class SignalHandling:
-    """What signals do while an experiment runs.
+    """Handles signals while an experiment runs.
 
-    The first ends the running job cleanly. The second breaks it off (KeyboardInterrupt). While results are written,
+    The first ends the running job cleanly. The second aborts it (KeyboardInterrupt). While results are written,
     after :meth:`shield`, one or two more are only noted.
     """
 
@@ -34,21 +34,21 @@ class SignalHandling:
         self._while_shielded = 0
 
     def is_set(self) -> bool:
-        """Returns whether anyone asked for the end."""
+        """Returns whether a signal has arrived."""
         return self._is_set.is_set()
 
     def watch(self, session: Stoppable) -> None:
-        """Takes the signals over, on the main thread; elsewhere they are none of ours."""
+        """Installs the signal handlers, on the main thread only."""
         self._session = session
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._react) for number in SIGNALS}
 
     def shield(self) -> None:
-        """Notes from now on that workers end and results are written."""
+        """Marks that workers are ending and results are being written."""
         self._is_shielded = True
 
     def release(self) -> None:
-        """Gives the signals back."""
+        """Restores the previous signal handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
@@ -69,15 +69,15 @@ class SignalHandling:
 
 @contextmanager
 def deferred_signals(clean_up: Callable[[], None]) -> Iterator[None]:
-    """Holds signals back until the end of a block that must not be broken off; there the first is a KeyboardInterrupt.
+    """Defers signals to the end of a block that must not be interrupted; the first then raises KeyboardInterrupt.
 
     Args:
       clean_up: called before that.
     """
-    heard: list[int] = []
+    received: list[int] = []
 
     def note(number: int, frame: Any) -> None:
-        heard.append(number)
+        received.append(number)
 
     on_main_thread = threading.current_thread() is threading.main_thread()
     before = {number: signal.signal(number, note) for number in SIGNALS} if on_main_thread else {}
@@ -85,20 +85,20 @@ def deferred_signals(clean_up: Callable[[], None]) -> Iterator[None]:
         yield
     except SystemExit:
         # A handler that the block has installed.
-        heard.append(signal.SIGTERM)
+        received.append(signal.SIGTERM)
     finally:
         for number, handler in before.items():
             # Unless the block has installed another.
             if signal.getsignal(number) is note:
                 signal.signal(number, handler)
-    if heard:
+    if received:
         clean_up()
         raise KeyboardInterrupt
 
 
 @contextmanager
 def signal_handling() -> Iterator[SignalHandling]:
-    """Yields what ``watch`` makes end at Ctrl-C; the signals are given back at the end of the block."""
+    """Yields a :class:`SignalHandling`; the previous handlers are restored at the end of the block."""
     found = SignalHandling()
     try:
         yield found

@@ -1,4 +1,4 @@
-"""The state of one run: of its method, its fleet and its record, between two events."""
+"""The state of one run between two events: of its method, its fleet and its recorder."""
 
 from __future__ import annotations
 

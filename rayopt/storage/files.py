@@ -1,4 +1,4 @@
-"""Files that are complete or not there."""
+"""Writes files completely or not at all."""
 
 from __future__ import annotations
 

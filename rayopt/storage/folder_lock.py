@@ -1,4 +1,4 @@
-"""One writer for a folder: a lock that the kernel frees when its program ends, however it ends."""
+"""A lock for the one writer of a folder; the kernel releases it when the program ends, however it ends."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def profile(
       fleet: :class:`RayFleet` with one worker per actor; by default a local one.
       plan: what to measure, and how often.
       seed: of the split of the data and of the samples.
-      on_progress: told what is measured, how much is done and of how much.
+      on_progress: called with what is measured, the number done and the total.
 
     Returns:
       The durations: ``found.of("compute")`` has the fleet seconds of every worker, ``found.of("upload", bytes)`` and
@@ -142,7 +142,7 @@ class _Gradients:
       actors: the workers.
       x: the point.
       plan: how many.
-      report: is told how many of all are done.
+      report: called with the number done and the total.
       time_scale: real seconds per fleet second.
     """
 
@@ -205,7 +205,7 @@ def _answer(worker: int, reference: Any, from_server: bool = False) -> Any:
     """Returns what a call about a worker has answered.
 
     Args:
-      worker: whom it is about.
+      worker: the worker's number.
       reference: of the call.
       from_server: whether it is the server that was asked, which asks the worker.
 

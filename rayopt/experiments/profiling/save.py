@@ -10,7 +10,7 @@ from rayopt.storage.files import write_text
 
 
 def save(durations: Durations, path: str | Path) -> None:
-    """Writes durations as the CSV that ``rayopt.latency.trace`` reads, whole or not at all.
+    """Writes durations as the CSV that ``rayopt.latency.trace`` reads, completely or not at all.
 
     Args:
       durations: what was measured.

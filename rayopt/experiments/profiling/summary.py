@@ -1,4 +1,4 @@
-"""What a profile says, in numbers: quantiles of each worker, its law, and how to replay it in a workload file."""
+"""The numbers of a profile: quantiles of each worker, the fitted law, and the line that replays it in a workload."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def what_times_are(durations: Durations) -> str:
 
 
 def known_times(durations: Durations) -> dict[str, Array]:
-    """Returns what theory is told of the workers of a profile, as arguments of :class:`~rayopt.theory.Setting`.
+    """Returns the times of a profile's workers as theory takes them, as arguments of :class:`~rayopt.theory.Setting`.
 
     A task is download, gradient and upload; the ways count with their medians, for a payload as large as a
     gradient, if that was measured. A trial of a random time lasts up to its median.

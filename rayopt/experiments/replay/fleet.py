@@ -26,7 +26,7 @@ class Event(NamedTuple):
 
     Attributes:
       time: fleet seconds.
-      worker: who.
+      worker: its number.
       number: of the task.
       assigned_at: fleet seconds.
       version: of the task.
@@ -55,7 +55,7 @@ class ReplayedWorkers:
     """The workers of a recorded run, as its method sees them.
 
     Args:
-      times: what the server is told of the workers' times.
+      times: the workers' times as the server knows them.
       shard_sizes: rows of data of each worker, shape (n,); None if all have the same.
       seed: addresses the method's own generator.
       source: computes the values.

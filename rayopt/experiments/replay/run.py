@@ -24,7 +24,7 @@ class Difference:
     Attributes:
       arrival: how many had been received, that of the difference included.
       update: k after it.
-      worker: who arrived; None at the start and at an alarm.
+      worker: the worker that arrived; None at the start and at an alarm.
       what: what differs, in words.
       size: how far the sum of x is off; NaN if that is not known.
     """

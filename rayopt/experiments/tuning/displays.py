@@ -1,4 +1,4 @@
-"""What follows the jobs of a tuning while it runs."""
+"""Displays of the jobs of a tuning."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class JobDisplay(Protocol):
 
 
 class JobDisplays(Observers[JobDisplay]):
-    """A display that tells others."""
+    """A display that forwards to others."""
 
     def opened(self, total: int, done: int) -> None:
-        """Tells how many jobs there are, and how many had finished before."""
-        self.tell(lambda display: display.opened(total, done))
+        """Reports the number of jobs, and of those finished earlier."""
+        self.notify(lambda display: display.opened(total, done))
 
     def ended(self, job: TuningJob, found: Found | Exception) -> None:
-        """Tells that a job has ended."""
-        self.tell(lambda display: display.ended(job, found))
+        """Reports that a job has ended."""
+        self.notify(lambda display: display.ended(job, found))
 
     def closed(self) -> None:
-        """Tells that all jobs have ended."""
-        self.tell(lambda display: display.closed())
+        """Reports that all jobs have ended."""
+        self.notify(lambda display: display.closed())

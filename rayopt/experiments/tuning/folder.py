@@ -1,4 +1,4 @@
-"""The folder of a tuning: what every finished job found, the whole table, and the workload that was chosen."""
+"""The folder of a tuning: the result of every finished job, the full table, and the chosen workload."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TuningFolder:
                                "a new folder, or one that `rayopt tune` wrote")  # fmt: skip
 
     def begin(self, config: dict[str, Any]) -> None:
-        """Writes the configuration, or compares it with that of the tuning that goes on here.
+        """Writes the configuration, or compares it with that of the unfinished tuning in the folder.
 
         Raises:
           InvalidInput: the folder holds a tuning of something else; the key is the first that differs.
@@ -76,7 +76,7 @@ class TuningFolder:
         write_text(self._file(job), text)
 
     def write_table(self, table: pd.DataFrame) -> None:
-        """Writes the whole grid."""
+        """Writes the full grid."""
         write_complete(self.path / TABLE, lambda part: table.to_parquet(part, index=False))
 
     def write_tuned(self, config: dict[str, Any]) -> Path:

@@ -1,4 +1,4 @@
-"""What a tuning found."""
+"""The result of a tuning."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Tuned(Protocol):
 
 
 class TuningResult:
-    """What a tuning found.
+    """The result of a tuning.
 
     Attributes:
       table: a row per method, combination, step size and tuning seed (see
@@ -86,7 +86,7 @@ class TuningResult:
 
     @property
     def notes(self) -> list[str]:
-        """What is to be said of the result: best values at an edge, a target out of reach, divergence, failures."""
+        """Remarks on the result: best values at an edge, a target out of reach, divergence, failures."""
         tuning = self.tuning
         dimension, workers = tuning.problem.dimension, tuning.workers.count
         at_edges = [

@@ -52,7 +52,7 @@ class Tuning:
       record: of the runs that confirm; how often a target is looked at.
       fleet: it must be the virtual one.
       force: tune a method also on a problem that it is not made for.
-      problem_config: what a workload file says of the problem; by default described from the object.
+      problem_config: the problem's section of the workload file; by default described from the object.
 
     Attributes:
       labels: of the grids.
@@ -115,7 +115,7 @@ class Tuning:
         """Runs the jobs that have not finished, chooses, and confirms.
 
         Args:
-          out: the tuning folder; if it holds this tuning already, it goes on where it stopped. By default a
+          out: the tuning folder; if it holds this tuning already, the tuning continues there. By default a
             temporary one that goes away with the result.
           processes: how many jobs run at the same time; by default one for each processor.
           jobs_display: follows the jobs.

@@ -1,4 +1,4 @@
-"""The way to a Ray cluster: one that runs, or a local one that is started."""
+"""The connection to a Ray cluster: a running one, or a local one that is started."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from rayopt.runs.recorder import Recorder
 Array = NDArray[np.float64]
 
 IN_FLIGHT = 16
-"""So many points at most are on their way to the evaluator or wait there, and their memory is held."""
+"""The most points in flight to the evaluator or queued there; each holds its memory."""
 RETRIES = DEATHS - 1
 """So often metrics are computed anew when their process died."""
 STOP_SECONDS = 2.0

@@ -1,4 +1,4 @@
-"""What happens to workers and nodes during a run, in sentences that a person can keep up with."""
+"""Log messages on workers and nodes during a run, at a rate that a person can read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Notice = tuple[int, str]
 
 
 class EventLog:
-    """Counts events, and tells of them: of the first at once, of those that follow at most once a minute.
+    """Counts events and reports them: the first at once, later ones at most once a minute.
 
     Events are added on one thread and taken on another.
     """
@@ -51,14 +51,14 @@ class EventLog:
 
         Args:
           kind: of the event.
-          what: whom it befell, and how.
+          what: which worker or node, and the event.
         """
         with self._lock:
             count, _ = self._waiting.get(kind, (0, ""))
             self._waiting[kind] = (count + 1, what)
 
     def take(self) -> list[Notice]:
-        """Returns what is to be told now."""
+        """Returns the messages due now."""
         now = time.monotonic()
         found = []
         with self._lock:
@@ -66,8 +66,8 @@ class EventLog:
                 if now >= self._next.get(kind, -math.inf):
                     count, last = self._waiting.pop(kind)
                     self._next[kind] = now + TELL_EVERY
-                    told = f"{kind.one}: {last}" if count == 1 else f"{count} {kind.several}, the last: {last}"
-                    found.append((kind.level, told))
+                    text = f"{kind.one}: {last}" if count == 1 else f"{count} {kind.several}, the last: {last}"
+                    found.append((kind.level, text))
         return found
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""What a call to an actor raises, in the words of rayopt."""
+"""Translates what a call to an actor raises into errors of rayopt."""
 
 from __future__ import annotations
 

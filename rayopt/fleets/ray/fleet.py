@@ -198,7 +198,7 @@ class RaySession:
           NotBegun: it was to end while the workers were still loaded.
           WorkerLost: workers that the method needs are gone for longer than the grace time.
           WorkerFailed: a worker brings nothing but errors.
-          ServerLost: the server's process died; the session goes on with another one.
+          ServerLost: the server's process died; the session continues with a new one.
         """
         try:
             return self._run(job, on_trace, on_progress, on_checkpoint)
@@ -356,7 +356,7 @@ class RaySession:
 
         loaded: set[Any] = set()
         give_up = time.monotonic() + RESTART_TIMEOUT
-        heard = ""
+        last_error = ""
         while len(loaded) < len(self.actors) and time.monotonic() < give_up:
             calls = [(actor, actor.load.remote(load)) for actor, load in self._loads.items() if actor not in loaded]
             for actor, call in calls:
@@ -364,10 +364,10 @@ class RaySession:
                     self._get(call)
                     loaded.add(actor)
                 except self._ray.exceptions.RayActorError as error:
-                    heard = str(error)
+                    last_error = str(error)
             time.sleep(REPORT_EVERY if len(loaded) < len(self.actors) else 0)
-        if not loaded and heard:
-            raise WorkerLost(f"no worker has a process; what was heard last: {heard}")
+        if not loaded and last_error:
+            raise WorkerLost(f"no worker has a process; last error: {last_error}")
 
     def _get(self, call: Any) -> Any:
         """Returns what a call to an actor brings.

@@ -1,4 +1,4 @@
-"""How long the ways between the server and a worker are, and what a worker runs on."""
+"""Times the links between the server and a worker, and identifies the worker's processor."""
 
 from __future__ import annotations
 

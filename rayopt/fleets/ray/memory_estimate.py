@@ -1,4 +1,4 @@
-"""What a run needs of the object store, said before it starts."""
+"""Estimates what a run needs of the object store, before it starts."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def warn_if_scarce(demand: MemoryEstimate, nodes: Sequence[Node]) -> None:
     room = min((node.resources[STORE] for node in nodes if STORE in node.resources), default=0.0)
     if not room or sum(demand) <= room:
         return
-    told = ", ".join(f"{name} {amount / MEGABYTE:,.0f} MB" for name, amount in demand._asdict().items())
+    parts = ", ".join(f"{name} {amount / MEGABYTE:,.0f} MB" for name, amount in demand._asdict().items())
     warnings.warn(
         f"the object store of a node holds {room / MEGABYTE:,.0f} MB, and this run may need "
-        f"{sum(demand) / MEGABYTE:,.0f} MB of it ({told}): Ray moves the rest to disk, which is slow. Start nodes "
+        f"{sum(demand) / MEGABYTE:,.0f} MB of it ({parts}): Ray moves the rest to disk, which is slow. Start nodes "
         "with a larger --object-store-memory, or put fewer workers, step sizes or rows or a smaller batch into one run",
         UserWarning,
         stacklevel=4,

@@ -1,4 +1,4 @@
-"""What travels between the server and the workers."""
+"""The messages between the server and the workers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Order(NamedTuple):
     """One task for one worker.
 
     Attributes:
-      worker: who.
+      worker: its number.
       stamp: grows with every order of a session; an older one is superseded.
       number: the worker's task number.
       task: what to compute; None only cancels.
@@ -80,7 +80,7 @@ class Reply(NamedTuple):
     """One finished task.
 
     Attributes:
-      worker: who.
+      worker: its number.
       stamp: that of the order.
       completed_at: when the worker was done, on its own monotonic clock, real seconds.
       value: the gradient; None where it is a return value of its own, or there is none.

@@ -1,7 +1,7 @@
 """Counters and gauges of a run that Ray's dashboard and Prometheus endpoint show.
 
-Arrivals are counted in memory as they come; Ray hears of them at most twice a second, so that watching costs an arrival
-next to nothing.
+Arrivals are counted in memory as they come; they are passed to Ray at most twice a second, so that monitoring costs
+next to nothing per arrival.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The nodes of a cluster, and the reservations that actors take on them."""
+"""The nodes of a cluster, and the reservations of actors on them."""
 
 from __future__ import annotations
 

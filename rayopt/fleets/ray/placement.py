@@ -1,4 +1,4 @@
-"""Where actors are wanted: spread over nodes, packed on few, or on nodes with a label that stands for a latency."""
+"""Placement of actors: spread over nodes, packed on few, or on nodes with a label that stands for a latency."""
 
 from __future__ import annotations
 

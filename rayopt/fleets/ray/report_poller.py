@@ -1,4 +1,4 @@
-"""What the driver does with the reports of a run: hands on its record, and logs what happened."""
+"""Handles the reports of a run in the driver: passes on its record and logs events."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ Array = NDArray[np.float64]
 
 
 class Report(NamedTuple):
-    """What the driver hears while a job runs.
+    """The progress report that the driver receives while a job runs.
 
     Attributes:
       progress: where the run stands; None before it began.

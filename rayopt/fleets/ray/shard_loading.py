@@ -1,4 +1,4 @@
-"""What travels to the actors before a run: shards through the object store, and a user's own modules."""
+"""Ships shards (through the object store) and a user's own modules to the actors before a run."""
 
 from __future__ import annotations
 

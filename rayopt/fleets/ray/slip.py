@@ -1,4 +1,4 @@
-"""How late arrivals are in real time, without keeping them all."""
+"""The lateness of arrivals in real time, in constant memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Workers whose process died, and workers whose gradients are no good."""
+"""Supervises workers: processes that died, and gradients that are not finite."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ class Outage:
 
 
 class Supervision:
-    """Loads processes that came back, counts faults, and says when a run cannot go on.
+    """Reloads restarted processes, counts faults, and decides when a run cannot continue.
 
-    A dead worker is an infinitely slow worker: the method goes on, and is not told.
+    A dead worker is an infinitely slow worker: the method is not notified and continues.
 
     Args:
       actors: by worker, the actor that holds it.
@@ -83,7 +83,7 @@ class Supervision:
         self._in_a_row: dict[int, int] = {}
         self._deaths: dict[int, int] = {}
         self._given_up: set[int] = set()
-        self._heard: dict[Any, str] = {}
+        self._last_errors: dict[Any, str] = {}
         self._look_at = 0.0
 
     @property
@@ -97,13 +97,13 @@ class Supervision:
         missing = given_up + sum(count for count, _ in away)
         return WorkerCounts(self._workers - missing, missing - down, down)
 
-    def lost(self, actor: Any, heard: str) -> None:
+    def lost(self, actor: Any, last_error: str) -> None:
         """Notes that an actor's process died, and asks its successor to load its shards."""
         if actor not in self._outages:
             self._outages[actor] = Outage()
-            self._heard[actor] = heard
+            self._last_errors[actor] = last_error
             self.silent.update(self._members[actor])
-            self.notices.add(LOST, f"{self._names([actor])}: {shortened(heard)}")
+            self.notices.add(LOST, f"{self._names([actor])}: {shortened(last_error)}")
             self._ask(actor)
 
     def returned(self, awaited: Callable[[], Sequence[int]]) -> list[tuple[Any, list[int]]]:
@@ -134,7 +134,7 @@ class Supervision:
         return found
 
     def survivors(self, workers: Sequence[int]) -> list[int]:
-        """Counts that a process died over tasks of these workers; returns who of them is given the task again.
+        """Counts a process that died over tasks of these workers; returns the workers whose task is assigned again.
 
         Raises:
           WorkerLost: it is one death too many, and the method cannot go on without them.
@@ -146,10 +146,10 @@ class Supervision:
             self.silent.update(lost)
             self._given_up.update(lost)
             what = f"{DEATHS} processes in a row died over tasks of {_named(lost)}"
-            heard = self._heard[self._actors[lost[0]]]
-            self.notices.add(GIVEN_UP, f"{what}: {shortened(heard)}")
+            last_error = self._last_errors[self._actors[lost[0]]]
+            self.notices.add(GIVEN_UP, f"{what}: {shortened(last_error)}")
             if self._failure_policy.waits_for or len(self.silent) == self._workers:
-                raise WorkerLost(f"{what}, and {self._why()}; what was heard last: {heard}")
+                raise WorkerLost(f"{what}, and {self._why()}; last error: {last_error}")
         return [worker for worker in workers if self._deaths[worker] < DEATHS]
 
     def rejected(self, worker: int, error: str) -> None:
@@ -181,7 +181,7 @@ class Supervision:
         return self._failure_policy.loads[self._actors[worker]].fetch()[worker]
 
     def final(self) -> Faults:
-        """Returns what was counted, with who is missing at the end."""
+        """Returns the counts, with the workers that are missing at the end."""
         self.faults.missing = sorted(self.silent)
         return self.faults
 
@@ -219,7 +219,7 @@ class Supervision:
         if hopeless and missing:
             raise WorkerLost(
                 f"no process for {_named(sorted(missing))}, for longer than {self._failure_policy.grace:g} s (grace), "
-                f"and {self._why()}; what was heard last: {self._heard[self._actors[missing[0]]]}"
+                f"and {self._why()}; last error: {self._last_errors[self._actors[missing[0]]]}"
             )
 
     def _why(self) -> str:

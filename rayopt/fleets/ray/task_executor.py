@@ -1,4 +1,4 @@
-"""What every worker does with an order: draw the duration, compute, look at what came out."""
+"""Executes one order: draws its duration, computes, and checks the value."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class TaskExecutor:
         A task that the worker gives up has neither.
 
         Raises:
-          Cancelled: the checkpoint said so.
+          Cancelled: raised by the checkpoint.
           GaveUp: likewise.
         """
         if not in_time:

@@ -1,4 +1,4 @@
-"""How orders reach the workers and replies come back: direct calls, or batches to packed actors."""
+"""Sends orders to the workers and receives their replies: direct calls, or batches to packed actors."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LOOK_UP = 0.1
 
 
 OnLost = Callable[[Any, str], None]
-"""Is called with an actor whose process died or is new, and with what was heard of it."""
+"""Called with an actor whose process died or was restarted, and with the error."""
 
 
 class Transport(Protocol):
-    """The way to the workers and back."""
+    """The connection to the workers."""
 
     def send(self, order: Order) -> None:
         """Hands an order to its worker, now or at the next ``receive``; it supersedes the worker's last one."""
@@ -47,7 +47,7 @@ class DirectTransport:
 
     Args:
       workers: the actors.
-      on_lost: hears of actors that died.
+      on_lost: called with actors that died.
     """
 
     def __init__(self, workers: Sequence[Any], on_lost: OnLost) -> None:
@@ -59,7 +59,7 @@ class DirectTransport:
         self._stored: tuple[Any, Any] = (None, None)
 
     def send(self, order: Order) -> None:
-        """Calls the worker at once, after it is told to leave what it still computes."""
+        """Calls the worker at once, after cancelling what it still computes."""
         if self._references[order.worker] in self._pending:
             self.cancel(order.worker, order.stamp - 1)
         actor = self._workers[order.worker]
@@ -127,7 +127,7 @@ class PackedTransport:
     Args:
       actors: by worker, the actor that holds it.
       inbox: what the actors deliver.
-      on_lost: hears of actors that died.
+      on_lost: called with actors that died.
     """
 
     def __init__(self, actors: Sequence[Any], inbox: queue.SimpleQueue[ReplyBatch], on_lost: OnLost) -> None:
@@ -191,8 +191,8 @@ class PackedTransport:
                 if actor is not None:
                     self._lose(actor, str(error))
 
-    def _lose(self, actor: Any, heard: str) -> None:
-        """Forgets what the dead process was sent: all those calls fail, and tell of one death."""
+    def _lose(self, actor: Any, error: str) -> None:
+        """Drops all calls to the dead process: they fail together and count as one death."""
         self._calls = {call: own for call, own in self._calls.items() if own != actor}
         self._outbox.pop(actor, None)
-        self._on_lost(actor, heard)
+        self._on_lost(actor, error)

@@ -155,7 +155,7 @@ class PackedWorkers:
         executors = {worker: TaskExecutor() for worker in profiles}
         for worker, profile in profiles.items():
             executors[worker].load(profile, not clock, warm_up=worker == load.workers[0])
-        # The other thread may be computing what was ordered before: it goes on with the executors that it has, and what
+        # The other thread may be computing what was ordered before: it keeps the executors that it has, and what
         # comes of it is dropped.
         with self._changed:
             self._due.clear()
@@ -169,7 +169,7 @@ class PackedWorkers:
     def assign(self, orders: OrderBatch) -> None:
         """Takes orders; each supersedes what its worker had, and one without a task only ends it.
 
-        A process that is new drops them: ``watch`` tells.
+        A restarted process drops them, which ``watch`` reports.
         """
         if not self._executors:
             return
@@ -190,7 +190,7 @@ class PackedWorkers:
 
     @ray.method(concurrency_group="watch")
     def watch(self) -> None:
-        """Never returns: the call fails when the process dies, which is how the server hears of it.
+        """Never returns: the call fails when the process dies, which is how the server learns of it.
 
         Raises:
           NotLoaded: the process is new.

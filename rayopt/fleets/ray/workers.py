@@ -37,7 +37,7 @@ class RayWorkers:
     """The workers of one run in real time: what a method sees of them, and the clock.
 
     Args:
-      transport: the way to the workers.
+      transport: the connection to the workers.
       times: how long tasks must take.
       shard_sizes: rows of data of each worker, shape (n,); None if all have the same.
       seed: addresses the method's own generator.

@@ -28,9 +28,9 @@ def note_on_rates(runs: Sequence[Finished]) -> list[str]:
             serial.append(rate)
     if not rates:
         return []
-    told = []
+    rates_shown = []
     for label, found in rates.items():
         rate = statistics.median(found)
         beside = f"{rate / statistics.median(serial):.2f} x serial, " if serial else ""
-        told.append(f"{label} {rate:,.0f} ({beside}{statistics.median(cores[label]):.2f} cores)")
-    return [f"Updates per second: {'; '.join(told)}."]
+        rates_shown.append(f"{label} {rate:,.0f} ({beside}{statistics.median(cores[label]):.2f} cores)")
+    return [f"Updates per second: {'; '.join(rates_shown)}."]

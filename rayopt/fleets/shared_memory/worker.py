@@ -1,4 +1,4 @@
-"""The worker actor: it finds the shared memory and updates x in it until it is told to stop."""
+"""The worker actor: it finds the shared memory and updates x in it until it is stopped."""
 
 from __future__ import annotations
 

@@ -80,8 +80,8 @@ class SimulatedFleet(FleetKind):
             if run.outcome is not None and run.outcome.requested:
                 requested, wasted = counted.get(run.label, (0, 0))
                 counted[run.label] = (requested + run.outcome.requested, wasted + run.outcome.wasted)
-        told = [f"{label} {wasted:,} of {requested:,}" for label, (requested, wasted) in counted.items()]
-        return [f"Gradients computed on Ray that were not needed: {', '.join(told)}."] if told else []
+        shares = [f"{label} {wasted:,} of {requested:,}" for label, (requested, wasted) in counted.items()]
+        return [f"Gradients computed on Ray that were not needed: {', '.join(shares)}."] if shares else []
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in self.to_config().items() if key != "name")

@@ -129,7 +129,7 @@ def _read_idx(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: it cannot be read ({error}); expected a whole file") from error
+        raise DataError(f"{path}: it cannot be read ({error}); expected a complete file") from error
     axes = 1 + len(item_shape)
     magic = bytes((0, 0, 8, axes))
     if content[:4] != magic:

@@ -17,7 +17,7 @@ Integers = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Shards:
-    """Which rows belong to whom; every row to exactly one worker.
+    """The rows of each worker; every row belongs to exactly one.
 
     Attributes:
       order: the row numbers, those of worker 0 first, shape (rows,).
@@ -48,7 +48,7 @@ class Shards:
 
 
 class Partition(Protocol):
-    """A way to divide rows: a small immutable object."""
+    """A rule that divides rows: a small immutable object."""
 
     name: ClassVar[str]
     homogeneous: ClassVar[bool]

@@ -1,4 +1,4 @@
-"""A trace that outlives a full disk: rows wait in memory until they can be written."""
+"""A trace writer that survives a full disk: rows wait in memory until they can be written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of a trace: files that are whole, in the folder of an experiment that has not come to its end."""
+"""Parts of a trace: complete files in the folder of an unfinished experiment."""
 
 from __future__ import annotations
 

@@ -36,10 +36,10 @@ CLOSE_SECONDS = 2.0
 """Real seconds that the end waits for what is still computed."""
 
 STOP_SECONDS = 1.0
-"""Real seconds that who is asked to stop waits for an answer."""
+"""Real seconds to wait for a reply after asking an actor to stop."""
 
 LOOK_EVERY = 0.05
-"""Real seconds between two looks who calls in anew, and whether to stop."""
+"""Real seconds between two checks for new connections and for a stop."""
 
 LOOPBACK = "127.0.0.1"
 
@@ -171,7 +171,7 @@ class Calculators:
         return self._least_busy().ask(Question(*group))
 
     def collect(self, answer: PendingReply) -> Any:
-        """Waits for an answer and returns what it says.
+        """Waits for a reply and returns its content.
 
         Raises:
           Stopped: somebody asked for the end meanwhile.
@@ -201,7 +201,7 @@ class Calculators:
             ray.kill(actor)
 
     def _start(self, node: str) -> Any:
-        # Not a wish: one whose actors need no CPU is heard only now and then.
+        # A hard constraint: Ray honours a soft one only now and then for actors that need no CPU.
         return self._actor.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote()
 
     def _serve(self, number: int) -> Any:
@@ -238,8 +238,8 @@ class Calculators:
     def _count_loss(self) -> None:
         self.losses += 1
         self._notices.add(CALCULATOR_LOST, "Ray starts another one, and it is asked again")
-        for level, told in self._notices.take():
-            LOGGER.log(level, told)
+        for level, text in self._notices.take():
+            LOGGER.log(level, text)
 
     def _call_again(self, number: int) -> None:
         """Has an actor call in again that has ended its side of the line, or another one whose node is lost.

@@ -27,7 +27,7 @@ KEY_BYTES = 32
 BACKLOG = 128
 PAUSE = 0.1
 HANDSHAKE_SECONDS = 10.0
-"""Real seconds in which who calls in must have proved that it knows the key."""
+"""Real seconds within which a caller must prove that it knows the key."""
 
 SILENCE_SECONDS = 20
 """Real seconds after which a machine that answers no probe is given up."""
@@ -83,7 +83,7 @@ class ChannelListener:
                 # It was closed, or this process has too many files open.
                 time.sleep(PAUSE)
             else:
-                # Each on its own: who calls and says nothing keeps nobody else waiting.
+                # Each in a thread of its own: a silent caller delays no other.
                 threading.Thread(target=self._greet, args=(connection,), name="call", daemon=True).start()
 
     def _greet(self, connection: Connection) -> None:
@@ -94,7 +94,7 @@ class ChannelListener:
             number = connection.recv()
             prepare(connection)
         except (AuthenticationError, EOFError, OSError):
-            # Somebody who does not know the key, or who has gone again.
+            # A caller without the key, or one that has disconnected.
             connection.close()
         else:
             self._calls.put((number, connection))
@@ -123,7 +123,7 @@ class PendingReply:
         self.is_here = True
 
     def get(self) -> Any:
-        """Returns what the actor said, or raises what was raised there."""
+        """Returns the actor's reply, or raises the exception raised there."""
         if self._error is not None:
             raise self._error
         return self._content
@@ -206,7 +206,7 @@ class Channel:
 def serve(place: tuple[Any, bytes], number: int, answer: Callable[[Any], Any]) -> str:
     """Calls in from an actor and answers one question after the other, until the driver ends the line.
 
-    Returns why there is no way to the driver, or "" after the line has ended.
+    Returns why the driver cannot be reached, or "" after the channel was closed.
 
     Args:
       place: of the exchange.
