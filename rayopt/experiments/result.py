@@ -50,6 +50,11 @@ class Result:
         return self.folder.read_trace()
 
     @property
+    def answer(self) -> str:
+        """The answer in a sentence: which method was soonest, by how much, on how many seeds; "" if there is none."""
+        return str(self.summary.get("answer", ""))
+
+    @property
     def table(self) -> pd.DataFrame:
         """The summary's rows, one per label and step size, medians over seeds."""
         import pandas as pd

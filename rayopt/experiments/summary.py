@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
+from rayopt.experiments.answer import final_answer, time_answer, to_scores
 from rayopt.experiments.execution import Run
 from rayopt.experiments.optimality import Bound
 from rayopt.problems.base import Problem
@@ -70,6 +71,7 @@ def summarise(
       evaluated; ``diverged`` counts the seeds whose x became non-finite, ``diverged_at`` is the first such
       history time; ``best`` marks one step size of each label: the soonest at the target, or else the one
       with the smallest final value, never one that diverged.
+    * ``answer``: which method was soonest or best, by how much, on how many seeds; "" of one method without a target.
     * ``runs``: how each run ended, its counts, wall seconds and slip (real seconds), and the ``faults`` of workers
       that were recovered from, or None.
     * ``target``: ``metric`` and ``reaches``, or None.
@@ -98,6 +100,7 @@ def summarise(
     for label in labels:
         _mark_best([row for row in table if row["label"] == label])
     return {
+        "answer": _answer(members, table, until.target),
         "table": table,
         "runs": [_run_entry(run) for run in runs],
         "target": None if until.target is None else {"metric": until.target.metric, "reaches": until.target.reaches},
@@ -179,6 +182,31 @@ def _table_row(trials: Sequence[Trial], target: Target | None, bound: Bound | No
     }
 
 
+def _answer(
+    members: Mapping[tuple[str, float], Sequence[Trial]], table: Sequence[TableRow], target: Target | None
+) -> str:
+    chosen = {row["label"]: members[row["label"], row["step_size"]] for row in table if row["best"]}
+    for row in table:
+        chosen.setdefault(row["label"], members[row["label"], row["step_size"]])
+    if not chosen:
+        return ""
+    if target is not None:
+        times = {label: [trial.time_to(target) for trial in trials] for label, trials in chosen.items()}
+        ends = {label: _median_or_nan(trial.last(target.metric) for trial in own) for label, own in chosen.items()}
+        steps = [trial.rows[1]["time"] - trial.rows[0]["time"] for own in chosen.values() for trial in own
+                 if len(trial.rows) > 2]  # fmt: skip
+        return time_answer(to_scores(times), target, max(steps, default=0.0), ends)
+    metric = next((name for name in (*RANKING, "accuracy") if any(name in row for row in table)), None)
+    if metric is None or len(chosen) == 1:
+        return ""
+    sign = -1.0 if larger_is_better(metric) else 1.0
+    finals = {
+        label: [math.inf if math.isnan(last := trial.last(metric)) else sign * last for trial in own]
+        for label, own in chosen.items()
+    }
+    return final_answer(to_scores(finals), metric, [trial.outcome.time for own in chosen.values() for trial in own])
+
+
 def _run_entry(run: Run) -> dict[str, Any]:
     entry = {"method": run.method.name, "label": run.label, "seed": run.seed, "step_sizes": run.method.members(),
              "problem": run.problem}  # fmt: skip
@@ -236,6 +264,10 @@ def ends_with_updates(summary: Summary) -> bool:
 def seeds_text(seeds: Collection[int]) -> str:
     """Returns "seed 0" or "seeds 0, 1"."""
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def _median_or_nan(values: Iterable[float]) -> float:
+    return statistics.median(value if math.isfinite(value) else math.nan for value in values)
 
 
 def _median(values: Iterable[float], worst: float = math.inf) -> float | None:

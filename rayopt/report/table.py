@@ -23,7 +23,7 @@ METRIC_TITLES = {"value": "final\nloss", "gap": "f - f*", "grad_norm_sq": "||gra
 
 
 def render(summary: Summary) -> RenderableType:
-    """Returns the summary's table with its footnotes, for a rich console of 100 columns.
+    """Returns the summary's table with its footnotes and the answer, for a rich console of 100 columns.
 
     Of a large experiment only the best step size of each method and its two neighbours are shown.
     """
@@ -42,7 +42,8 @@ def render(summary: Summary) -> RenderableType:
         Padding(Text(note, style="dim"), (0, 0, 0, 2), expand=False)
         for note in _footnotes(summary, hidden=len(table) - len(shown))
     ]
-    return Group(*title, drawn, *notes)
+    answer = [Text(summary["answer"], style="bold")] if summary.get("answer") else []
+    return Group(*title, drawn, *notes, *answer)
 
 
 @dataclass(frozen=True)

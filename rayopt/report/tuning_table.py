@@ -46,7 +46,8 @@ def render(result: TuningResult) -> RenderableType:
         *result.notes,
     ]
     indented = [Padding(Text(note, style="dim"), (0, 0, 0, 2), expand=False) for note in notes]
-    return Group(*([drawn] if result.best else []), *indented)
+    answer = [] if result.confirmed is None else [Text(result.confirmed.answer, style="bold")]
+    return Group(*([drawn] if result.best else []), *indented, *(text for text in answer if text.plain))
 
 
 def _target_note(result: TuningResult) -> list[str]:
