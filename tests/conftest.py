@@ -15,6 +15,11 @@ if "RAY_AUTH_TOKEN_PATH" not in os.environ:
     os.environ["RAY_AUTH_TOKEN_PATH"] = os.path.join(_folder.name, "token")
     with open(os.environ["RAY_AUTH_TOKEN_PATH"], "w") as _file:
         _file.write(secrets.token_hex(32))
+# Every process has clusters of its own, in a folder of its own: Ray would take the cluster of another process for its
+# own, or one that runs on this machine already, or look for one that was killed. Its path is short, for sockets go there.
+_ray_folder = tempfile.TemporaryDirectory(prefix="ro", ignore_cleanup_errors=True)
+os.environ["RAY_TMPDIR"] = _ray_folder.name
+os.environ.pop("RAY_ADDRESS", None)
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +41,14 @@ THREE = (1.0, 2.3, 3.7)
 START_CLUSTERS = (
     "tests/fleets/ray/", "tests/fleets/shared_memory/", "tests/experiments/profiling/", "tests/cli/test_profile.py",
 )  # fmt: skip
-"""Folders and files of tests."""
+"""Folders and files of tests that start Ray clusters; they have the mark ``cluster``."""
+MAKE_HOSTS = ("tests/fleets/ray/test_ray_up.py", "tests/fleets/ray/test_two_hosts.py")
+SLOW_CLUSTERS = tuple(
+    f"tests/fleets/ray/test_{name}.py"
+    for name in ("ahead", "restarts", "node_loss", "resume_on_ray", "replay_on_ray", "signals", "jobs", "packed_workers",
+                 "ray_fleet", "messages", "nodes")
+)  # fmt: skip
+"""The longest first, so that no process is left with one of them at the end."""
 SMALL_WORKLOAD = {
     "problem": {"name": "quadratic", "dimension": 12},
     "workers": {"count": 4, "compute": "sqrt(i)"},
@@ -51,15 +63,33 @@ SMALL_WORKLOAD = {
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With ``-n 2``, keeps what starts a cluster in one process: two would find each other's."""
+    """With ``-n 4``, gives each module to one process; those that make hosts share one, for hosts have fixed names."""
     from xdist.scheduler import LoadScopeScheduling
 
-    class OneProcessForClusters(LoadScopeScheduling):
+    class ModuleByModule(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = nodeid.partition("::")[0]
-            return "clusters" if path.startswith(START_CLUSTERS) else path
+            return "hosts" if path in MAKE_HOSTS else path
 
-    return OneProcessForClusters(config, log)
+    config.option.loadscopereorder = False
+    return ModuleByModule(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what starts a cluster, and runs it first: it waits more than it computes."""
+    for item in items:
+        if item.nodeid.startswith(START_CLUSTERS):
+            item.add_marker("cluster")
+
+    def rank(item: pytest.Item) -> tuple[int, int]:
+        path = item.nodeid.partition("::")[0]
+        if path in MAKE_HOSTS:
+            return (0, 0)
+        if path in SLOW_CLUSTERS:
+            return (1, SLOW_CLUSTERS.index(path))
+        return (2 if path.startswith(START_CLUSTERS) else 3, 0)
+
+    items.sort(key=rank)
 
 
 class Ran:

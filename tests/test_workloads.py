@@ -20,8 +20,8 @@ class Asked(Exception):
 
 
 def test_the_program_describes_the_experiment_of_the_file(monkeypatch):
-    def run(methods: Any, problem: Any, out: Any, progress: bool, **arguments: Any) -> None:
-        raise Asked(ro.Experiment(methods, problem, **arguments))
+    def run(methods: Any, problem: Any, seed: Any, out: Any, progress: bool, **arguments: Any) -> None:
+        raise Asked(ro.Experiment(methods, problem, seeds=seed, **arguments))
 
     monkeypatch.setattr(ro, "run", run)
     monkeypatch.setenv("RAYOPT_DATA", str(SUBSET))
