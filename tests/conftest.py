@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
 
 # Small products: more threads of BLAS only wait for each other. It must be known before NumPy is imported.
@@ -16,10 +17,10 @@ if "RAY_AUTH_TOKEN_PATH" not in os.environ:
     with open(os.environ["RAY_AUTH_TOKEN_PATH"], "w") as _file:
         _file.write(secrets.token_hex(32))
 # Every process has clusters of its own, in a folder of its own: Ray would take the cluster of another process for its
-# own, or one that runs on this machine already, or look for one that was killed. Its path is short, for sockets go there.
-_ray_folder = tempfile.TemporaryDirectory(prefix="ro", ignore_cleanup_errors=True)
-os.environ["RAY_TMPDIR"] = _ray_folder.name
-os.environ.pop("RAY_ADDRESS", None)
+# own, or one that runs on this machine already, or look for one that was killed. Sockets need a short path.
+os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ro")
+if "RAY_ADDRESS" in os.environ:
+    del os.environ["RAY_ADDRESS"]
 
 from collections.abc import Callable
 from pathlib import Path
@@ -45,8 +46,8 @@ START_CLUSTERS = (
 MAKE_HOSTS = ("tests/fleets/ray/test_ray_up.py", "tests/fleets/ray/test_two_hosts.py")
 SLOW_CLUSTERS = tuple(
     f"tests/fleets/ray/test_{name}.py"
-    for name in ("ahead", "restarts", "node_loss", "resume_on_ray", "replay_on_ray", "signals", "jobs", "packed_workers",
-                 "ray_fleet", "messages", "nodes")
+    for name in ("ahead", "restarts", "node_loss", "resume_on_ray", "replay_on_ray", "signals", "jobs",
+                 "packed_workers", "ray_fleet", "messages", "nodes")
 )  # fmt: skip
 """The longest first, so that no process is left with one of them at the end."""
 SMALL_WORKLOAD = {
@@ -90,6 +91,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return (2 if path.startswith(START_CLUSTERS) else 3, 0)
 
     items.sort(key=rank)
+
+
+def pytest_unconfigure() -> None:
+    """Removes the folder of this process's clusters."""
+    shutil.rmtree(os.environ["RAY_TMPDIR"], ignore_errors=True)
 
 
 class Ran:

@@ -14,6 +14,18 @@ def first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0]
 
 
+LONGEST_VALUE = 400
+"""Characters of a message's part; a longer one is cut in the middle, so that its place stays readable."""
+LARGEST_INTEGER = 2**63 - 1
+
+
+def shortened(text: str, most: int = LONGEST_VALUE) -> str:
+    """Returns a text of at most about ``most`` characters: its begin, how many there are, and its end."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most * 2 // 3]}… ({len(text):,} characters) …{text[-most // 6 :]}"
+
+
 class RayoptError(Exception):
     """The root of the errors that rayopt raises on purpose."""
 
@@ -29,8 +41,8 @@ class InvalidInput(RayoptError, ValueError):
     """
 
     def __init__(self, key: str, problem: str, allowed: str, source: str = "") -> None:
-        self.key = key
-        self.problem = problem
+        self.key = key = shortened(key, 200)
+        self.problem = problem = shortened(problem)
         self.allowed = allowed
         self.source = source
         super().__init__(f"{source + ': ' if source else ''}{key}: {problem}; allowed: {allowed}")
@@ -53,6 +65,9 @@ class UnknownConstant(NoTheory):
 
 class DataError(RayoptError, ValueError):
     """Data that cannot be used: a file that is missing, truncated or mislabelled, NaN, an empty shard."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(shortened(text, 4 * LONGEST_VALUE))
 
 
 class ServerLost(RayoptError):
@@ -95,9 +110,19 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 
+def _is_finite(value: Any) -> bool:
+    """Whether a value is a real number that is finite as a float."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # An integer beyond every float.
+        return False
+
+
 def positive(key: str, value: Any, or_else: str = "") -> float:
     """Returns ``value`` if it is a finite positive number; ``or_else`` is what the caller allows besides."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value <= 0:
+    if not _is_finite(value) or value <= 0:
         allowed = "a finite number above 0"
         raise InvalidInput(
             key, f"{value!r} is not a positive number", f"{allowed}, or {or_else}" if or_else else allowed
@@ -107,14 +132,14 @@ def positive(key: str, value: Any, or_else: str = "") -> float:
 
 def non_negative(key: str, value: Any) -> float:
     """Returns ``value`` if it is a finite number of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value < 0:
+    if not _is_finite(value) or value < 0:
         raise InvalidInput(key, f"{value!r} is not a number of at least 0", "a finite number of at least 0")
     return float(value)
 
 
 def finite(key: str, value: Any) -> float:
     """Returns ``value`` if it is a finite number."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+    if not _is_finite(value):
         raise InvalidInput(key, f"{value!r} is not a finite number", "a finite number")
     return float(value)
 
@@ -131,6 +156,8 @@ def at_least(key: str, value: Any, least: int, or_else: str = "") -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         allowed = f"an integer of at least {least}"
         raise InvalidInput(key, f"{value!r} is not {allowed}", f"{allowed}, or {or_else}" if or_else else allowed)
+    if int(value) > LARGEST_INTEGER:
+        raise InvalidInput(key, f"{value!r} does not fit into 64 bits", f"an integer up to {LARGEST_INTEGER}")
     return int(value)
 
 

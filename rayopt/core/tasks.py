@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from rayopt.core.keys import subkey
 
 Array = NDArray[np.float64]
+BYTES_PER_STEP = 64
+"""Of the samples that a task of local steps draws, at the least."""
 
 
 class Oracle(Protocol):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 from rayopt.core.errors import InvalidInput, nearest
 
 ALLOWED = "package.module:name of something that Python can import"
 TRUST = "no name of code here; --trust-code (in Python trust_code=True) if you trust whoever wrote the file"
+_folder: ContextVar[Path | None] = ContextVar("folder", default=None)
 _is_trusted: ContextVar[bool] = ContextVar("is_trusted", default=True)
 
 
@@ -41,16 +44,38 @@ def imported(key: str, given: Any) -> Any:
         raise InvalidInput(key, f"{given!r} is not a dotted name", ALLOWED)
     if not _is_trusted.get():
         raise InvalidInput(key, f"{given!r} names code, which would run", TRUST)
-    try:
-        found: Any = importlib.import_module(module)
-    except ImportError as error:
-        raise InvalidInput(key, f"{given!r} cannot be imported ({error})", ALLOWED) from error
+    found: Any = _module(key, given, module)
     for part in name.split("."):
         if not hasattr(found, part):
             problem = f"{given!r}: {module} has no {part!r}{nearest(part, dir(found))}"
             raise InvalidInput(key, problem, ALLOWED)
         found = getattr(found, part)
     return found
+
+
+def _module(key: str, given: str, module: str) -> Any:
+    """Returns a module, looked for beside the file that names it, in the working folder, then where Python looks."""
+    first = [str(folder) for folder in (_folder.get(), Path.cwd()) if folder is not None]
+    added = [folder for folder in dict.fromkeys(first) if folder not in sys.path]
+    sys.path[:0] = added
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        looked = f"; looked in {', '.join(dict.fromkeys(first))} and where Python looks"
+        raise InvalidInput(key, f"{given!r} cannot be imported ({error}{looked})", ALLOWED) from error
+    finally:
+        for folder in added:
+            sys.path.remove(folder)
+
+
+@contextmanager
+def beside(file: str | Path | None) -> Iterator[None]:
+    """Within, modules are looked for in the folder of this file first."""
+    token = _folder.set(None if file is None else Path(file).resolve().parent)
+    try:
+        yield
+    finally:
+        _folder.reset(token)
 
 
 def declared_return(function: Any, kind: type) -> bool:

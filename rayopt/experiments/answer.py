@@ -67,8 +67,9 @@ def time_answer(times: Sequence[Scores], target: Target, resolution: float, best
     if level:
         names = listed([first.label, *(one.label for one in level)])
         last = max(one.median for one in level)
-        text = (f"{names} reached {goal} in {first.median:.4g} to {last:.4g} s{_reached([first, *level])} with no clear "
-                "winner among them, as the differences are within the spread over seeds and history rows")  # fmt: skip
+        span = f"{first.median:.4g} to {last:.4g} s{_reached([first, *level])}"
+        text = (f"{names} reached {goal} in {span} with no clear winner among them,"
+                " as the differences are within the spread over seeds and history rows")  # fmt: skip
     else:
         text = f"{first.label} reached {goal} in {first.median:.4g} s{_reached([first])}"
     if late:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from rayopt.core.errors import DataError, InvalidInput, NoTheory, nearest, positive
-from rayopt.core.user_code import names_of_code
+from rayopt.core.user_code import beside, names_of_code
 from rayopt.experiments import workload_file
 from rayopt.experiments.components import FLEETS, look_up, make
 from rayopt.experiments.description import describe
@@ -289,7 +289,8 @@ class Workload(ProblemAlone):
 
         Loading data may take seconds: what else may be wrong is looked at before.
         """
-        with _at("problem", data_key="problem.data"), names_of_code(self._trust_code):
+        place = self._source if Path(self._source).is_file() else None
+        with _at("problem", data_key="problem.data"), names_of_code(self._trust_code), beside(place):
             problem = self.problem.build()
         found = {"data": problem.data} if hasattr(problem, "data") else {}
         return problem, {**self.problem.given(), **found}
@@ -385,7 +386,16 @@ def _first_problem(error: ValidationError, source: str) -> InvalidInput:
     allowed = first["msg"].removeprefix("Input should be ")
     if first["type"] == "model_type":
         allowed = "a mapping"
+    written = workload_file.written_at(source, first["loc"]) if first["type"] == "string_type" else None
+    if written is not None:
+        kind = type(first["input"]).__name__
+        return InvalidInput(
+            place, f"YAML reads {written} as {_KINDS.get(kind, kind)}", f'a text; in quotes: "{written}"', source
+        )
     return InvalidInput(place, f"{first['input']!r} is of the wrong type", allowed, source)
+
+
+_KINDS = {"bool": "true or false", "date": "a date", "datetime": "a time", "int": "a number", "float": "a number"}
 
 
 def _dotted(location: Collection[str | int]) -> str:

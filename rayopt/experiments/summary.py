@@ -251,6 +251,9 @@ def _problems(runs: Sequence[Run]) -> list[str]:
             texts.append(f"interrupted at {outcome.time:.4g} s of fleet time; what was recorded until then is kept")
         if outcome is not None and outcome.was_stuck:
             texts.append("stood still before the time limit: nothing would ever have arrived any more")
+        if outcome is not None and outcome.thinned_to:
+            texts.append(f"record.every is much shorter than the time between arrivals: at the end history rows came "
+                         f"every {outcome.thinned_to:.4g} s")  # fmt: skip
         for text in texts:
             seeds.setdefault((run.label, text), {})[run.seed] = None
     return [f"{label} ({seeds_text(found)}): {text}" for (label, text), found in seeds.items()]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from rayopt.core.errors import InvalidInput, first_line
+from rayopt.core.errors import InvalidInput, first_line, shortened
 
 
 class _Loader(yaml.SafeLoader):
@@ -118,8 +119,48 @@ def parse(text: str, source: str) -> Any:
     try:
         return yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        problem = " ".join(filter(None, (error.context, error.problem)))
-        raise InvalidInput(f"line {line}", problem, "YAML in which no key stands twice", source) from None
+        mark = error.problem_mark or error.context_mark
+        number = mark.line if mark else 0
+        lines = text.splitlines()
+        shown = f" in {shortened(lines[number].strip(), 80)!r}" if number < len(lines) else ""
+        problem = shortened(" ".join(filter(None, (error.context, error.problem))), 200)
+        raise InvalidInput(f"line {number + 1}", f"{problem}{shown}", _hint(error, lines, number), source) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InvalidInput("text", first_line(error), "YAML", source) from None
+
+
+def _hint(error: yaml.MarkedYAMLError, lines: list[str], number: int) -> str:
+    """Returns how to write what YAML does not understand."""
+    line = lines[number] if number < len(lines) else ""
+    if isinstance(error, yaml.constructor.ConstructorError):
+        return "plain values, mappings and lists, without a tag such as !!python/object"
+    if "\t" in line[: len(line) - len(line.lstrip())] or "'\\t'" in str(error.problem):
+        return "spaces before a key, not tabs"
+    if "stands twice" in str(error.problem):
+        return "YAML in which no key stands twice"
+    if "stands for a key" in str(error.problem):
+        return "a word as a key"
+    if isinstance(error, yaml.composer.ComposerError):
+        return "no aliases; repeat the value"
+    return "YAML such as 'key: value' on a line of its own, or {key: value, other: [1, 2]}; text with : or # in quotes"
+
+
+def written_at(path: str | Path, place: Sequence[str | int]) -> str | None:
+    """Returns the text of a scalar as a file has it, before YAML makes a value of it; None if there is none there.
+
+    Args:
+      path: the YAML file.
+      place: keys and positions of lists, from the outside in.
+    """
+    try:
+        node = yaml.compose(Path(path).read_text(encoding="utf-8"), _Loader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    for step in place:
+        if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+        elif isinstance(node, yaml.MappingNode):
+            node = next((value for key, value in node.value if getattr(key, "value", None) == step), None)
+        else:
+            return None
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else None

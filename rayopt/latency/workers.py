@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 
 from rayopt.core.errors import InvalidInput, at_least
 from rayopt.core.keys import Stream
+from rayopt.core.memory import check_fits
 from rayopt.core.tasks import Gradient
 from rayopt.latency import BoundLatency, latency, zero
 from rayopt.latency.bisection import last_float
 from rayopt.latency.measured import Measured
 
 Array = NDArray[np.float64]
+BYTES_PER_WORKER = 200
+"""Of the arrays that hold a worker's state and times, at the least."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,8 @@ class Workers:
     download: Any = field(default_factory=zero)
 
     def __post_init__(self) -> None:
-        at_least("count", self.count, 1)
+        object.__setattr__(self, "count", at_least("count", self.count, 1))
+        check_fits("count", self.count, self.count * BYTES_PER_WORKER)
         for direction in ("compute", "upload", "download"):
             try:
                 found = latency(getattr(self, direction))

@@ -89,8 +89,9 @@ class Method:
     updates: int
 
     def __init__(self, step_size: float | Sequence[float]) -> None:
-        self.step_size = step_size
         self._step: Any = steps(step_size)
+        # Plain numbers, whatever they came in: methods are compared, written down and shown by their arguments.
+        self.step_size: float | list[float] = self._step if isinstance(self._step, float) else self.members()
 
     @classmethod
     def theory(cls, setting: Setting) -> dict[str, Any]:
@@ -217,9 +218,11 @@ def steps(step_size: float | Sequence[float]) -> float | Array:
     Raises:
       InvalidInput: a step size is not a positive number, or the grid is empty or has one twice.
     """
-    if not isinstance(step_size, (list, tuple, np.ndarray)):
-        return positive("step_size", step_size)
-    grid = [positive("step_size", step) for step in step_size]
+    if np.ndim(step_size) == 0 or isinstance(step_size, str):
+        return positive("step_size", step_size.item() if isinstance(step_size, np.ndarray) else step_size)
+    if np.ndim(step_size) > 1:
+        raise InvalidInput("step_size", f"an array of shape {np.shape(step_size)}", "a number or a flat list")
+    grid = [positive("step_size", step) for step in np.asarray(step_size, dtype=object).tolist()]
     if not grid:
         raise InvalidInput("step_size", "an empty list", "a number above 0 or a list of such numbers")
     for position, step in enumerate(grid):

@@ -8,7 +8,8 @@ import numpy as np
 
 from rayopt.core.arrivals import Arrival, GradientSum
 from rayopt.core.errors import InvalidInput, at_least, one_of, positive
-from rayopt.core.tasks import LocalSGD
+from rayopt.core.memory import check_fits
+from rayopt.core.tasks import BYTES_PER_STEP, LocalSGD
 from rayopt.methods.base import Array, Fleet, Method
 
 
@@ -57,6 +58,7 @@ class FedAvg(Method):
     ) -> None:
         super().__init__(step_size)
         self.local_steps = at_least("local_steps", local_steps, 1)
+        check_fits("local_steps", self.local_steps, BYTES_PER_STEP * self.local_steps)
         self.fraction = positive("fraction", fraction)
         if self.fraction > 1:
             raise InvalidInput("fraction", f"{fraction!r} is more than all clients", "a number in (0, 1]")

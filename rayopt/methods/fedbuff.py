@@ -8,7 +8,8 @@ import numpy as np
 
 from rayopt.core.arrivals import Arrival, GradientSum
 from rayopt.core.errors import InvalidInput, at_least, non_negative, positive
-from rayopt.core.tasks import LocalSGD
+from rayopt.core.memory import check_fits
+from rayopt.core.tasks import BYTES_PER_STEP, LocalSGD
 from rayopt.methods.base import Array, Fleet, Method
 
 
@@ -67,6 +68,7 @@ class FedBuff(Method):
     ) -> None:
         super().__init__(step_size)
         self.local_steps = at_least("local_steps", local_steps, 1)
+        check_fits("local_steps", self.local_steps, BYTES_PER_STEP * self.local_steps)
         self.buffer_size = at_least("buffer_size", buffer_size, 1)
         self.concurrency = None if concurrency is None else at_least("concurrency", concurrency, 1)
         self.server_step_size = positive("server_step_size", server_step_size)

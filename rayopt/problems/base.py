@@ -15,6 +15,8 @@ from rayopt.problems.estimate import Estimate
 
 Array = NDArray[np.float64]
 Checkpoint = Callable[[], None]
+VECTORS = 4
+"""Vectors of the length of x that the smallest run holds: x, the next x, a gradient and a sample."""
 
 
 class Problem:

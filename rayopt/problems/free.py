@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayopt.core.errors import at_least
-from rayopt.problems.base import Array, Checkpoint, Problem
+from rayopt.core.memory import check_fits
+from rayopt.problems.base import VECTORS, Array, Checkpoint, Problem
 
 
 class Free(Problem):
@@ -30,6 +31,7 @@ class Free(Problem):
 
     def __init__(self, dimension: int = 1) -> None:
         self.dimension = at_least("dimension", dimension, 1)
+        check_fits("dimension", self.dimension, VECTORS * self.dimension * 8)
         self.noise_variance = 0.0
         self.minimum = 0.0
         self._zeros: dict[tuple[int, ...], Array] = {}

@@ -1,4 +1,4 @@
-"""Dense rows with classes 0, ..., classes - 1: MNIST, digits or arrays in memory."""
+"""Dense rows with class labels: MNIST, digits or arrays in memory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rayopt.core.errors import DataError, InvalidInput, at_least, nearest, posit
 from rayopt.core.keys import Stream
 from rayopt.problems.base import Array
 from rayopt.problems.classification import Classification
+from rayopt.problems.data.classes import classes_of, encoded, note_on, shown
 from rayopt.problems.data.partition import Partition
 from rayopt.problems.rows import CHUNK, float_or_array
 
@@ -28,15 +29,19 @@ class LabelledData(Classification):
 
     Args:
       X: data, numbers of any real type, shape (rows, features).
-      y: integers 0, ..., classes - 1, shape (rows,).
+      y: labels, shape (rows,): integers, booleans or strings. The classes are the distinct labels in sorted order.
       X_test: data on which ``accuracy`` is measured; the training data by default.
       y_test: its labels.
       batch: rows of one stochastic gradient, at least 1.
       partition: how :meth:`split` divides the rows (see ``rayopt.problems.data.partition``): a
         name, a mapping or a partition; homogeneous by default.
-      classes: number of classes; by default one more than the largest label.
+      classes: number of classes, for labels 0, ..., classes - 1 of which some may not occur; by default the labels
+        that occur are the classes.
       scale: a row a of the formula is ``scale`` times a row of X (1/255 for bytes).
       replacement: whether the rows of one stochastic gradient may repeat.
+
+    Attributes:
+      classes_: the label of each class, shape (classes,).
 
     Raises:
       DataError: the data are empty, not finite, or do not fit together.
@@ -59,16 +64,24 @@ class LabelledData(Classification):
     ) -> None:
         if classes is not None:
             at_least("classes", classes, 2)
-        self.X, self.y = _checked(X, y, classes, "")
+        self.X, labels = _checked(X, y, "")
+        if classes is None:
+            self.classes_ = classes_of(labels)
+            note_on(self.classes_)
+        else:
+            self.classes_ = np.arange(classes)
+        self.y = encoded(labels, self.classes_)
         if (X_test is None) != (y_test is None):
             raise DataError("X_test and y_test go together; give both or neither")
-        self.classes = int(self.y.max()) + 1 if classes is None else int(classes)
+        self.classes = len(self.classes_)
         if self.classes < 2:
-            raise DataError("y: all labels are 0; expected at least two classes, or give the argument classes")
+            raise DataError(f"y: all labels are {shown(self.classes_)}; expected at least two classes, or give the "
+                            "argument classes")  # fmt: skip
         self.X_test: NDArray[Any] | None = None
         self.y_test: NDArray[np.intp] | None = None
         if X_test is not None and y_test is not None:
-            self.X_test, self.y_test = _checked(X_test, y_test, self.classes, "_test")
+            self.X_test, labels = _checked(X_test, y_test, "_test")
+            self.y_test = encoded(labels, self.classes_, "y_test")
             if self.X_test.shape[1] != self.X.shape[1]:
                 raise DataError(f"X_test has {self.X_test.shape[1]} features; expected {self.X.shape[1]}, as X has")
         self.scale = positive("scale", scale)
@@ -209,10 +222,15 @@ def _first(rows: int | None, available: int) -> slice:
     return slice(rows)
 
 
-def _checked(X: ArrayLike, y: ArrayLike, classes: int | None, suffix: str) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """Returns X with contiguous rows in its own type and y as integers, or raises DataError."""
-    X, y = np.ascontiguousarray(X), np.asarray(y)
+def _checked(X: ArrayLike, y: ArrayLike, suffix: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Returns X with contiguous rows in its own type, and the labels, or raises DataError."""
     X_name, y_name = f"X{suffix}", f"y{suffix}"
+    if hasattr(X, "tocsr"):
+        problem = f"{X_name}: a sparse matrix; expected an array"
+        raise DataError(
+            f"{problem}: SparseLogisticRegression takes sparse rows, and {X_name}.toarray() makes them dense"
+        )
+    X, y = np.ascontiguousarray(X), np.asarray(y)
     if X.ndim != 2 or X.dtype.kind not in "uifb":
         raise DataError(f"{X_name}: shape {X.shape} of {X.dtype}; expected real numbers of shape (rows, features)")
     if X.size == 0:
@@ -224,10 +242,4 @@ def _checked(X: ArrayLike, y: ArrayLike, classes: int | None, suffix: str) -> tu
             finite = np.isfinite(X[start : start + CHUNK]).all(axis=1)
             if not finite.all():
                 raise DataError(f"{X_name}: row {start + finite.argmin()} is NaN or infinite; expected finite numbers")
-    if y.dtype.kind not in "uif" or (y.dtype.kind == "f" and not np.array_equal(y, np.rint(y))):
-        raise DataError(f"{y_name}: labels of {y.dtype} that are not integers; expected 0, ..., classes - 1")
-    outside = np.flatnonzero((y < 0) | (y >= (np.inf if classes is None else classes)))
-    if len(outside):
-        allowed = "0, 1, ..." if classes is None else f"0, ..., {classes - 1}"
-        raise DataError(f"{y_name}: label {y[outside[0]]} at row {outside[0]}; expected {allowed}")
-    return X, y.astype(np.intp)
+    return X, y

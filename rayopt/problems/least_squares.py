@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rayopt.core.errors import DataError, InvalidInput, at_least, nearest, non_negative
 from rayopt.core.keys import Stream
+from rayopt.core.memory import check_fits
 from rayopt.problems.base import Array, Checkpoint
 from rayopt.problems.data.partition import Partition
 from rayopt.problems.rows import CHUNK, RowProblem, float_or_array
@@ -95,6 +96,7 @@ class LeastSquares(RowProblem):
         """
         at_least("rows", rows, 1)
         at_least("features", features, 1)
+        check_fits("rows", rows, rows * features * 8)
         non_negative("noise", noise)
         generator = Stream(at_least("seed", seed, 0), "least squares").generator()
         A = generator.random((rows, features))

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from rayopt.core.errors import InvalidInput, at_least, non_negative, one_of
 from rayopt.core.keys import NormalVectors, subkeys, uniform, uniforms
-from rayopt.problems.base import Array, Checkpoint, Problem
+from rayopt.core.memory import check_fits
+from rayopt.problems.base import VECTORS, Array, Checkpoint, Problem
 
 
 class Quadratic(Problem):
@@ -59,7 +60,10 @@ class Quadratic(Problem):
         self, dimension: int = 1729, noise: float = 0.01, noise_kind: str = "shared", probability: float = 0.01
     ) -> None:
         self.dimension = d = at_least("dimension", dimension, 2)
+        check_fits("dimension", d, VECTORS * d * 8)
         self.noise = non_negative("noise", noise)
+        if not math.isfinite(d * self.noise * self.noise):
+            raise InvalidInput("noise", f"{noise!r}, whose variance is no finite number", "a smaller number")
         self.noise_kind = one_of("noise_kind", noise_kind, ("shared", "iid", "progress"))
         self.probability = non_negative("probability", probability)
         if not 0 < self.probability <= 1:

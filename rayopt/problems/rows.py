@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from rayopt.core.errors import InvalidInput, at_least, boolean
 from rayopt.core.keys import all_below, below, distinct_below, subkey, subkeys
+from rayopt.core.memory import check_fits
 from rayopt.problems.base import Array, Checkpoint, Problem
 from rayopt.problems.data.partition import Dirichlet, Homogeneous, Labels, Partition, Shards
 from rayopt.problems.data.partition import partition as parse_partition
 from rayopt.problems.data.partition import skew as skew_of
 
+BYTES_PER_ROW = 24
+"""Of a sample: the keys and the positions of its rows, at the least."""
 CHUNK = 1024
 
 
@@ -59,6 +62,7 @@ class RowProblem(Problem):
         """Checks and keeps how rows are drawn and divided; the row data are there."""
         self.row_count = _length(getattr(self, self.row_data[-1]))
         self.batch = at_least("batch", batch, 1)
+        check_fits("batch", self.batch, BYTES_PER_ROW * self.batch)
         self.replacement = boolean("replacement", replacement)
         if not replacement and batch > self.row_count:
             raise InvalidInput(

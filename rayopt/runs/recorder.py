@@ -16,7 +16,7 @@ from rayopt.storage.encoding import Plain
 from rayopt.core.errors import FleetStuck
 from rayopt.runs.fingerprints import Fingerprint, Fingerprints
 from rayopt.runs.outcome import Counts, Outcome, Progress, Row
-from rayopt.runs.record import Record
+from rayopt.runs.record import MOST_ROWS, Record
 from rayopt.storage.trace.rows import CANCELLED, FAILED, IGNORED, OUTCOMES, ROW_GROUP, TRACE, USED, TraceBuffer
 from rayopt.runs.until import Until
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 CHECK_EVERY = 1024
+IDLE_ROWS = 10_000
+"""Rows in a row without an arrival between them, after which the interval doubles."""
 
 
 class RecordedFleet(Protocol):
@@ -110,6 +112,7 @@ class Recorder:
         self._fingerprints = Fingerprints([Fingerprint(*found) for found in state["fingerprints"]], state["stride"])
         self._alarms = state["alarms"]
         self._checksum = state["checksum"]
+        self._every, self._start_row, self._start_time, self._idle_rows, self._arrivals_at_row = state["interval"]
         self._started_at -= state["wall_seconds"]
         if self._buffer is not None:
             self._buffer.refill(state["trace"])
@@ -137,6 +140,7 @@ class Recorder:
             "stride": self._fingerprints.stride,
             "alarms": self._alarms,
             "checksum": self._checksum,
+            "interval": [self._every, self._start_row, self._start_time, self._idle_rows, self._arrivals_at_row],
         }
 
     def ask_for_checkpoint(self) -> None:
@@ -160,6 +164,9 @@ class Recorder:
         self._members = method.members()
         self._met = np.zeros(len(self._members), dtype=bool)
         self._every = self.record.every or math.inf
+        # Rows are due at start_time + every * (their number - start_row), so that no sum of intervals rounds.
+        self._start_row, self._start_time = 0, 0.0
+        self._idle_rows, self._arrivals_at_row = 0, 0
         self._buffer = TraceBuffer(self.flush_trace) if self.record.trace else None
         self._patience = 1000 * fleet.n if min(self.until.time, self.until.arrivals) == math.inf else math.inf
         self._started_at = time.monotonic()
@@ -263,6 +270,7 @@ class Recorder:
             wall_seconds=wall_seconds,
             slip=slip or {},
             fingerprints=self._fingerprints.taken,
+            thinned_to=self._every if self._start_row else 0.0,
         )
 
     def stop(self, reason: str = "interrupted") -> None:
@@ -323,7 +331,21 @@ class Recorder:
 
     def _schedule(self) -> None:
         upcoming = len(self.rows) // len(self._members)
-        self.due = min(upcoming * self._every, self.until.time)
+        self._thin(upcoming)
+        self.due = min(self._start_time + (upcoming - self._start_row) * self._every, self.until.time)
+
+    def _thin(self, upcoming: int) -> None:
+        """Doubles the interval when rows follow each other without an arrival, or there are too many of them.
+
+        Rows much finer than the events of a fleet would fill the memory with one unchanged x.
+        """
+        arrivals = self.counts.arrivals
+        self._idle_rows = self._idle_rows + 1 if arrivals == self._arrivals_at_row else 0
+        self._arrivals_at_row = arrivals
+        if self._idle_rows >= IDLE_ROWS or upcoming - self._start_row >= MOST_ROWS:
+            self._start_row, self._start_time = upcoming - 1, self.rows[-1]["time"]
+            self._every *= 2
+            self._idle_rows = 0
 
     def _finish(self, reason: str) -> None:
         if not self.finished:

@@ -25,6 +25,10 @@ FILES = {
     "test_images": "t10k-images-idx3-ubyte",
     "test_labels": "t10k-labels-idx1-ubyte",
 }
+TORCHVISION = ("MNIST", "FashionMNIST", "KMNIST", "EMNIST", "QMNIST")
+"""Folders below torchvision's root that hold IDX files of this form."""
+EMNIST_SPLITS = ("mnist", "digits")
+"""The splits of EMNIST with the ten digits."""
 SUBSET = Path(__file__).parent / "shipped" / "mnist"
 
 _SIDE = 28
@@ -90,6 +94,9 @@ def subset(reason: str = "") -> Digits:
 def read_folder(folder: str | Path) -> Digits:
     """Returns the digits of a folder of the four IDX files, each with or without ``.gz``.
 
+    The files may be named ``train-images-idx3-ubyte`` or ``train-images.idx3-ubyte``, and may lie below torchvision's
+    root, in ``MNIST/raw`` and the like.
+
     Raises:
       DataError: a file is missing, truncated or mislabelled; the text names it.
     """
@@ -97,9 +104,10 @@ def read_folder(folder: str | Path) -> Digits:
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; expected one with the files {', '.join(FILES.values())}")
     arrays = {}
+    named, (folder, prefix) = folder, _look(folder)
     for kind in ("", "test_"):
-        images = _find(folder, FILES[f"{kind}images"])
-        labels = _find(folder, FILES[f"{kind}labels"])
+        images = _find(folder, _with_prefix(prefix, FILES[f"{kind}images"]))
+        labels = _find(folder, _with_prefix(prefix, FILES[f"{kind}labels"]))
         arrays[f"{kind}images"] = _read_idx(images, (_SIDE, _SIDE)).reshape(-1, _SIDE * _SIDE)
         arrays[f"{kind}labels"] = found = _read_idx(labels, ())
         rows = len(arrays[f"{kind}images"])
@@ -110,14 +118,41 @@ def read_folder(folder: str | Path) -> Digits:
         if found.max() > 9:
             raise DataError(f"{labels}: label {found.max()} at row {found.argmax():,}; expected labels 0 to 9")
     source = f"{_counts(arrays['images'], arrays['test_images'])} ({folder})"
-    return Digits(**arrays, source=source, data={"path": absolute(folder)})
+    return Digits(**arrays, source=source, data={"path": absolute(named)})
+
+
+def _with_prefix(prefix: str, name: str) -> str:
+    """Returns the name of a file in a distribution with names of its own: EMNIST calls its test files so."""
+    return f"{prefix}{name.replace('t10k', 'test')}" if prefix else name
 
 
 def _find(folder: Path, name: str) -> Path:
-    for candidate in (folder / name, folder / f"{name}.gz"):
-        if candidate.is_file():
-            return candidate
+    # Some unpackers turn the last hyphen into a dot.
+    for form in (name, name.replace("-idx", ".idx")):
+        for candidate in (folder / form, folder / f"{form}.gz"):
+            if candidate.is_file():
+                return candidate
     raise DataError(f"{folder / name}: the file is missing; expected it there, or with the ending .gz")
+
+
+def _places(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yields where the files may be, and the prefix of their names: as downloaded, and as torchvision keeps them."""
+    yield folder, ""
+    for place in (folder / "raw", *(folder / name / "raw" for name in TORCHVISION)):
+        yield place, ""
+    for place in (folder, folder / "raw", folder / "EMNIST" / "raw"):
+        for split in EMNIST_SPLITS:
+            yield place, f"emnist-{split}-"
+
+
+def _look(folder: Path) -> tuple[Path, str]:
+    """Returns the first place that holds the training images; the folder itself if none does."""
+    name = FILES["images"]
+    for place, prefix in _places(folder):
+        for form in (name, name.replace("-idx", ".idx")):
+            if any((place / f"{prefix}{form}{ending}").is_file() for ending in ("", ".gz")):
+                return place, prefix
+    return folder, ""
 
 
 def _read_idx(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -145,7 +180,8 @@ def _read_idx(path: Path, item_shape: tuple[int, ...]) -> NDArray[np.uint8]:
     size = int(np.prod(shape, dtype=np.int64))
     if len(content) != header + size:
         raise DataError(f"{path}: {len(content) - header:,} bytes after the header; expected {size:,} for {shape}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    # A copy can be written to: PyTorch warns of arrays that cannot.
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
 
 
 def _fetch() -> Digits:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import codecs
+import gzip
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.core.errors import DataError, InvalidInput, at_least
+from rayopt.core.errors import DataError, InvalidInput, at_least, shortened
 from rayopt.core.keys import Stream, distinct_below, subkeys
+from rayopt.core.memory import check_fits
+from rayopt.problems.data.classes import classes_of, encoded, shown
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -70,6 +76,8 @@ def synthetic(rows: int, features: int, nonzeros_per_row: int, seed: int) -> tup
     at_least("seed", seed, 0)
     if nonzeros_per_row > features:
         raise InvalidInput("nonzeros_per_row", f"{nonzeros_per_row:,} of {features:,} features", "at most features")
+    check_fits("rows", rows, rows * nonzeros_per_row * 16)
+    check_fits("features", features, features * 8)
     stream = Stream(seed, "sparse data")
     keys = stream.keys(np.zeros(rows, dtype=np.intp), np.arange(rows))
     indices = np.sort(distinct_below(subkeys(keys, nonzeros_per_row), features), axis=1)
@@ -104,11 +112,58 @@ def read_svmlight(paths: Sequence[str | Path], features: int | None) -> list[Any
         if not Path(name).is_file():
             raise DataError(f"{name}: the file is missing; expected one of lines 'label feature:value ...'")
     try:
-        return load_svmlight_files(names, n_features=features, dtype=np.float64)
+        return load_svmlight_files(
+            [io.BytesIO(_content(name)) for name in names], n_features=features, dtype=np.float64
+        )
     except (ValueError, OSError, EOFError) as error:
+        for name in names:
+            _check_lines(name)
         raise DataError(
             f"{', '.join(names)}: it cannot be read ({error}); expected lines 'label feature:value ...'"
         ) from error
+
+
+def _content(name: str) -> bytes:
+    """Returns the bytes of a file, unpacked if its name ends in .gz or .bz2, without a byte order mark."""
+    opened = gzip.open if name.endswith(".gz") else bz2.open if name.endswith(".bz2") else open
+    with opened(name, "rb") as file:
+        return bytes(file.read()).removeprefix(codecs.BOM_UTF8)
+
+
+def _check_lines(name: str) -> None:
+    """Raises DataError with the first line that is none of a LIBSVM file: its number, its text and what is expected."""
+    for number, line in enumerate(_content(name).decode("utf-8", "replace").splitlines(), start=1):
+        text = line.partition("#")[0].split()
+        if text and (problem := _line_problem(text)):
+            raise DataError(f"{name}, line {number}: {problem} in {shortened(line.strip(), 80)!r}; expected "
+                            "'label feature:value ...' with single colons and no blank beside them")  # fmt: skip
+
+
+def _line_problem(parts: Sequence[str]) -> str:
+    label, *pairs = parts
+    if ":" in label:
+        return f"no label before {label!r}"
+    if not all(map(_is_number, label.split(","))):
+        return f"the label {label!r} is not a number"
+    last = -1
+    for pair in pairs:
+        feature, colon, value = pair.partition(":")
+        if feature == "qid":
+            continue
+        if not colon or not feature.isdecimal() or not _is_number(value):
+            return f"{pair!r} is not feature:value"
+        if int(feature) <= last:
+            return f"the feature {feature} comes after {last}, not before it"
+        last = int(feature)
+    return ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def checked_rows(X: Any, name: str) -> csr_array:
@@ -133,24 +188,20 @@ def checked_rows(X: Any, name: str) -> csr_array:
     return rows
 
 
-def two_classes(y: ArrayLike) -> Array:
+def two_classes(y: ArrayLike) -> NDArray[Any]:
     """Returns the two labels that occur, the smaller one first, or raises DataError."""
-    kinds = np.unique(np.asarray(y))
-    if len(kinds) != 2 or kinds.dtype.kind not in "uifb":
-        shown = ", ".join(str(kind) for kind in kinds[:4])
-        raise DataError(f"y: {len(kinds)} kinds of labels ({shown}); expected two numbers, such as -1 and 1")
-    return kinds.astype(np.float64)
+    kinds = classes_of(y)
+    if len(kinds) != 2:
+        raise DataError(f"y: {len(kinds)} kinds of labels ({shown(kinds)}); expected two, such as -1 and 1")
+    return kinds
 
 
-def signs(y: ArrayLike, kinds: Array, rows: int, name: str) -> Array:
+def signs(y: ArrayLike, kinds: NDArray[Any], rows: int, name: str) -> Array:
     """Returns -1.0 for the first kind of label and 1.0 for the second, shape (rows,), or raises DataError."""
     y = np.asarray(y)
     if y.shape != (rows,):
         raise DataError(f"{name}: shape {y.shape}; expected {(rows,)}, one label for each row")
-    unknown = np.flatnonzero(~np.isin(y, kinds))
-    if len(unknown):
-        raise DataError(f"{name}: label {y[unknown[0]]} at row {unknown[0]}; expected {kinds[0]:g} or {kinds[1]:g}")
-    return np.where(y == kinds[1], 1.0, -1.0)
+    return np.where(encoded(y, kinds, name) == 1, 1.0, -1.0)
 
 
 def largest_eigenvalue(X: csr_array, weights: Array) -> float:
