@@ -43,13 +43,10 @@ START_CLUSTERS = (
     "tests/fleets/ray/", "tests/fleets/shared_memory/", "tests/experiments/profiling/", "tests/cli/test_profile.py",
 )  # fmt: skip
 """Folders and files of tests that start Ray clusters; they have the mark ``cluster``."""
-MAKE_HOSTS = ("tests/fleets/ray/test_ray_up.py", "tests/fleets/ray/test_two_hosts.py")
-SLOW_CLUSTERS = tuple(
-    f"tests/fleets/ray/test_{name}.py"
-    for name in ("ahead", "restarts", "node_loss", "resume_on_ray", "replay_on_ray", "signals", "jobs",
-                 "packed_workers", "ray_fleet", "messages", "nodes")
-)  # fmt: skip
-"""The longest first, so that no process is left with one of them at the end."""
+FIRST_LANE = tuple(
+    f"tests/fleets/ray/test_{name}.py" for name in ("ray_up", "two_hosts", "ahead", "restarts", "signals", "node_loss")
+)
+"""Half of them by time: all that make hosts, which have fixed names, and the longest."""
 SMALL_WORKLOAD = {
     "problem": {"name": "quadratic", "dimension": 12},
     "workers": {"count": 4, "compute": "sqrt(i)"},
@@ -64,13 +61,15 @@ SMALL_WORKLOAD = {
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With ``-n 4``, gives each module to one process; those that make hosts share one, for hosts have fixed names."""
+    """With ``-n 3``, gives each module to one process; those that start clusters share two, for starts are costly."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ModuleByModule(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = nodeid.partition("::")[0]
-            return "hosts" if path in MAKE_HOSTS else path
+            if not path.startswith(START_CLUSTERS):
+                return path
+            return "clusters and hosts" if path in FIRST_LANE else "clusters"
 
     config.option.loadscopereorder = False
     return ModuleByModule(config, log)
@@ -82,13 +81,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.nodeid.startswith(START_CLUSTERS):
             item.add_marker("cluster")
 
-    def rank(item: pytest.Item) -> tuple[int, int]:
+    def rank(item: pytest.Item) -> int:
         path = item.nodeid.partition("::")[0]
-        if path in MAKE_HOSTS:
-            return (0, 0)
-        if path in SLOW_CLUSTERS:
-            return (1, SLOW_CLUSTERS.index(path))
-        return (2 if path.startswith(START_CLUSTERS) else 3, 0)
+        return 0 if path in FIRST_LANE else 1 if path.startswith(START_CLUSTERS) else 2
 
     items.sort(key=rank)
 

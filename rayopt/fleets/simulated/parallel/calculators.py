@@ -31,6 +31,8 @@ from rayopt.runs.logs import LOGGER
 
 RETRIES = 3
 """So often a value is computed anew when its process died; a task that kills its process every time is an error."""
+EARLY_RETRIES = 30
+"""So often a process may die before it has the problem: something else kills it, and a new one takes seconds."""
 
 CLOSE_SECONDS = 2.0
 """Real seconds that the end waits for what is still computed."""
@@ -229,6 +231,8 @@ class Calculators:
         for number, line in enumerate(self._channels):
             if line.losses > RETRIES:
                 raise WorkerLost(f"a process that computes gradients died {line.losses} times over the same work")
+            if line.early_losses > EARLY_RETRIES:
+                raise WorkerLost(f"a process that computes gradients died {line.early_losses} times before it began")
             if line.connection is None:
                 self._call_again(number)
         lines: dict[Any, Channel] = {line.connection: line for line in self._channels if line.connection is not None}

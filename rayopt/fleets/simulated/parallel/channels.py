@@ -139,7 +139,9 @@ class Channel:
     Attributes:
       connection: to the actor; None while it starts.
       waiting: what is not answered yet, the oldest first.
-      losses: how often the line broke over the oldest question.
+      losses: how often the line broke over the oldest question, which the actor had begun.
+      early_losses: how often it broke since the last answer before the actor was ready: what kills a process from
+        outside, on a busy machine, may come before any work.
     """
 
     def __init__(self, pack: Callable[[Any, Any], Any], on_loss: Callable[[], None] = lambda: None) -> None:
@@ -148,7 +150,8 @@ class Channel:
         self._before: Any = None
         self.connection: Connection | None = None
         self.waiting: deque[PendingReply] = deque()
-        self.losses = 0
+        self.losses = self.early_losses = 0
+        self._is_ready = False
 
     def ask(self, question: Any) -> PendingReply:
         """Returns the answer, which is still to come."""
@@ -164,6 +167,9 @@ class Channel:
             # Nobody has looked since, or its node went away without a word.
             self._lose()
         self.connection, self._before = connection, None
+        self._is_ready = False
+        # Its answer means that the actor has all that it needs, and that what comes next is the work itself.
+        self._send(None)
         for answer in self.waiting:
             if self.connection is not None:
                 self._send(answer.question)
@@ -176,8 +182,12 @@ class Channel:
         except (EOFError, OSError):
             self._lose()
         else:
-            self.losses = 0
-            self.waiting.popleft().fill(message)
+            if self._is_ready:
+                self.losses = self.early_losses = 0
+                self.waiting.popleft().fill(message)
+            else:
+                # If it could not be made ready, the first question says why.
+                self._is_ready = True
 
     def close(self) -> None:
         """Ends the line; what is not answered will not be."""
@@ -198,8 +208,11 @@ class Channel:
         assert self.connection is not None
         self.connection.close()
         self.connection = None
-        # Who was asked nothing died of something else.
-        self.losses += bool(self.waiting)
+        # An actor that was asked nothing died of something else.
+        if self.waiting and self._is_ready:
+            self.losses += 1
+        elif self.waiting:
+            self.early_losses += 1
         self._on_loss()
 
 
