@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import os
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ from rayopt.core.errors import InvalidInput, RayoptError, at_least
 from rayopt.experiments.displays import Displays
 from rayopt.experiments.execution import BROKEN_OFF, NOT_RUN, Display, Execution, Run
 from rayopt.experiments.last_checkpoint import last_checkpoint
+from rayopt.experiments.memory_estimate import memory_warning
 from rayopt.experiments.result import Result
 from rayopt.experiments.result_writer import ResultWriter
 from rayopt.fleets.base import FleetKind
@@ -249,21 +248,9 @@ class Experiment:
         return describe(self)
 
     def warn_of_memory(self) -> None:
-        """Warns of a grid whose points in flight may not fit into the memory that is free."""
-        updates = self.until.updates
-        points = self.workers.count if updates == math.inf else min(self.workers.count, int(updates))
-        needed = points * max(len(method.members()) for method in self.methods) * self.problem.dimension * 8
-        try:
-            available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        except (AttributeError, ValueError, OSError):
-            return  # Not every system reports it.
-        if needed > available / 2:
-            warnings.warn(
-                f"up to {points} points of x may be in flight, {needed / 1e9:.1f} GB of the "
-                f"{available / 1e9:.1f} GB that are free; use fewer step sizes in one run",
-                UserWarning,
-                stacklevel=4,
-            )
+        """Warns of a run that may not fit into the memory that is free, whatever the cause."""
+        if text := memory_warning(self):
+            warnings.warn(text, UserWarning, stacklevel=4)
 
 
 def _wherever_data_are(section: Any) -> Any:

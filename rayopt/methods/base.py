@@ -82,6 +82,8 @@ class Method:
     """Whether the method is made for convex functions alone."""
     waits_for_everyone: ClassVar[bool] = False
     """Whether one worker that never answers ends all progress."""
+    vectors_per_worker: ClassVar[int] = 0
+    """How many vectors of the length of x the method keeps for each worker."""
     tasks_are_gradients: ClassVar[bool] = True
     """Whether every task is one stochastic gradient, so that its duration is that of one."""
 
@@ -218,11 +220,11 @@ def steps(step_size: float | Sequence[float]) -> float | Array:
     Raises:
       InvalidInput: a step size is not a positive number, or the grid is empty or has one twice.
     """
-    if np.ndim(step_size) == 0 or isinstance(step_size, str):
-        return positive("step_size", step_size.item() if isinstance(step_size, np.ndarray) else step_size)
-    if np.ndim(step_size) > 1:
-        raise InvalidInput("step_size", f"an array of shape {np.shape(step_size)}", "a number or a flat list")
-    grid = [positive("step_size", step) for step in np.asarray(step_size, dtype=object).tolist()]
+    # Arrays, numbers of NumPy and Series become what they hold.
+    given: Any = step_size.tolist() if hasattr(step_size, "tolist") else step_size
+    if isinstance(given, str) or not hasattr(given, "__iter__"):
+        return positive("step_size", given)
+    grid = [positive("step_size", step) for step in given]
     if not grid:
         raise InvalidInput("step_size", "an empty list", "a number above 0 or a list of such numbers")
     for position, step in enumerate(grid):

@@ -45,6 +45,7 @@ class IA2SGD(Method):
     """
 
     name = "ia2sgd"
+    vectors_per_worker = 1
     paper = "arXiv 2405.16966; baseline of arXiv 2509.22860"
     heterogeneous = True
     waits_for_everyone = True

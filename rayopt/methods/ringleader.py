@@ -55,6 +55,7 @@ class Ringleader(Method):
     """
 
     name = "ringleader"
+    vectors_per_worker = 1
     paper = "arXiv 2509.22860"
     heterogeneous = True
     waits_for_everyone = True

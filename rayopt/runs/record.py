@@ -62,8 +62,10 @@ class Record:
           InvalidInput: a metric that the problem does not have, or a target that is not recorded.
         """
         metrics = tuple(metric_names if self.metrics is None else self.metrics)
-        for name in metrics:
+        for position, name in enumerate(metrics):
             one_of("record.metrics", name, metric_names)
+            if name in metrics[:position]:
+                raise InvalidInput("record.metrics", f"{name!r} stands twice", "each metric once")
         if until.target is not None:
             one_of("until.target.metric", until.target.metric, metrics)
         every = self.interval(until)

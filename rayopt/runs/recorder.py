@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 CHECK_EVERY = 1024
-IDLE_ROWS = 10_000
+IDLE_ROWS = 1_000
 """Rows in a row without an arrival between them, after which the interval doubles."""
 
 

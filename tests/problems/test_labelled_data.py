@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from rayopt.core.errors import InvalidInput
-from rayopt.problems import LogisticRegression, mnist
+from rayopt.problems import LogisticRegression
+from rayopt.problems.data import mnist
 
 
 def test_the_first_rows_alone():

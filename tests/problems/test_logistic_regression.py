@@ -12,7 +12,8 @@ from scipy.special import log_softmax
 
 from rayopt.core.errors import DataError, InvalidInput
 from rayopt.core.keys import Stream
-from rayopt.problems import LogisticRegression, mnist
+from rayopt.problems import LogisticRegression
+from rayopt.problems.data import mnist
 
 ROWS, FEATURES, CLASSES = 50, 4, 3
 DIMENSION = (FEATURES + 1) * CLASSES
@@ -364,8 +365,8 @@ class TestData:
             ({"X": np.full((ROWS, 4), np.inf)}, "X: row 0 is NaN or infinite"),
             ({"y": np.full(ROWS, 0.5)}, "not integers"),
             ({"y": np.full(ROWS, np.nan)}, "not integers"),
-            ({"y": np.full(ROWS, -1)}, "label -1 at row 0; expected 0, 1"),
-            ({"classes": 2}, "label 2 at row .*; expected 0, ..., 1"),
+            ({"y": np.full(ROWS, -1)}, "all labels are -1; expected at least two classes"),
+            ({"classes": 2}, "label 2 at row .*; expected one of 0, 1"),
             ({"y": np.zeros(ROWS, int)}, "at least two classes"),
             ({"X_test": np.zeros((3, 4))}, "give both or neither"),
             ({"X_test": np.zeros((3, 5)), "y_test": [0, 1, 2]}, "X_test has 5 features; expected 4"),

@@ -13,7 +13,8 @@ from scipy.special import log_softmax
 import rayopt as ro
 from rayopt.core.errors import InvalidInput
 from rayopt.core.keys import Stream
-from rayopt.problems import MLP, mnist
+from rayopt.problems import MLP
+from rayopt.problems.data import mnist
 
 ROWS, FEATURES, CLASSES = 50, 4, 3
 

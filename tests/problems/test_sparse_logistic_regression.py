@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import pickle
 
 import numpy as np
@@ -224,7 +226,7 @@ class TestData:
             SparseLogisticRegression.from_svmlight(tmp_path / "no.svm")
         wrong = tmp_path / "wrong.svm"
         wrong.write_text("1 a:b\n")
-        with pytest.raises(DataError, match=r"wrong\.svm: it cannot be read"):
+        with pytest.raises(DataError, match=r"wrong\.svm, line 1: 'a:b' is not feature:value"):
             SparseLogisticRegression.from_svmlight(wrong)
 
     def test_synthetic_is_a_function_of_its_seed(self):
@@ -258,7 +260,7 @@ class TestData:
             ({"y": [1, 2, 3, 1]}, "y: 3 kinds of labels"),
             ({"X_test": np.ones((1, 1))}, "give both or neither"),
             ({"X_test": np.ones((1, 2)), "y_test": [1]}, "X_test has 2 features; expected 1"),
-            ({"X_test": np.ones((1, 1)), "y_test": [0]}, "y_test: label 0 at row 0; expected -1 or 1"),
+            ({"X_test": np.ones((1, 1)), "y_test": [0]}, "y_test: label 0 at row 0; expected one of -1, 1"),
         ],
     )
     def test_wrong_data(self, changes, problem):
@@ -283,3 +285,38 @@ def test_a_run_descends():
     until = ro.Until(updates=400)
     result = ro.run(ro.methods.ASGD(step_size=0.5), problem, ro.Workers(4, "i"), until=until, force=True)
     assert result.history.value.iloc[-1] < 0.9 * result.history.value.iloc[0]
+
+
+class TestRealFiles:
+    """LIBSVM files as people have them: one line says what is wrong where, and a byte order mark is skipped."""
+
+    def write(self, tmp_path, content: bytes):
+        path = tmp_path / "rows.svm"
+        path.write_bytes(content)
+        return path
+
+    @pytest.mark.parametrize("ending", ["", ".gz", ".bz2"])
+    def test_a_byte_order_mark_is_skipped(self, tmp_path, ending):
+        packed = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress}[ending]
+        path = tmp_path / f"rows.svm{ending}"
+        path.write_bytes(packed(b"\xef\xbb\xbf1 1:0.5\n-1 2:1\n"))
+        problem = SparseLogisticRegression.from_svmlight(path)
+        assert problem.y.tolist() == [1.0, -1.0]
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (b"1 1:2\n0 63: .50\n", r"rows\.svm, line 2: '63:' is not feature:value in '0 63: \.50'; expected"),
+            (b"1 1:2\n# a comment\n2:1 3:1\n", r"rows\.svm, line 3: no label before '2:1' in '2:1 3:1'"),
+            (b"1 1:2\nyes 2:1\n", r"rows\.svm, line 2: the label 'yes' is not a number"),
+            (b"1 3:2 2:1\n", r"rows\.svm, line 1: the feature 2 comes after 3"),
+            (b"1 1:a\n", r"rows\.svm, line 1: '1:a' is not feature:value"),
+            (b"1 1,2\n", r"rows\.svm, line 1: '1,2' is not feature:value"),
+            (b"1 1:2\n0 " + b"x" * 5000 + b"\n", r"rows\.svm, line 2: .*\(5,0\d\d characters\)"),
+        ],
+    )
+    def test_one_line_with_file_number_text_and_what_is_expected(self, tmp_path, content, message):
+        with pytest.raises(DataError, match=message) as refused:
+            SparseLogisticRegression.from_svmlight(self.write(tmp_path, content))
+        assert "\n" not in str(refused.value)
+        assert len(str(refused.value)) < 1700

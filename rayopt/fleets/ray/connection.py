@@ -15,6 +15,8 @@ from rayopt.runs.signals import deferred_signals
 
 PROBE_TIMEOUT = 5.0
 END_TIMEOUT = 1.0
+LONGEST_SOCKET_PATH = 107
+"""Bytes of the path of a socket on Linux."""
 
 
 def connect(address: str | None) -> bool:
@@ -31,6 +33,7 @@ def connect(address: str | None) -> bool:
 
     if ray.is_initialized():
         return False
+    _check_environment()
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if not asked or asked == "local":
         # A cluster that was killed is still written down as the last one; Ray would wait minutes for it.
@@ -65,7 +68,7 @@ def connect(address: str | None) -> bool:
 @contextlib.contextmanager
 def _fully_started() -> Iterator[None]:
     """Has a signal wait until Ray has started, and then ends it: broken off, it would leave processes behind."""
-    import psutil  # Comes with Ray.
+    import psutil
     import ray
 
     before = set(psutil.Process().children(recursive=True))
@@ -98,6 +101,25 @@ def _listens(address: str) -> bool:
     return True
 
 
+def _check_environment() -> None:
+    """Raises InvalidInput, with the variable to set, where Ray could not start: it would fail without naming one."""
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    longest = LONGEST_SOCKET_PATH - len("/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+    if len(os.fsencode(folder)) > longest:
+        problem = f"{folder!r} is too long for the paths of Ray's sockets"
+        raise InvalidInput("RAY_TMPDIR", problem, f"a folder with a path of at most {longest} bytes, such as /tmp")
+    if "RAY_AUTH_TOKEN_PATH" in os.environ or "RAY_AUTH_TOKEN" in os.environ:
+        return
+    place = Path("~/.ray").expanduser()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            "RAY_AUTH_TOKEN_PATH", f"not set, and Ray cannot keep its token in {place} ({error.strerror})",
+            "the path of a file that can be written, such as /tmp/ray_token",
+        ) from None  # fmt: skip
+
+
 def probe(address: str) -> None:
     """Checks that a Ray cluster listens at host:port; ``ray.init`` would hang for minutes if none does.
 
@@ -105,11 +127,12 @@ def probe(address: str) -> None:
       InvalidInput: the address has another form, or nothing that speaks Ray's protocol listens there.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    allowed = "auto, or host:port where a Ray cluster listens"
-    if not host or not port.isdigit():
+    allowed = "auto, or host:port where a Ray cluster listens; an IPv6 host in brackets"
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not bare or not port.isdigit() or int(port) > 65535 or (":" in bare and bare == host):
         raise InvalidInput("fleet.address", f"{address!r} is not an address", allowed)
     try:
-        socket.create_connection((host, int(port)), timeout=PROBE_TIMEOUT).close()
+        socket.create_connection((bare, int(port)), timeout=PROBE_TIMEOUT).close()
     except OSError as error:
         raise InvalidInput("fleet.address", f"{address!r} does not answer ({error})", allowed) from None
     if os.environ.get("RAY_USE_TLS", "0") != "1" and not _speaks_grpc(f"{host}:{port}"):

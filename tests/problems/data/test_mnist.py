@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import time
 from pathlib import Path
 from urllib.error import URLError
@@ -12,6 +13,7 @@ import pytest
 
 from rayopt.core.errors import DataError
 from rayopt.problems.data import mnist
+from rayopt.problems.data.mnist import SUBSET
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.FILES.values()
 
@@ -168,3 +170,40 @@ def test_a_folder_is_not_a_file(folder):
     (folder / TRAIN_IMAGES).mkdir()
     with pytest.raises(DataError, match=f"{TRAIN_IMAGES}: the file is missing"):
         mnist.load(folder)
+
+
+class TestNamesThatPeopleHave:
+    """The files as other programs leave them: another separator, torchvision's root, EMNIST's prefix."""
+
+    def copy(self, folder, rename=lambda name: name):
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in SUBSET.iterdir():
+            shutil.copy(path, folder / rename(path.name))
+
+    @pytest.mark.parametrize(
+        ("place", "rename"),
+        [
+            ("", lambda name: name.replace("-idx", ".idx")),
+            ("MNIST/raw", lambda name: name),
+            ("FashionMNIST/raw", lambda name: name),
+            ("KMNIST/raw", lambda name: name),
+            ("raw", lambda name: name),
+            ("EMNIST/raw", lambda name: "emnist-digits-" + name.replace("t10k", "test")),
+            ("EMNIST/raw", lambda name: "emnist-mnist-" + name.replace("t10k", "test")),
+        ],
+        ids=["dots", "MNIST", "FashionMNIST", "KMNIST", "raw", "EMNIST digits", "EMNIST mnist"],
+    )
+    def test_are_found_and_named(self, tmp_path, place, rename):
+        self.copy(tmp_path / place, rename)
+        found = mnist.read_folder(tmp_path)
+        assert len(found.images) == 12_000
+        assert str(tmp_path / place) in found.source
+        assert found.data == {"path": str(tmp_path)}
+
+    def test_a_folder_with_none_of_them(self, tmp_path):
+        with pytest.raises(DataError, match="train-images-idx3-ubyte: the file is missing"):
+            mnist.read_folder(tmp_path)
+
+    def test_arrays_can_be_written_to(self):
+        """PyTorch warns of an array that cannot, and the user can do nothing about it."""
+        assert mnist.read_folder(SUBSET).images.flags.writeable
