@@ -13,18 +13,18 @@ from types import ModuleType
 from typing import Any
 
 MOVED = {
-    "rayopt.core.errors": "rayopt.core.errors",
-    "rayopt.experiments.experiment": "rayopt.experiments.experiment",
-    "rayopt.experiments.profiling": "rayopt.experiments.profiling",
-    "rayopt.experiments.profiling.measure": "rayopt.experiments.profiling.measure",
-    "rayopt.runs.record": "rayopt.runs.record",
-    "rayopt.experiments.replay": "rayopt.experiments.replay",
-    "rayopt.experiments.result": "rayopt.experiments.result",
-    "rayopt.experiments.tuning": "rayopt.experiments.tuning",
-    "rayopt.experiments.tuning.grid": "rayopt.experiments.tuning.grid",
-    "rayopt.experiments.tuning.tune": "rayopt.report.calls",
-    "rayopt.runs.until": "rayopt.runs.until",
-    "rayopt.latency.workers": "rayopt.latency.workers",
+    "rayopt.errors": "rayopt.core.errors",
+    "rayopt.experiment": "rayopt.experiments.experiment",
+    "rayopt.profiling": "rayopt.experiments.profiling",
+    "rayopt.profiling.measure": "rayopt.experiments.profiling.measure",
+    "rayopt.record": "rayopt.runs.record",
+    "rayopt.replaying": "rayopt.experiments.replay",
+    "rayopt.result": "rayopt.experiments.result",
+    "rayopt.tuning": "rayopt.experiments.tuning",
+    "rayopt.tuning.grid": "rayopt.experiments.tuning.grid",
+    "rayopt.tuning.tune": "rayopt.report.calls",
+    "rayopt.until": "rayopt.runs.until",
+    "rayopt.workers": "rayopt.latency.workers",
 }
 """The modules of 0.2.0 that held a name of ``rayopt.__all__``, and where it is now."""
 
@@ -58,6 +58,6 @@ def _find(name: str, module: str) -> Any:
 
 
 def install() -> None:
-    """Makes the old paths importable, behind everything else that Python looks at."""
+    """Makes the old paths importable; before the others, which would load a second copy of a moved package's modules."""
     if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
-        sys.meta_path.append(_MovedModules())
+        sys.meta_path.insert(0, _MovedModules())

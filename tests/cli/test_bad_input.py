@@ -133,7 +133,7 @@ def test_the_interval_doubles_after_rows_without_an_arrival():
         until=ro.Until(updates=2), record=ro.Record(every=1.0, trace=False),
     )  # fmt: skip
     steps = np.diff(result.history.time)
-    assert set(steps[:IDLE_ROWS]) == {1.0}
+    assert set(steps[: IDLE_ROWS - 1]) == {1.0}
     assert set(steps[IDLE_ROWS + 1 : IDLE_ROWS + 100]) == {2.0}
     assert result.history.time.max() == 6.0 * IDLE_ROWS
 

@@ -41,9 +41,10 @@ BASES: list[dict[str, Any]] = [
     },
 ]  # fmt: skip
 VALUES: list[Any] = [
-    None, True, False, 0, 1, -1, 2, 10**9, 10**12, 10**30, -(10**30), 2**63, 0.0, 1.5, -0.5, 1e-300, 1e300,
-    float("inf"),     float("nan"), "", "x", "i", "sqrt(i)", "1/0", "i**i**i", "asgd", "digits", "all", [], {}, [1], [[1]], [0.1, "a"],
-    {"name": "x"}, {"name": "fixed", "times": [1, 2]}, {"a": 1}, "é" * 50, "x" * 5000, "2024-01-01", [0.1] * 3, 3, 40,
+    None, True, False, 0, 1, -1, 2, 3, 40, 10**9, 10**12, 10**30, -(10**30), 2**63, 0.0, 1.5, -0.5, 1e-300, 1e300,
+    float("inf"), float("nan"), "", "x", "i", "sqrt(i)", "1/0", "i**i**i", "asgd", "digits", "all", [], {}, [1], [[1]],
+    [0.1, "a"], {"name": "x"}, {"name": "fixed", "times": [1, 2]}, {"a": 1}, "é" * 50, "x" * 5000, "2024-01-01",
+    [0.1] * 3,
 ]  # fmt: skip
 SECONDS = 10
 MOST_BYTES = 2 * 10**9
