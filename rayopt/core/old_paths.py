@@ -58,6 +58,6 @@ def _find(name: str, module: str) -> Any:
 
 
 def install() -> None:
-    """Makes the old paths importable; before the others, which would load a second copy of a moved package's modules."""
+    """Makes the old paths importable, before finders that would load a second copy of a module."""
     if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
         sys.meta_path.insert(0, _MovedModules())
