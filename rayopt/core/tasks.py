@@ -24,6 +24,8 @@ class Oracle(Protocol):
     def draw_many(self, workers: NDArray[np.integer], keys: NDArray[np.uint64], count: int = 1) -> Any: ...
     def gradient(self, x: Array, sample: Any, checkpoint: Any = None) -> Array: ...
     def gradient_sum(self, x: Array, samples: Any, weights: Array | None = None) -> Array: ...
+    def component_gradient(self, x: Array, indices: Any, weights: Array | None = None) -> Array: ...
+    def component_difference(self, x: Array, y: Array, indices: Any, weights: Array | None = None) -> Array: ...
 
 
 class Gradient:
@@ -50,6 +52,11 @@ class Gradient:
 
     draws: int = 1
     time_limit: float = math.inf
+
+    @property
+    def component(self) -> int:
+        """The index of the component of a finite sum that the task is about, -1 if it is about none or several."""
+        return -1
 
     def __init__(self, x: Array, version: int, count: int = 1) -> None:
         self.x = x
@@ -158,6 +165,94 @@ class LocalSGD(Gradient):
         """Returns sum_j weights[j] * evaluate(samples[j]), the shape of x."""
         weights = np.ones(len(samples)) if weights is None else weights
         return weighted_total(self.x, (self.evaluate(problem, sample) for sample in samples), weights)
+
+
+class Component(Gradient):
+    """The sum of gradients of components of a finite sum f = (1/m) sum_j f_j, of indices that the server has chosen.
+
+    The cost is one unit per component.
+
+    Args:
+      x: the point, shape (dimension,) or (G, dimension).
+      version: the number k of the iterate x^k.
+      indices: of the components: one number, or an array of them, which may repeat.
+
+    Attributes:
+      weights: of the components in the sum; None for 1 each.
+    """
+
+    __slots__ = ("indices", "weights")
+
+    estimates_gradient = False
+
+    def __init__(self, x: Array, version: int, indices: Any) -> None:
+        super().__init__(x, version, 1 if isinstance(indices, int) else len(indices))
+        self.indices = indices
+        self.weights: Array | None = None
+
+    @property
+    def component(self) -> int:
+        return self.indices if isinstance(self.indices, int) else -1
+
+    @property
+    def group(self) -> tuple[Any, ...]:
+        return (type(self), id(self.x))
+
+    def merged(self, tasks: Sequence[Component], weights: Array) -> Component:
+        """Returns the task whose value is the weighted sum of those of tasks at the point of this one."""
+        found = copy.copy(self)
+        indices = [task.indices for task in tasks]
+        if all(isinstance(index, int) for index in indices):
+            found.indices, found.weights = np.array(indices), np.asarray(weights, dtype=np.float64)
+        else:
+            found.indices = np.concatenate([np.atleast_1d(index) for index in indices])
+            found.weights = np.repeat(weights, [task.count for task in tasks])
+        found.count = len(found.indices)
+        return found
+
+    def draw(self, problem: Oracle, worker: int, key: int) -> Any:
+        """Returns nothing: the server has chosen."""
+        return None
+
+    def draw_many(self, problem: Oracle, workers: NDArray[np.integer], keys: NDArray[np.uint64]) -> Any:
+        """Returns nothing, as often as there are tasks."""
+        return [None] * len(workers)
+
+    def evaluate(self, problem: Oracle, sample: Any, checkpoint: Any = None) -> Array:
+        """Returns the sum of the gradients of the components at x, the shape of x."""
+        return problem.component_gradient(self.x, np.atleast_1d(self.indices), self.weights)
+
+    def evaluate_sum(self, problem: Oracle, samples: Any, weights: Array | None) -> Array:
+        """Returns the value times the sum of the weights: tasks with other indices are merged before."""
+        return self.evaluate(problem, None) * (len(samples) if weights is None else float(np.sum(weights)))
+
+
+class Difference(Component):
+    """The sum of grad f_j(x) - grad f_j(y) over components of a finite sum, of indices that the server has chosen.
+
+    The cost is two units per component.
+
+    Args:
+      x: the point, shape (dimension,) or (G, dimension).
+      y: the point before, the shape of x.
+      version: the number k of the iterate x^k.
+      indices: of the components: one number, or an array of them, which may repeat.
+    """
+
+    __slots__ = ("y",)
+
+    def __init__(self, x: Array, y: Array, version: int, indices: Any) -> None:
+        super().__init__(x, version, indices)
+        self.y = y
+        self.cost = 2 * self.count
+
+    @property
+    def group(self) -> tuple[Any, ...]:
+        return (type(self), id(self.x), id(self.y))
+
+    def evaluate(self, problem: Oracle, sample: Any, checkpoint: Any = None) -> Array:
+        """Returns the sum of the differences, the shape of x."""
+        return problem.component_difference(self.x, self.y, np.atleast_1d(self.indices), self.weights)
 
 
 def weighted_total(like: Array, values: Iterable[Array], weights: Iterable[float]) -> Array:

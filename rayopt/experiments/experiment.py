@@ -108,6 +108,8 @@ class Experiment:
                 split = single if one_by_one and len(single) > 1 else [method.fresh()]
                 found += [Run(part, label, seed) for part in split]
         for run in found:
+            if run.method.needs_components:
+                run.method.components = self.problem.components or 0  # type: ignore[attr-defined]
             if reason := self.fleet.incompatibility(run.method, self.problem):
                 run.problem = f"skipped: {reason}"
                 continue

@@ -17,6 +17,13 @@ from rayopt.methods.base import Fleet, Method
 from rayopt.methods.delay_adaptive_asgd import DelayAdaptiveASGD
 from rayopt.methods.fedavg import FedAvg
 from rayopt.methods.fedbuff import FedBuff
+from rayopt.methods.finite_sum.freya_page import FreyaPAGE
+from rayopt.methods.finite_sum.freya_sgd import FreyaSGD
+from rayopt.methods.finite_sum.hero_gd import HeroGD
+from rayopt.methods.finite_sum.hero_page import HeroPAGE
+from rayopt.methods.finite_sum.page import PAGE
+from rayopt.methods.finite_sum.soviet_gd import SovietGD
+from rayopt.methods.finite_sum.soviet_page import SovietPAGE
 from rayopt.methods.gta import GTA
 from rayopt.methods.hero import Hero
 from rayopt.methods.hogwild import Hogwild
@@ -64,6 +71,13 @@ METHODS: dict[str, type[Method]] = {
         OFTA,
         FedAvg,
         FedBuff,
+        FreyaPAGE,
+        FreyaSGD,
+        PAGE,
+        HeroGD,
+        SovietGD,
+        HeroPAGE,
+        SovietPAGE,
     )
 }
 
@@ -74,6 +88,7 @@ __all__ = [
     "IA2SGD",
     "METHODS",
     "OFTA",
+    "PAGE",
     "UTA",
     "ATAEmpirical",
     "AcceleratedRennala",
@@ -81,7 +96,11 @@ __all__ = [
     "FedAvg",
     "FedBuff",
     "Fleet",
+    "FreyaPAGE",
+    "FreyaSGD",
     "Hero",
+    "HeroGD",
+    "HeroPAGE",
     "Hogwild",
     "MSync",
     "Malenia",
@@ -95,5 +114,7 @@ __all__ = [
     "RescaledASGD",
     "Ringleader",
     "Ringmaster",
+    "SovietGD",
+    "SovietPAGE",
     "Vecna",
 ]

@@ -82,6 +82,8 @@ class Method:
     """Whether the method is made for convex functions alone."""
     waits_for_everyone: ClassVar[bool] = False
     """Whether one worker that never answers ends all progress."""
+    needs_components: ClassVar[bool] = False
+    """Whether the method is made for finite sums, of which the server chooses components."""
     vectors_per_worker: ClassVar[int] = 0
     """How many vectors of the length of x the method keeps for each worker."""
     tasks_are_gradients: ClassVar[bool] = True

@@ -6,6 +6,7 @@ from rayopt.problems.free import Free
 from rayopt.problems.least_squares import LeastSquares
 from rayopt.problems.logistic_regression import LogisticRegression
 from rayopt.problems.mlp import MLP
+from rayopt.problems.nonconvex_quadratics import NonconvexQuadratics
 from rayopt.problems.quadratic import Quadratic
 from rayopt.problems.sparse_logistic_regression import SparseLogisticRegression
 from rayopt.problems.torch_problem import TorchProblem
@@ -14,6 +15,7 @@ PROBLEMS: dict[str, type[Problem]] = {
     problem.name: problem
     for problem in (
         Quadratic,
+        NonconvexQuadratics,
         Free,
         LogisticRegression,
         SparseLogisticRegression,
@@ -30,6 +32,7 @@ __all__ = [
     "Free",
     "LeastSquares",
     "LogisticRegression",
+    "NonconvexQuadratics",
     "Problem",
     "Quadratic",
     "SparseLogisticRegression",

@@ -122,6 +122,28 @@ class Problem:
         """Returns sum_j weights[j] * gradient(x, samples[j]) (weights 1 by default) in one product."""
         raise NotImplementedError
 
+    @property
+    def components(self) -> int | None:
+        """m, the number of components of a finite sum f = (1/m) sum_j f_j; None if f is none."""
+        return None
+
+    def component_gradient(self, x: Array, indices: Any, weights: Array | None = None) -> Array:
+        """Returns sum_j weights[j] * grad f_{indices[j]}(x), the shape of x.
+
+        Args:
+          x: shape (dimension,) or (G, dimension).
+          indices: numbers from 0 to m - 1, which may repeat, shape (count,).
+          weights: shape (count,); 1 each by default.
+
+        Raises:
+          NotImplementedError: f is no finite sum.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is not a finite sum")
+
+    def component_difference(self, x: Array, y: Array, indices: Any, weights: Array | None = None) -> Array:
+        """Returns sum_j weights[j] * (grad f_j(x) - grad f_j(y)) over ``indices``, the shape of x."""
+        return self.component_gradient(x, indices, weights) - self.component_gradient(y, indices, weights)
+
     def value(self, x: Array) -> Any:
         """Returns f(x): a float, or shape (G,)."""
         raise NotImplementedError

@@ -39,6 +39,7 @@ class LabelledData(Classification):
         that occur are the classes.
       scale: a row a of the formula is ``scale`` times a row of X (1/255 for bytes).
       replacement: whether the rows of one stochastic gradient may repeat.
+      block: rows of one component, for methods of finite sums.
 
     Attributes:
       classes_: the label of each class, shape (classes,).
@@ -61,6 +62,7 @@ class LabelledData(Classification):
         classes: int | None = None,
         scale: float = 1.0,
         replacement: bool = True,
+        block: int = 1,
     ) -> None:
         if classes is not None:
             at_least("classes", classes, 2)
@@ -86,7 +88,7 @@ class LabelledData(Classification):
                 raise DataError(f"X_test has {self.X_test.shape[1]} features; expected {self.X.shape[1]}, as X has")
         self.scale = positive("scale", scale)
         self.features = self.X.shape[1]
-        self._divide(batch, partition, replacement)
+        self._divide(batch, partition, replacement, block)
 
     # ---- where data come from ----
 

@@ -33,6 +33,7 @@ class LeastSquares(RowProblem):
       batch: rows of one stochastic gradient, at least 1.
       partition: how :meth:`split` divides the rows: homogeneous (by default) or split.
       replacement: whether the rows of one stochastic gradient may repeat.
+      block: rows of one component, for methods of finite sums.
 
     Attributes:
       distance: R_0 = ||x^0 - x*||.
@@ -66,13 +67,14 @@ class LeastSquares(RowProblem):
         batch: int = 1,
         partition: str | Mapping[str, Any] | Partition | None = None,
         replacement: bool = True,
+        block: int = 1,
     ) -> None:
         self.A = _checked(A, "A", 2)
         self.b = _checked(b, "b", 1)
         if len(self.b) != len(self.A):
             raise DataError(f"b: shape {self.b.shape}; expected {(len(self.A),)}, one number for each row of A")
         self.dimension = self.A.shape[1]
-        self._divide(batch, partition, replacement)
+        self._divide(batch, partition, replacement, block)
 
     # ---- where data come from ----
 
@@ -115,6 +117,7 @@ class LeastSquares(RowProblem):
         partition: str | Mapping[str, Any] | Partition = "homogeneous",
         batch: int = 1,
         replacement: bool = True,
+        block: int = 1,
     ) -> Self:
         """Returns the problem of a workload file.
 
@@ -123,6 +126,7 @@ class LeastSquares(RowProblem):
           partition: as for the class.
           batch: as for the class.
           replacement: as for the class.
+          block: as for the class.
 
         Raises:
           InvalidInput: ``data`` or an argument is unknown or out of its range.
@@ -137,13 +141,16 @@ class LeastSquares(RowProblem):
             if key not in known:
                 raise InvalidInput(f"data.{key}", f"unknown key{nearest(str(key), known)}", ", ".join(known))
         try:
-            return cls.synthetic(**given, partition=partition, batch=batch, replacement=replacement)
+            return cls.synthetic(**given, partition=partition, batch=batch, replacement=replacement, block=block)
         except InvalidInput as error:
             raise error.within("data") if error.key in known else error from None
 
     def to_config(self) -> dict[str, Any]:
         """Returns the problem's section of a workload file."""
-        return {key: getattr(self, key) for key in ("name", "data", "partition", "batch", "replacement")}
+        return {
+            key: getattr(self, key)
+            for key in ("name", "data", "partition", "batch", "replacement", *(["block"] if self.block > 1 else []))
+        }
 
     def start_point(self) -> Array:
         return np.zeros(self.dimension)

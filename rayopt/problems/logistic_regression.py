@@ -46,6 +46,7 @@ class LogisticRegression(LabelledData):
       classes: number of classes; by default one more than the largest label.
       scale: a row a of the formula is ``scale`` times a row of X (1/255 for bytes).
       replacement: whether the rows of one stochastic gradient may repeat.
+      block: rows of one component, for methods of finite sums.
 
     Attributes:
       skew: how far the labels of the workers are from those of all rows, 0 if homogeneous.
@@ -70,8 +71,9 @@ class LogisticRegression(LabelledData):
         classes: int | None = None,
         scale: float = 1.0,
         replacement: bool = True,
+        block: int = 1,
     ) -> None:
-        super().__init__(X, y, X_test, y_test, batch, partition, classes, scale, replacement)
+        super().__init__(X, y, X_test, y_test, batch, partition, classes, scale, replacement, block)
         self.l2 = non_negative("l2", l2)
         self.dimension = (self.features + 1) * self.classes
 
@@ -85,6 +87,7 @@ class LogisticRegression(LabelledData):
         solve: bool = False,
         rows: int | None = None,
         replacement: bool = True,
+        block: int = 1,
     ) -> Self:
         """Returns the problem of a workload file.
 
@@ -98,13 +101,14 @@ class LogisticRegression(LabelledData):
             full MNIST.
           rows: train on the first so many rows; on all by default.
           replacement: as for the class.
+          block: as for the class.
 
         Raises:
           InvalidInput: ``data`` or an argument is unknown or out of its range.
           DataError: the data cannot be used.
         """
         boolean("solve", solve)
-        arguments = {"partition": partition, "batch": batch, "l2": l2, "replacement": replacement}
+        arguments = {"partition": partition, "batch": batch, "l2": l2, "replacement": replacement, "block": block}
         problem = cls.from_data(data, rows, arguments)
         if solve:
             problem.solve()
@@ -121,6 +125,7 @@ class LogisticRegression(LabelledData):
             "solve": self.minimum is not None,
             "rows": self.rows,
             "replacement": self.replacement,
+            **({} if self.block == 1 else {"block": self.block}),
         }
 
     # ---- workers ----

@@ -39,6 +39,7 @@ class RowProblem(Problem):
       row_count: how many rows there are.
       batch: rows of one stochastic gradient.
       replacement: whether the rows of one stochastic gradient may repeat.
+      block: rows of one component, as a finite sum; the last component has the remainder.
       partition: how :meth:`split` divides the rows.
       skew: how far the labels of the workers are from those of all rows, 0 if homogeneous.
     """
@@ -49,6 +50,7 @@ class RowProblem(Problem):
     """The attributes that were computed from the rows, and are others for other rows or weights."""
 
     batch: int
+    block: int
     replacement: bool
     partition: Partition
     row_count: int
@@ -57,13 +59,20 @@ class RowProblem(Problem):
     _local: Self | None
 
     def _divide(
-        self, batch: int, partition: str | Mapping[str, Any] | Partition | None, replacement: bool = True
+        self,
+        batch: int,
+        partition: str | Mapping[str, Any] | Partition | None,
+        replacement: bool = True,
+        block: int = 1,
     ) -> None:
         """Checks and keeps how rows are drawn and divided; the row data are there."""
         self.row_count = _length(getattr(self, self.row_data[-1]))
         self.batch = at_least("batch", batch, 1)
         check_fits("batch", self.batch, BYTES_PER_ROW * self.batch)
         self.replacement = boolean("replacement", replacement)
+        self.block = at_least("block", block, 1)
+        if block > self.row_count:
+            raise InvalidInput("block", f"{block:,} of {self.row_count:,} rows", f"at most {self.row_count:,}")
         if not replacement and batch > self.row_count:
             raise InvalidInput(
                 "batch",
@@ -217,6 +226,30 @@ class RowProblem(Problem):
           checkpoint: called between chunks of 1024 rows.
         """
         raise NotImplementedError
+
+    # ---- components ----
+
+    @property
+    def components(self) -> int | None:
+        return -(-self.row_count // self.block) if self.homogeneous else None
+
+    def component_gradient(self, x: Array, indices: Any, weights: Array | None = None) -> Array:
+        """Returns the weighted sum of gradients of components, the shape of x.
+
+        The component j is m / rows times the sum over the rows of block j, so that f is their mean whatever the
+        remainder; what does not depend on the rows is part of each.
+        """
+        chosen = np.atleast_1d(np.asarray(indices, dtype=np.intp))
+        weights = np.ones(len(chosen)) if weights is None else np.asarray(weights, dtype=np.float64)
+        total = float(weights.sum())
+        if self.block == 1:
+            return self._sum_of_rows(x, chosen, weights, total)
+        rows = (chosen[:, None] * self.block + np.arange(self.block)).reshape(-1)
+        there = rows < self.row_count
+        count = self.components
+        assert count is not None
+        shares = np.repeat(weights * (count / self.row_count), self.block)
+        return self._sum_of_rows(x, rows[there], shares[there], total)
 
     # ---- the whole function ----
 

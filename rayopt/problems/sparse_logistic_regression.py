@@ -47,6 +47,7 @@ class SparseLogisticRegression(Classification):
       batch: rows of one stochastic gradient, at least 1.
       partition: how :meth:`split` divides the rows (see ``rayopt.problems.data.partition``).
       replacement: whether the rows of one stochastic gradient may repeat.
+      block: rows of one component, for methods of finite sums.
 
     Attributes:
       X: the data, ``scipy.sparse.csr_array`` of float64, indices sorted within a row.
@@ -83,6 +84,7 @@ class SparseLogisticRegression(Classification):
         batch: int = 1,
         partition: str | Mapping[str, Any] | Partition | None = None,
         replacement: bool = True,
+        block: int = 1,
     ) -> None:
         self.X = sparse_data.checked_rows(X, "X")
         kinds = sparse_data.two_classes(y)
@@ -98,7 +100,7 @@ class SparseLogisticRegression(Classification):
                 raise DataError(f"X_test has {self.X_test.shape[1]} features; expected {self.X.shape[1]}, as X has")
         self.l2 = non_negative("l2", l2)
         self.dimension = int(self.X.shape[1])
-        self._divide(batch, partition, replacement)
+        self._divide(batch, partition, replacement, block)
         self._spread_l2()
 
     # ---- where data come from ----
@@ -163,6 +165,7 @@ class SparseLogisticRegression(Classification):
         batch: int = 1,
         l2: float = 0.0,
         replacement: bool = True,
+        block: int = 1,
     ) -> Self:
         """Returns the problem of a workload file.
 
@@ -173,12 +176,19 @@ class SparseLogisticRegression(Classification):
           batch: as for the class.
           l2: as for the class.
           replacement: as for the class.
+          block: as for the class.
 
         Raises:
           InvalidInput: ``data`` or an argument is unknown or out of its range.
           DataError: the data cannot be used.
         """
-        arguments: dict[str, Any] = {"partition": partition, "batch": batch, "l2": l2, "replacement": replacement}
+        arguments: dict[str, Any] = {
+            "partition": partition,
+            "batch": batch,
+            "l2": l2,
+            "replacement": replacement,
+            "block": block,
+        }
         if data == "synthetic":
             return cls.synthetic(**arguments)
         files, made = ("path", "test_path", "features"), ("rows", "features", "nonzeros_per_row", "seed")
@@ -198,7 +208,7 @@ class SparseLogisticRegression(Classification):
 
     def to_config(self) -> dict[str, Any]:
         """Returns the problem's section of a workload file."""
-        keys = ("name", "data", "partition", "batch", "l2", "replacement")
+        keys = ("name", "data", "partition", "batch", "l2", "replacement", *(["block"] if self.block > 1 else []))
         return {key: getattr(self, key) for key in keys}
 
     # ---- workers ----

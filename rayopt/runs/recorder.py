@@ -41,7 +41,7 @@ class RecordedFleet(Protocol):
 
     n: int
     now: float
-    cancelled: list[tuple[Any, Any, Any, Any]]
+    cancelled: list[tuple[Any, ...]]
 
     @property
     def busy(self) -> int:
@@ -353,13 +353,14 @@ class Recorder:
             self.finished = True
 
     def _cancellations(self, now: float, updates: int) -> None:
-        for workers, numbers, assigned_at, versions in self._cancelled:
+        for workers, numbers, assigned_at, versions, *components in self._cancelled:
             self.counts.cancelled += len(workers)
             if self.record.trace == "all":
                 assert self._buffer is not None
                 columns = {"time": now, "worker": workers, "number": numbers, "assigned_at": assigned_at,
                            "version": versions, "delay": updates - versions, "outcome": CANCELLED,
-                           "updates": updates, "completed_at": math.nan, "checksum": math.nan}  # fmt: skip
+                           "updates": updates, "component": components[0] if components else -1,
+                           "completed_at": math.nan, "checksum": math.nan}  # fmt: skip
                 self._buffer.add_many(columns, len(workers))
         self._cancelled.clear()
 

@@ -63,7 +63,7 @@ class RayWorkers:
         self.random = Stream(seed, "method").generator()
         self.expected_times: Array | None = times.expected
         self.shard_sizes = shard_sizes
-        self.cancelled: list[tuple[Any, Any, Any, Any]] = []
+        self.cancelled: list[tuple[Any, ...]] = []
         self.slip = Slip()
         self.stopping = False
         self._transport = transport

@@ -52,7 +52,8 @@ class SimulatedWorkers:
       seed: addresses samples and the method's own generator.
 
     Attributes:
-      cancelled: (workers, numbers, assigned_at, versions) of what was cancelled since the list was last cleared.
+      cancelled: (workers, numbers, assigned_at, versions, components) of what was cancelled since the list was last
+        cleared; components are -1 where no task is about one.
       source: where the values of arrivals come from: computed here, unless it is replaced before the first arrival.
     """
 
@@ -62,7 +63,7 @@ class SimulatedWorkers:
         self.now = 0.0
         self.random = Stream(seed, "method").generator()
         self.expected_times: Array | None = times.expected
-        self.cancelled: list[tuple[Any, Any, Any, Any]] = []
+        self.cancelled: list[tuple[Any, ...]] = []
         self.source: Source = ComputedValues(problem, n, seed)
         self._times = times
         self._next_durations = Lookahead(n, self._draw_durations, 1 if times.depends_on_start else BLOCK)
@@ -73,6 +74,7 @@ class SimulatedWorkers:
             self.defer_draws(times.least)
         self._ended_seconds = 0.0
         self._giving_up: set[int] = set()
+        self._chooses = False
         # Scalars are read and written through views, cohorts through the arrays below them.
         self._ends = np.full(n, math.inf)
         self._given = np.zeros(n, dtype=np.int64)
@@ -140,6 +142,7 @@ class SimulatedWorkers:
         self.random = state["random"]
         self._tasks[:] = state["tasks"]
         self._giving_up = set(state["giving_up"])
+        self._chooses = any(task is not None and task.component >= 0 for task in state["tasks"])
         self._alarms = state["alarms"]
         self._next_alarm = self._alarms[0][0] if self._alarms else math.inf
         self._ended_seconds = state["ended_seconds"]
@@ -157,6 +160,8 @@ class SimulatedWorkers:
             self._note_stopped(np.array([worker]))
             self._undrawn_view[worker] = False
         own: Any = task
+        if type(own) is not Gradient and own.component >= 0:
+            self._chooses = True
         number = self._given_view[worker]
         now = self.now
         if type(own) is not Gradient or own.cost != 1:
@@ -360,7 +365,9 @@ class SimulatedWorkers:
         busy = assigned_at != IDLE
         stopped, assigned_at = workers[busy], assigned_at[busy]
         if stopped.size:
-            self.cancelled.append((stopped, self._numbers[stopped], assigned_at, self._versions[stopped]))
+            cancelled = (stopped, self._numbers[stopped], assigned_at, self._versions[stopped])
+            components = [task.component for task in self._tasks[stopped].tolist()] if self._chooses else -1
+            self.cancelled.append((*cancelled, components))
             self._ended_seconds += self.now * stopped.size - float(assigned_at.sum())
             if self._giving_up:
                 self._giving_up.difference_update(stopped.tolist())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rayopt.core.arrivals import Array, Arrival
 from rayopt.core.keys import Stream
 from rayopt.core.lookahead import Lookahead
-from rayopt.core.tasks import Gradient
+from rayopt.core.tasks import Component, Gradient
 from rayopt.problems.base import Problem
 
 
@@ -75,6 +75,8 @@ class ComputedValues:
 
     def _groups(self, arrivals: Sequence[Arrival], weights: Array) -> list[Group]:
         """Returns the arrivals by point, in order of the first of each."""
+        if isinstance(arrivals[0].task, Component):
+            return _merged(arrivals, weights)
         group_of = {task: self._group(task) for task in {arrival.task for arrival in arrivals}}
         if len(group_of) == 1:
             return [_group(arrivals, weights)]
@@ -95,6 +97,20 @@ class ComputedValues:
             return [self._problem.draw(worker, self._samples.key(worker, first))]
         samples = self._problem.draw_many(np.full(size, worker), self._samples.keys_of(worker, first, size))
         return samples.tolist() if np.ndim(samples) == 1 else samples
+
+
+def _merged(arrivals: Sequence[Arrival], weights: Array) -> list[Group]:
+    """Returns arrivals whose components the server has chosen, one task for all of one point."""
+    groups: dict[Any, list[int]] = {}
+    for position, arrival in enumerate(arrivals):
+        groups.setdefault(arrival.task.group, []).append(position)
+    found = []
+    for members in groups.values():
+        tasks: list[Any] = [arrivals[position].task for position in members]
+        first = arrivals[members[0]]
+        own = np.array([first.worker]), np.array([first.number])
+        found.append(Group(tasks[0].merged(tasks, weights[members]), *own, np.ones(1)))
+    return found
 
 
 def _group(arrivals: Sequence[Arrival], weights: Array) -> Group:

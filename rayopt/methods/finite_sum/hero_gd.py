@@ -1,0 +1,57 @@
+"""Hero GD: gradient descent on the fastest worker alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rayopt.core.arrivals import Arrival
+from rayopt.core.errors import at_least
+from rayopt.core.tasks import Component
+from rayopt.methods.base import Fleet
+from rayopt.methods.finite_sum.base import FiniteSumMethod, fastest
+
+
+class HeroGD(FiniteSumMethod):
+    """Hero GD: the fastest worker computes full gradients, the others stand idle.
+
+    .. math:: x^{k+1} = x^k - \\gamma \\nabla f(x^k), \\quad \\nabla f = \\frac1m \\sum_{j=1}^m \\nabla f_j
+
+    with gamma = ``step_size``. A full gradient is one task of m units.
+
+    Server knows:
+      L, for the step size; which worker is fastest.
+
+    Guarantee:
+      tau_1 m Delta / eps seconds up to the smoothness and a constant [talk].
+
+    Args:
+      step_size: gamma; in theory 1 / L.
+      worker: who works; by default the fastest on average.
+
+    Examples:
+      >>> import rayopt as ro
+      >>> problem = ro.problems.NonconvexQuadratics(components=16, dimension=5)
+      >>> result = ro.run(ro.methods.HeroGD(step_size=0.1), problem, ro.Workers(4, compute="i"), until=ro.Until(updates=3))
+      >>> result.table.updates.tolist()
+      [3]
+
+    References:
+      Tyurin, Gruntkowska, Richtarik, `Freya PAGE: First Optimal Time Complexity for Large-Scale Nonconvex Finite-Sum
+      Optimization with Heterogeneous Asynchronous Computations <https://arxiv.org/abs/2405.15545>`_, NeurIPS 2024 (as a baseline).
+    """
+
+    name = "hero_gd"
+    paper = "folklore; named in arXiv 2405.15545"
+
+    def __init__(self, step_size: float | Sequence[float], worker: int | None = None) -> None:
+        super().__init__(step_size)
+        self.worker = None if worker is None else at_least("worker", worker, 0)
+
+    def start(self, fleet: Fleet) -> None:
+        fleet.assign(fastest(fleet, self.worker), Component(self.x, self.updates, np.arange(self.components)))
+
+    def receive(self, arrival: Arrival, fleet: Fleet) -> None:
+        self.descend(arrival.value / self.components)
+        self.start(fleet)

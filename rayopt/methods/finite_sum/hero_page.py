@@ -1,0 +1,74 @@
+"""Hero PAGE: PAGE on the fastest worker alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rayopt.core.arrivals import Arrival
+from rayopt.core.errors import at_least
+from rayopt.core.tasks import Component, Difference
+from rayopt.methods.base import Array, Fleet
+from rayopt.methods.finite_sum.base import PAGEMethod, fastest
+
+
+class HeroPAGE(PAGEMethod):
+    """Hero PAGE: the fastest worker runs PAGE alone, the others stand idle.
+
+    .. math::
+        x^{k+1} = x^k - \\gamma g^k, \\quad
+        g^{k+1} = \\begin{cases} \\nabla f(x^{k+1}) & \\text{with probability } p \\\\
+        g^k + \\frac1S \\sum_{j \\in B^k} (\\nabla f_j(x^{k+1}) - \\nabla f_j(x^k)) & \\text{else} \\end{cases}
+
+    with gamma = ``step_size``, S = ``batch_size``, p = ``probability``, B^k i.i.d. uniform with replacement. A full
+    gradient is one task of m units, S differences are one of 2 S units.
+
+    Server knows:
+      m and L, for the step size; which worker is fastest.
+
+    Guarantee:
+      tau_1 m + tau_1 sqrt(m) Delta / eps seconds up to the smoothness and a constant [talk].
+
+    Args:
+      step_size: gamma; in theory 1 / (L (1 + sqrt((1 - p) / (p S)))) [memory].
+      batch_size: S, from 1 to m; ceil(sqrt(m)) by default.
+      probability: p in (0, 1]; S / (S + m) by default.
+      worker: who works; by default the fastest on average.
+
+    Examples:
+      >>> import rayopt as ro
+      >>> problem = ro.problems.NonconvexQuadratics(components=16, dimension=5)
+      >>> result = ro.run(ro.methods.HeroPAGE(step_size=0.1), problem, ro.Workers(4, compute="i"), until=ro.Until(updates=3))
+      >>> result.table.updates.tolist()
+      [3]
+
+    References:
+      Tyurin, Gruntkowska, Richtarik, `Freya PAGE: First Optimal Time Complexity for Large-Scale Nonconvex Finite-Sum
+      Optimization with Heterogeneous Asynchronous Computations <https://arxiv.org/abs/2405.15545>`_, NeurIPS 2024 (as a baseline).
+    """
+
+    name = "hero_page"
+    paper = "folklore; named in arXiv 2405.15545"
+
+    def __init__(
+        self,
+        step_size: float | Sequence[float],
+        batch_size: int | None = None,
+        probability: float | None = None,
+        worker: int | None = None,
+    ) -> None:
+        super().__init__(step_size, batch_size, probability)
+        self.worker = None if worker is None else at_least("worker", worker, 0)
+
+    def full_gradient(self, fleet: Fleet) -> None:
+        self._is_full = True
+        fleet.assign(fastest(fleet, self.worker), Component(self.x, self.updates, np.arange(self.components)))
+
+    def differences(self, fleet: Fleet, before: Array) -> None:
+        self._is_full = False
+        indices = np.array([self.index(fleet, self.components) for _ in range(self._size)])
+        fleet.assign(fastest(fleet, self.worker), Difference(self.x, before, self.updates, indices))
+
+    def collect(self, arrival: Arrival, fleet: Fleet) -> Array | None:
+        return arrival.value / (self.components if self._is_full else self._size)
