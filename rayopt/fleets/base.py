@@ -127,8 +127,8 @@ class FleetKind:
         """Returns why a method cannot run here on a problem, by force or not, or ""."""
         if method.needs_components and problem.components is None:
             what = "is split over the workers" if not problem.homogeneous else "is no finite sum"
-            return (f"{type(method).__name__} is made for finite sums of which every worker can evaluate every component, "
-                    f"and {problem.name} {what}")  # fmt: skip
+            return (f"{type(method).__name__} is made for finite sums of which every worker can evaluate every "
+                    f"component, and {problem.name} {what}")  # fmt: skip
         if method.needs_shared_memory:
             return f"{method!r} runs on the fleet shared_memory alone; {self.name} has a server that updates x"
         return ""

@@ -91,6 +91,8 @@ class Method:
 
     x: Array
     updates: int
+    components: int
+    """m of a finite sum, set before ``prepare`` where the method needs it."""
 
     def __init__(self, step_size: float | Sequence[float]) -> None:
         self._step: Any = steps(step_size)

@@ -23,8 +23,8 @@ class NonconvexQuadratics(Problem):
         f_j(x) = \tfrac12 x'A_jx - b_j'x, \quad A_j = \tfrac{\nu_j}{4} \operatorname{tridiag}(-1, 2, -1) + c I, \quad
         b_j = \tfrac{\nu_j}{4} (-1 + \mu_j, 0, \dots, 0)
 
-    with nu_j = 1 + s zeta_j, mu_j = s xi_j, zeta_j and xi_j ~ N(0, 1), and c such that the smallest eigenvalue of the mean
-    matrix is lambda [code]. x^0 = (sqrt(d), 0, ..., 0). A stochastic gradient is that of one random component.
+    with nu_j = 1 + s zeta_j, mu_j = s xi_j, zeta_j and xi_j ~ N(0, 1), and c such that the smallest eigenvalue of the
+    mean matrix is lambda [code]. x^0 = (sqrt(d), 0, ..., 0). A stochastic gradient is that of one random component.
 
     Args:
       components: m, at least 1.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from rayopt.latency.workers import TaskTimes
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
-from rayopt.latency.workers import TaskTimes
 
 
 def incompatibility(method: Method, problem: Problem, times: TaskTimes) -> str:

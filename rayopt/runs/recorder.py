@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayopt.core.arrivals import Arrival
-from rayopt.storage.encoding import Plain
 from rayopt.core.errors import FleetStuck
 from rayopt.runs.fingerprints import Fingerprint, Fingerprints
 from rayopt.runs.outcome import Counts, Outcome, Progress, Row
 from rayopt.runs.record import MOST_ROWS, Record
-from rayopt.storage.trace.rows import CANCELLED, FAILED, IGNORED, OUTCOMES, ROW_GROUP, TRACE, USED, TraceBuffer
 from rayopt.runs.until import Until
+from rayopt.storage.encoding import Plain
+from rayopt.storage.trace.rows import CANCELLED, FAILED, IGNORED, OUTCOMES, ROW_GROUP, TRACE, USED, TraceBuffer
 
 if TYPE_CHECKING:
     from rayopt.methods.base import Method

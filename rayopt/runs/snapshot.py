@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
 from rayopt.core.arrivals import Source
-from rayopt.storage.encoding import SIMPLE, Decoder, Encoded, Encoder
 from rayopt.core.errors import InvalidInput
 from rayopt.methods.base import Method
 from rayopt.runs.recorder import Recorder
+from rayopt.storage.encoding import SIMPLE, Decoder, Encoded, Encoder
 
 LEAST_SECONDS = 0.01
 

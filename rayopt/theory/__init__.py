@@ -29,8 +29,11 @@ References:
 
 from rayopt.theory import (
     allocation,
+    communication,
     convex,
     cycles,
+    decentralized,
+    finite_sum,
     heterogeneous,
     hogwild,
     homogeneous,
@@ -40,7 +43,10 @@ from rayopt.theory import (
     trials,
     universal,
 )
+from rayopt.theory.communication import equilibrium_time
 from rayopt.theory.constants import CONSTANTS, Constant
+from rayopt.theory.decentralized import decentralized_equilibrium_time
+from rayopt.theory.finite_sum import finite_sum_time
 from rayopt.theory.harmonic import Best, best_harmonic, best_slowest, harmonic_means
 from rayopt.theory.setting import MissingConstant, Setting
 
@@ -53,8 +59,14 @@ __all__ = [
     "allocation",
     "best_harmonic",
     "best_slowest",
+    "communication",
     "convex",
     "cycles",
+    "decentralized",
+    "decentralized_equilibrium_time",
+    "equilibrium_time",
+    "finite_sum",
+    "finite_sum_time",
     "harmonic_means",
     "heterogeneous",
     "hogwild",

@@ -8,9 +8,9 @@ import pytest
 
 import rayopt as ro
 from rayopt import methods
+from rayopt.latency.workers import TaskTimes
 from rayopt.problems import LogisticRegression, Quadratic
 from rayopt.runs.compatibility import incompatibility, silent_worker
-from rayopt.latency.workers import TaskTimes
 
 
 def reason(method, problem=None, compute="i", n=3):

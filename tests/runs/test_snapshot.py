@@ -10,14 +10,14 @@ import pytest
 
 import rayopt as ro
 from rayopt import methods
-from rayopt.runs import snapshot
-from rayopt.storage.encoding import Encoded
-from rayopt.storage.checkpoint_files import read, write
-from rayopt.fleets.simulated import session as simulated
 from rayopt.fleets.base import Job
+from rayopt.fleets.simulated import session as simulated
 from rayopt.fleets.simulated.clock import SimulatedWorkers
 from rayopt.problems import LogisticRegression, Quadratic
+from rayopt.runs import snapshot
 from rayopt.runs.record import Record
+from rayopt.storage.checkpoint_files import read, write
+from rayopt.storage.encoding import Encoded
 from tests.methods.test_conformance import TABLE
 
 UNTIL = ro.Until(time=60)

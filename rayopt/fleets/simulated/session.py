@@ -60,7 +60,7 @@ class SimulatedSession:
         problem = self._problem.split(self._workers.count, job.seed)
         fleet = self._make_fleet(problem, job)
         if job.method.needs_components:
-            job.method.components = problem.components or 0  # type: ignore[attr-defined]
+            job.method.components = problem.components or 0
         job.method.prepare(problem.start_point(), fleet.n)
         recorder = self._recorder = Recorder(
             job.record, job.until, Evaluation(problem, job.record.metrics or ()), on_trace,

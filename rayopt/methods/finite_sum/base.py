@@ -31,8 +31,6 @@ class FiniteSumMethod(Method):
     needs_components: ClassVar[bool] = True
     tasks_are_gradients: ClassVar[bool] = False
 
-    components: int
-
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)
         if not getattr(self, "components", None):

@@ -38,13 +38,15 @@ class FreyaPAGE(PAGEMethod):
     Examples:
       >>> import rayopt as ro
       >>> problem = ro.problems.NonconvexQuadratics(components=16, dimension=5)
-      >>> result = ro.run(ro.methods.FreyaPAGE(step_size=0.1), problem, ro.Workers(4, compute="i"), until=ro.Until(updates=3))
+      >>> method = ro.methods.FreyaPAGE(step_size=0.1)
+      >>> result = ro.run(method, problem, ro.Workers(4, compute="i"), until=ro.Until(updates=3))
       >>> result.table.updates.tolist()
       [3]
 
     References:
-      Tyurin, Gruntkowska, Richtarik, `Freya PAGE: First Optimal Time Complexity for Large-Scale Nonconvex Finite-Sum
-      Optimization with Heterogeneous Asynchronous Computations <https://arxiv.org/abs/2405.15545>`_, NeurIPS 2024 (Algorithms 1 to 3).
+      Tyurin, Gruntkowska, Richtarik, `Freya PAGE: First Optimal Time Complexity for Large-Scale Nonconvex
+      Finite-Sum Optimization with Heterogeneous Asynchronous Computations <https://arxiv.org/abs/2405.15545>`_,
+      NeurIPS 2024 (Algorithms 1 to 3).
     """
 
     name = "freya_page"

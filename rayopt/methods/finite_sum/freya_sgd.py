@@ -23,8 +23,8 @@ class FreyaSGD(FiniteSumMethod):
       m and the smoothness of f and of the components, for the step size; not the times.
 
     Guarantee:
-      About (Delta / eps) min_j (sum_{i<=j} 1 / tau_i)^{-1} (1 / eps + j) seconds [memory (?)]; the talk marks it as not
-      optimal.
+      About (Delta / eps) min_j (sum_{i<=j} 1 / tau_i)^{-1} (1 / eps + j) seconds [memory (?)]; the talk marks it
+      as not optimal.
 
     Args:
       step_size: gamma.
@@ -33,13 +33,15 @@ class FreyaSGD(FiniteSumMethod):
     Examples:
       >>> import rayopt as ro
       >>> problem = ro.problems.NonconvexQuadratics(components=16, dimension=5)
-      >>> result = ro.run(ro.methods.FreyaSGD(step_size=0.1, batch_size=4), problem, ro.Workers(4, compute="i"), until=ro.Until(updates=3))
+      >>> method = ro.methods.FreyaSGD(step_size=0.1, batch_size=4)
+      >>> result = ro.run(method, problem, ro.Workers(4, compute="i"), until=ro.Until(updates=3))
       >>> result.table.updates.tolist()
       [3]
 
     References:
-      Tyurin, Gruntkowska, Richtarik, `Freya PAGE: First Optimal Time Complexity for Large-Scale Nonconvex Finite-Sum
-      Optimization with Heterogeneous Asynchronous Computations <https://arxiv.org/abs/2405.15545>`_, NeurIPS 2024 (appendix).
+      Tyurin, Gruntkowska, Richtarik, `Freya PAGE: First Optimal Time Complexity for Large-Scale Nonconvex
+      Finite-Sum Optimization with Heterogeneous Asynchronous Computations <https://arxiv.org/abs/2405.15545>`_,
+      NeurIPS 2024 (appendix).
     """
 
     name = "freya_sgd"

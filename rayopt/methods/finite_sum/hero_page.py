@@ -39,13 +39,15 @@ class HeroPAGE(PAGEMethod):
     Examples:
       >>> import rayopt as ro
       >>> problem = ro.problems.NonconvexQuadratics(components=16, dimension=5)
-      >>> result = ro.run(ro.methods.HeroPAGE(step_size=0.1), problem, ro.Workers(4, compute="i"), until=ro.Until(updates=3))
+      >>> method = ro.methods.HeroPAGE(step_size=0.1)
+      >>> result = ro.run(method, problem, ro.Workers(4, compute="i"), until=ro.Until(updates=3))
       >>> result.table.updates.tolist()
       [3]
 
     References:
-      Tyurin, Gruntkowska, Richtarik, `Freya PAGE: First Optimal Time Complexity for Large-Scale Nonconvex Finite-Sum
-      Optimization with Heterogeneous Asynchronous Computations <https://arxiv.org/abs/2405.15545>`_, NeurIPS 2024 (as a baseline).
+      Tyurin, Gruntkowska, Richtarik, `Freya PAGE: First Optimal Time Complexity for Large-Scale Nonconvex
+      Finite-Sum Optimization with Heterogeneous Asynchronous Computations <https://arxiv.org/abs/2405.15545>`_,
+      NeurIPS 2024 (as a baseline).
     """
 
     name = "hero_page"

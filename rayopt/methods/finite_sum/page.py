@@ -39,7 +39,8 @@ class PAGE(PAGEMethod):
     Examples:
       >>> import rayopt as ro
       >>> problem = ro.problems.NonconvexQuadratics(components=16, dimension=5)
-      >>> result = ro.run(ro.methods.PAGE(step_size=0.1), problem, ro.Workers(4, compute="i"), until=ro.Until(updates=3))
+      >>> method = ro.methods.PAGE(step_size=0.1)
+      >>> result = ro.run(method, problem, ro.Workers(4, compute="i"), until=ro.Until(updates=3))
       >>> result.table.updates.tolist()
       [3]
 

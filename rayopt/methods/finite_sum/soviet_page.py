@@ -18,8 +18,8 @@ class SovietPAGE(WaitsForShares, PAGEMethod):
         g^{k+1} = \\begin{cases} \\nabla f(x^{k+1}) & \\text{with probability } p \\\\
         g^k + \\frac1S \\sum_{j \\in B^k} (\\nabla f_j(x^{k+1}) - \\nabla f_j(x^k)) & \\text{else} \\end{cases}
 
-    with gamma = ``step_size``, S = ``batch_size``, p = ``probability``. Full gradients are shared out as in Soviet GD; S
-    differences are dealt round-robin to workers in random order, and each draws its share with replacement [code]. A
+    with gamma = ``step_size``, S = ``batch_size``, p = ``probability``. Full gradients are shared out as in Soviet GD;
+    S differences are dealt round-robin to workers in random order, and each draws its share with replacement [code]. A
     worker without a share is left out.
 
     Server knows:
@@ -37,13 +37,15 @@ class SovietPAGE(WaitsForShares, PAGEMethod):
     Examples:
       >>> import rayopt as ro
       >>> problem = ro.problems.NonconvexQuadratics(components=16, dimension=5)
-      >>> result = ro.run(ro.methods.SovietPAGE(step_size=0.1), problem, ro.Workers(4, compute="i"), until=ro.Until(updates=3))
+      >>> method = ro.methods.SovietPAGE(step_size=0.1)
+      >>> result = ro.run(method, problem, ro.Workers(4, compute="i"), until=ro.Until(updates=3))
       >>> result.table.updates.tolist()
       [3]
 
     References:
-      Tyurin, Gruntkowska, Richtarik, `Freya PAGE: First Optimal Time Complexity for Large-Scale Nonconvex Finite-Sum
-      Optimization with Heterogeneous Asynchronous Computations <https://arxiv.org/abs/2405.15545>`_, NeurIPS 2024 (as a baseline).
+      Tyurin, Gruntkowska, Richtarik, `Freya PAGE: First Optimal Time Complexity for Large-Scale Nonconvex
+      Finite-Sum Optimization with Heterogeneous Asynchronous Computations <https://arxiv.org/abs/2405.15545>`_,
+      NeurIPS 2024 (as a baseline).
     """
 
     name = "soviet_page"

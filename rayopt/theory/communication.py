@@ -1,0 +1,110 @@
+"""The equilibrium time of Shadowheart SGD: computation and compressed messages in balance.
+
+In rayopt computation takes ``compute`` seconds (h_i in the paper, tau_i in the talk) and a message ``upload`` seconds
+(tau_i in the paper, theta_i in the talk).
+
+References:
+  Tyurin, Pozzi, Ilin, Richtarik, `Shadowheart SGD <https://arxiv.org/abs/2402.04785>`_, NeurIPS 2024.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import brentq
+
+from rayopt.theory.checks import NotAllowed
+
+Array = NDArray[np.float64]
+
+
+def equilibrium_time(omega: float, noise_ratio: float, compute: ArrayLike, upload: ArrayLike) -> float:
+    r"""Returns t* of Definition 4.2 [code: the formula; derived: that bisection finds the minimum].
+
+    .. math::
+        t^* = \min_{j \in [n]} \max\{\max\{h_{\pi(j)}, \tau_{\pi(j)}\}, s^*(j)\}, \quad
+        \Big(\sum_{i \le j} \frac1{2 \tau_{\pi(i)} \omega + 4 \tau_{\pi(i)} \omega h_{\pi(i)} r / s
+        + 2 h_{\pi(i)} r}\Big)^{-1} = s \text{ at } s = s^*(j)
+
+    where pi sorts max(h_i, tau_i), h = ``compute``, tau = ``upload`` and r = ``noise_ratio``. The first term of the
+    maximum grows with j and the second falls, so the minimum is at their crossing: O(log n) comparisons.
+
+    Args:
+      omega: of an unbiased compressor, E||C(v) - v||^2 <= omega ||v||^2, at least 0.
+      noise_ratio: r = sigma^2 / eps, at least 0.
+      compute: seconds of one stochastic gradient for each worker, at least 0, infinite ones too, shape (n,).
+      upload: seconds of one message for each worker, likewise, shape (n,).
+
+    Raises:
+      NotAllowed: an argument is negative or not a number, or the times are not of one length.
+    """
+    for name, value in (("omega", omega), ("noise_ratio", noise_ratio)):
+        if not 0 <= value < math.inf:
+            raise NotAllowed(name, f"{value!r}", "a finite number of at least 0")
+    h, tau = _seconds("compute", compute), _seconds("upload", upload)
+    if len(h) != len(tau):
+        raise NotAllowed("upload", f"{len(tau)} times for {len(h)} workers", f"{len(h)} times")
+    slower = np.maximum(h, tau)
+    order = np.argsort(slower, kind="stable")
+    h, tau, slower = h[order], tau[order], slower[order]
+    low, high = 0, len(h) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if _is_at_most(omega, noise_ratio, h[: middle + 1], tau[: middle + 1], float(slower[middle])):
+            high = middle
+        else:
+            low = middle + 1
+    # Where s*(j) has fallen to the slowest's time, and just before.
+    return min(
+        max(float(slower[j]), _balance(omega, noise_ratio, h[: j + 1], tau[: j + 1])) for j in {low, max(low - 1, 0)}
+    )
+
+
+def _rate(omega: float, noise_ratio: float, h: Array, tau: Array, s: float) -> float:
+    """Returns the sum over workers of 1 / (2 tau omega + 4 tau omega h r / s + 2 h r)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cost = 2 * _times(tau, omega) + 4 * _times(tau, omega) * _times(h, noise_ratio) / s + 2 * _times(h, noise_ratio)
+        return float(np.sum(np.where(np.isnan(cost), 0.0, 1.0 / cost)))
+
+
+def _times(seconds: Array, factor: float) -> Array:
+    # 0 times infinity is 0: what is not needed may take for ever.
+    return seconds * factor if factor else np.zeros_like(seconds)
+
+
+def _is_at_most(omega: float, noise_ratio: float, h: Array, tau: Array, s: float) -> bool:
+    """Returns whether s*(j) of these workers is at most s."""
+    return s > 0 and s * _rate(omega, noise_ratio, h, tau, s) >= 1
+
+
+def _balance(omega: float, noise_ratio: float, h: Array, tau: Array) -> float:
+    """Returns s*(j) of these workers, from 0 to infinity."""
+    linear = 2 * _times(tau, omega) + 2 * _times(h, noise_ratio)
+    if not linear.all():
+        return 0.0
+    with np.errstate(divide="ignore"):
+        total = float(np.sum(1.0 / linear))
+    if total == 0:
+        return math.inf
+    least = 1 / total
+
+    def excess(s: float) -> float:
+        return s * _rate(omega, noise_ratio, h, tau, s) - 1
+
+    if excess(least) >= 0:
+        return least
+    most = 2 * least
+    while excess(most) < 0:
+        most *= 2
+    return float(brentq(excess, least, most, xtol=1e-15 * least, rtol=1e-14, maxiter=500))
+
+
+def _seconds(name: str, values: ArrayLike) -> Array:
+    found = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    if found.ndim != 1 or not found.size or np.isnan(found).any() or (found < 0).any():
+        raise NotAllowed(
+            name, "a time that is negative or no number, or none", "a number of at least 0 for each worker"
+        )
+    return found

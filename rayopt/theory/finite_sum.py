@@ -1,0 +1,153 @@
+"""Seconds of methods for finite sums f = (1/m) sum_j f_j of which every worker can evaluate every f_j.
+
+Worker i needs tau_i seconds for the gradient of one component; times are sorted, tau_1 <= ... <= tau_n. L_- is the
+smoothness of f, L_pm the square root of its Hessian variance, Delta = f(x^0) - inf f.
+
+References:
+  Tyurin, Gruntkowska, Richtarik, `Freya PAGE <https://arxiv.org/abs/2405.15545>`_, NeurIPS 2024.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rayopt.theory.checks import NotAllowed, times_of
+
+
+def finite_sum_time(times: ArrayLike, S: float) -> float:
+    r"""Returns t(S), the seconds in which S gradients of components can be collected, up to a constant [talk].
+
+    .. math:: t(S) = \min_{j \in [n]} \Big(\sum_{i \le j} \frac1{\tau_i}\Big)^{-1} (S + j)
+
+    Args:
+      times: seconds of one component for each worker, above 0, infinite ones too, shape (n,).
+      S: how many, at least 0.
+
+    Raises:
+      NotAllowed: a time is not above 0, or S is negative.
+    """
+    found = times_of("times", times)
+    if not S >= 0:
+        raise NotAllowed("S", f"{S!r}", "a number of at least 0")
+    found = np.sort(found)
+    with np.errstate(divide="ignore"):
+        return float(np.min((S + np.arange(1, len(found) + 1)) / np.cumsum(1 / found)))
+
+
+def gradient_time(times: ArrayLike, components: int) -> float:
+    """Returns the bound of the mean seconds of ComputeGradient, 12 min_j H_j (m + q ln q + j), q = min(m, n) [memory].
+
+    Args:
+      times: seconds of one component for each worker, shape (n,).
+      components: m.
+    """
+    q = min(components, len(np.atleast_1d(times)))
+    return 12 * finite_sum_time(times, components + q * math.log(q))
+
+
+def batch_difference_time(times: ArrayLike, S: int) -> float:
+    """Returns 2 t(S), which ComputeBatchDifference does not exceed if a difference costs two gradients [derived]."""
+    return 2 * finite_sum_time(times, S)
+
+
+def lower_bound(times: ArrayLike, components: int, iterations: float) -> float:
+    """Returns t(m) + (a / sqrt(m)) t(m), which no method beats up to a constant [talk].
+
+    Args:
+      times: seconds of one component for each worker, shape (n,).
+      components: m.
+      iterations: a = L Delta / eps.
+    """
+    return finite_sum_time(times, components) * (1 + iterations / math.sqrt(components))
+
+
+class PAGEParameters(NamedTuple):
+    """The parameters of a PAGE method.
+
+    Attributes:
+      batch_size: S.
+      probability: p.
+    """
+
+    batch_size: int
+    probability: float
+
+
+def page_parameters(components: int) -> PAGEParameters:
+    """Returns S = ceil(sqrt(m)) and p = 1 / sqrt(m), which need no times [talk]."""
+    return PAGEParameters(math.ceil(math.sqrt(components)), 1 / math.sqrt(components))
+
+
+def page_parameters_of_times(
+    times: ArrayLike, components: int, smoothness: float, hessian_variance: float
+) -> PAGEParameters:
+    r"""Returns the S that minimises L_- t(S) + L_pm sqrt(t(m) t(S) / S), and p = t(S) / (t(S) + t(m)) [derived].
+
+    Args:
+      times: seconds of one component for each worker, shape (n,).
+      components: m.
+      smoothness: L_-.
+      hessian_variance: L_pm.
+    """
+    full = finite_sum_time(times, components)
+    sizes = np.unique(np.ceil(np.geomspace(1, components, 400)).astype(int))
+    batches = np.array([finite_sum_time(times, size) for size in sizes.tolist()])
+    costs = smoothness * batches + hessian_variance * np.sqrt(full * batches / sizes)
+    best = int(np.argmin(costs))
+    return PAGEParameters(int(sizes[best]), float(batches[best] / (batches[best] + full)))
+
+
+def page_step_size(smoothness: float, hessian_variance: float, parameters: Sequence[Any]) -> float:
+    """Returns gamma = 1 / (L_- + L_pm sqrt((1 - p) / (p S))) [memory]."""
+    size, chance = parameters
+    return 1 / (smoothness + hessian_variance * math.sqrt((1 - chance) / (chance * size)))
+
+
+def freya_page(times: ArrayLike, components: int, iterations: float) -> float:
+    """Returns t(m) + a t(sqrt(m)), the seconds of Freya PAGE up to a constant [talk]; ``iterations`` is a."""
+    return finite_sum_time(times, components) + iterations * finite_sum_time(times, math.sqrt(components))
+
+
+def hero_gd(times: ArrayLike, components: int, iterations: float) -> float:
+    """Returns tau_1 m a [talk]."""
+    return float(times_of("times", times).min()) * components * iterations
+
+
+def soviet_gd(times: ArrayLike, components: int, iterations: float) -> float:
+    """Returns tau_n (m / n) a, shares rounded up [talk]."""
+    found = times_of("times", times)
+    return float(found.max()) * math.ceil(components / len(found)) * iterations
+
+
+def hero_page(times: ArrayLike, components: int, iterations: float) -> float:
+    """Returns tau_1 m + tau_1 sqrt(m) a [talk]."""
+    return float(times_of("times", times).min()) * (components + math.sqrt(components) * iterations)
+
+
+def soviet_page(times: ArrayLike, components: int, iterations: float) -> float:
+    """Returns tau_n m / n + tau_n (sqrt(m) / n) a, shares rounded up [talk]."""
+    found = times_of("times", times)
+    full, batch = math.ceil(components / len(found)), math.ceil(math.sqrt(components) / len(found))
+    return float(found.max()) * (full + batch * iterations)
+
+
+def is_large_scale(times: ArrayLike, components: int) -> bool:
+    """Returns whether sqrt(m) >= n: there the time of Freya PAGE is at most twice the lower bound [derived]."""
+    return math.sqrt(components) >= len(np.atleast_1d(times))
+
+
+FINITE_SUM_TIMES = {
+    "Hero GD": hero_gd,
+    "Soviet GD": soviet_gd,
+    "Hero PAGE": hero_page,
+    "Soviet PAGE": soviet_page,
+    "Freya PAGE": freya_page,
+    "lower bound": lower_bound,
+}
+"""The rows of the paper's Table 1 that are functions of the times, m and a = L Delta / eps. SYNTHESIS is not run: it
+needs bounded gradients and computes exact full gradients at a cost that its analysis leaves out [talk]."""
