@@ -13,7 +13,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 
 from rayopt.theory.checks import NotAllowed
 
@@ -89,6 +88,8 @@ def _balance(omega: float, noise_ratio: float, h: Array, tau: Array) -> float:
     if total == 0:
         return math.inf
     least = 1 / total
+
+    from scipy.optimize import brentq
 
     def excess(s: float) -> float:
         return s * _rate(omega, noise_ratio, h, tau, s) - 1

@@ -19,8 +19,8 @@ from rayopt.problems import LogisticRegression, NonconvexQuadratics
 PROBLEM = NonconvexQuadratics(components=30, dimension=6, spread=1.0, seed=1)
 ALL = [
     methods.FreyaPAGE(0.05), methods.FreyaPAGE(0.05, batch_size=3, probability=0.5),
-    methods.FreyaSGD(0.05, batch_size=7), methods.PAGE(0.05), methods.HeroGD(0.05), methods.HeroPAGE(0.05, batch_size=4), methods.SovietGD(0.05),
-    methods.SovietPAGE(0.05),
+    methods.FreyaSGD(0.05, batch_size=7), methods.PAGE(0.05), methods.HeroGD(0.05),
+    methods.HeroPAGE(0.05, batch_size=4), methods.SovietGD(0.05), methods.SovietPAGE(0.05),
 ]  # fmt: skip
 
 
