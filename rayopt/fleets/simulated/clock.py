@@ -15,7 +15,7 @@ from rayopt.core.arrivals import Alarm, Arrival, Source
 from rayopt.core.errors import FleetStuck
 from rayopt.core.keys import Stream
 from rayopt.core.lookahead import BLOCK, Lookahead
-from rayopt.core.tasks import Gradient
+from rayopt.core.tasks import Component, Gradient
 from rayopt.fleets.simulated.values import ComputedValues
 from rayopt.latency.workers import TaskTimes
 from rayopt.problems.base import Problem
@@ -264,6 +264,9 @@ class SimulatedWorkers:
                 self._assign_cohort(workers, task)
                 return
             task = [task] * len(workers)
+        elif len(workers) > SMALL and _are_alike(task):
+            self._assign_cohort(workers, task)
+            return
         self.cancel(workers)
         if len(workers) == self.n:
             self._close_slice()
@@ -283,10 +286,19 @@ class SimulatedWorkers:
             return task.time_limit
         return seconds
 
-    def _assign_cohort(self, workers: NDArray[np.integer], task: Gradient) -> None:
+    def _assign_cohort(self, workers: NDArray[np.integer], given: Gradient | Sequence[Gradient]) -> None:
+        """Starts one task on all of them, or tasks that are alike, one on each."""
         self._note_stopped(workers)
+        if isinstance(given, Gradient):
+            tasks: Any = given
+            task = given
+        else:
+            tasks = np.empty(len(given), dtype=object)
+            tasks[:] = given
+            task = given[0]
+            self._chooses |= task.component >= 0
         chosen: Any = workers
-        if len(workers) == self.n:
+        if len(workers) == self.n and (tasks is task or np.array_equal(workers, self._everyone)):
             workers, chosen = self._everyone, slice(None)
         numbers = self._given[chosen]
         is_unit = task.cost == 1
@@ -303,7 +315,7 @@ class SimulatedWorkers:
         self._ends[chosen] = ends
         self._undrawn[chosen] = is_deferred
         self._assigned_at[chosen] = self.now
-        self._tasks[chosen] = task
+        self._tasks[chosen] = tasks
         self._versions[chosen] = task.version
         self._admit(workers, ends)
 
@@ -366,7 +378,9 @@ class SimulatedWorkers:
         stopped, assigned_at = workers[busy], assigned_at[busy]
         if stopped.size:
             cancelled = (stopped, self._numbers[stopped], assigned_at, self._versions[stopped])
-            components = [task.component for task in self._tasks[stopped].tolist()] if self._chooses else -1
+            components = np.full(stopped.size, -1)
+            if self._chooses:
+                components[:] = [task.component for task in self._tasks[stopped].tolist()]
             self.cancelled.append((*cancelled, components))
             self._ended_seconds += self.now * stopped.size - float(assigned_at.sum())
             if self._giving_up:
@@ -379,6 +393,14 @@ class SimulatedWorkers:
             return [self._times.duration(worker, first, self.now, 1)]
         workers, numbers = np.full(size, worker), np.arange(first, first + size)
         return self._times.durations(workers, numbers, self.now, 1).tolist()
+
+
+def _are_alike(tasks: Sequence[Gradient]) -> bool:
+    """Whether tasks differ in the component that they are about alone, so that they take as long."""
+    first = tasks[0]
+    return isinstance(first, Component) and all(
+        type(task) is type(first) and task.cost == first.cost and task.version == first.version for task in tasks
+    )
 
 
 def _bounds_tell(times: TaskTimes) -> bool:

@@ -50,6 +50,18 @@ class FiniteSumMethod(Method):
         """Returns a uniform index below ``size``."""
         return int(self.uniform(fleet) * size)
 
+    def chosen(self, fleet: Fleet, count: int) -> list[int]:
+        """Returns so many uniform indices in [m], as so many calls of :meth:`index` would."""
+        m = self.components
+        found: list[int] = []
+        while len(found) < count:
+            if self._next_uniform == len(self._uniforms):
+                self._uniforms, self._next_uniform = fleet.random.random(BLOCK), 0
+            end = min(self._next_uniform + count - len(found), len(self._uniforms))
+            found += (self._uniforms[self._next_uniform : end] * m).astype(np.intp).tolist()
+            self._next_uniform = end
+        return found
+
     # ---- Algorithm 2: ComputeGradient ----
 
     def begin_gradient(self, fleet: Fleet) -> None:
@@ -61,7 +73,7 @@ class FiniteSumMethod(Method):
         self._indices = np.arange(m)
         self._places = np.arange(m)
         self._missing = m
-        tasks = [Component(self.x, self.updates, self.index(fleet, m)) for _ in range(fleet.n)]
+        tasks = [Component(self.x, self.updates, index) for index in self.chosen(fleet, fleet.n)]
         fleet.assign(everyone(fleet), tasks)
 
     def collect_gradient(self, arrival: Arrival, fleet: Fleet) -> Array | None:
@@ -92,7 +104,7 @@ class FiniteSumMethod(Method):
         self._is_full = False
         self._before = before
         self._sum = GradientSum()
-        fleet.assign(everyone(fleet), [self._batch_task(fleet) for _ in range(fleet.n)])
+        fleet.assign(everyone(fleet), [self._batch_task(index) for index in self.chosen(fleet, fleet.n)])
 
     def collect_batch(self, arrival: Arrival, fleet: Fleet, size: int) -> Array | None:
         """Takes one arrival of :meth:`begin_batch`; returns the mean of ``size`` when they are there, else None."""
@@ -100,11 +112,10 @@ class FiniteSumMethod(Method):
         if self._sum.count == size:
             fleet.cancel(everyone(fleet))
             return self._sum.mean()
-        fleet.assign(arrival.worker, self._batch_task(fleet))
+        fleet.assign(arrival.worker, self._batch_task(self.index(fleet, self.components)))
         return None
 
-    def _batch_task(self, fleet: Fleet) -> Component:
-        index = self.index(fleet, self.components)
+    def _batch_task(self, index: int) -> Component:
         if self._before is None:
             return Component(self.x, self.updates, index)
         return Difference(self.x, self._before, self.updates, index)

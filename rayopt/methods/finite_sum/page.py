@@ -68,7 +68,7 @@ class PAGE(PAGEMethod):
 
     def differences(self, fleet: Fleet, before: Array) -> None:
         self._is_full = False
-        indices = np.array([self.index(fleet, self.components) for _ in range(self._size)])
+        indices = np.array(self.chosen(fleet, self._size))
         fleet.assign(fastest(fleet, self.worker), Difference(self.x, before, self.updates, indices))
 
     def collect(self, arrival: Arrival, fleet: Fleet) -> Array | None:

@@ -61,10 +61,7 @@ class SovietPAGE(WaitsForShares, PAGEMethod):
     def differences(self, fleet: Fleet, before: Array) -> None:
         self._is_full = False
         workers, shares = dealt(fleet, self._size)
-        tasks = [
-            Difference(self.x, before, self.updates, np.array([self.index(fleet, self.components) for _ in share]))
-            for share in shares
-        ]
+        tasks = [Difference(self.x, before, self.updates, np.array(self.chosen(fleet, len(share)))) for share in shares]
         self.give_shares(fleet, workers, tasks, self._size)
 
     def collect(self, arrival: Arrival, fleet: Fleet) -> Array | None:

@@ -51,6 +51,19 @@ def test_methods_on_digits(cluster, tmp_path, per_actor):
     assert result.summary["environment"]["blas_threads"] == 1
 
 
+@pytest.mark.parametrize("per_actor", [1, 2], ids=["direct", "packed"])
+def test_methods_of_finite_sums(cluster, tmp_path, per_actor):
+    """The server chooses the components, and every worker can evaluate every one of them."""
+    chosen = [methods.FreyaPAGE(0.5, batch_size=10, probability=0.2), methods.SovietPAGE(0.5), methods.HeroGD(0.5)]
+    problem = LogisticRegression.digits(block=50)
+    result = recorded(tmp_path / "run", chosen, problem, ro.Until(updates=12), per_actor)
+    assert result.table.updates.tolist() == [12] * 3
+    again = ro.replay(tmp_path / "run")
+    assert [run.difference for run in again.runs] == [None] * 3
+    components = result.trace[result.trace.label == "FreyaPAGE"].component
+    assert components.between(0, problem.components - 1).all()
+
+
 def test_values_through_the_object_store_and_networks(cluster, tmp_path):
     recorded(tmp_path / "large", methods.Ringmaster(0.5, threshold=2), Quadratic(30_000, noise=0.01),
              ro.Until(updates=30))  # fmt: skip
