@@ -26,7 +26,7 @@ def main(
     """Trains MNIST logistic regression with four methods and prints their table, which ends with the answer."""
     methods = [
         ro.methods.Minibatch(step_size=0.6),
-        ro.methods.MSync(step_size=0.4, batch_size=4),
+        ro.methods.MSync(step_size=0.4, batch_size=min(4, workers)),
         ro.methods.Rennala(step_size=0.6, batch_size=8, interrupt=True),
         ro.methods.Ringmaster(step_size=0.12, threshold=12),
     ]

@@ -14,7 +14,7 @@ def first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0]
 
 
-LONGEST_VALUE = 400
+LONGEST_VALUE = 800
 """Characters of a message's part; a longer one is cut in the middle, so that its place stays readable."""
 LARGEST_INTEGER = 2**63 - 1
 
@@ -67,7 +67,7 @@ class DataError(RayoptError, ValueError):
     """Data that cannot be used: a file that is missing, truncated or mislabelled, NaN, an empty shard."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(shortened(text, 4 * LONGEST_VALUE))
+        super().__init__(shortened(text, 2 * LONGEST_VALUE))
 
 
 class ServerLost(RayoptError):

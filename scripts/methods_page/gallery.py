@@ -76,7 +76,14 @@ FEW_TASKS = Scene(
     ro.Workers(17, ro.latency.exponential(base="i", mean="0.1 * i")), 6000, STEPS[:6], counts_worker_seconds=True,
 )  # fmt: skip
 
+FINITE_SUM = Scene(
+    "a sum of 400 nonconvex quadratics with d = 50 on 30 workers that need sqrt(i) seconds for one of them",
+    lambda: ro.problems.NonconvexQuadratics(components=400, dimension=50, regularisation=0.01),
+    ro.Workers(30, "sqrt(i)"), 6000, STEPS[:8],
+)  # fmt: skip
+
 HERO, MINIBATCH, ASGD = methods.Hero(0.5), methods.Minibatch(0.5), methods.ASGD(0.1)
+SOVIET = methods.SovietPAGE(0.5)
 GTA, UTA = methods.GTA(0.5, batch_size=12), methods.UTA(0.5, batch_size=12)
 USUAL = (MINIBATCH, ASGD)
 LIMITS = [seconds + 0.5 for seconds in TIMES]
@@ -142,6 +149,17 @@ CASES: dict[str, dict[str, Case]] = {
             methods.ATAEmpirical(0.5, batch_size=4, eta=0.1), FEW_TASKS,
             methods.ATAEmpirical(0.5, batch_size=12, eta=0.15), (UTA, GTA),
         ),
+    },
+    "For finite sums": {
+        "hero_gd": case(methods.HeroGD(0.5), FINITE_SUM),
+        "soviet_gd": case(methods.SovietGD(0.5), FINITE_SUM),
+        "page": case(methods.PAGE(0.5), FINITE_SUM),
+        "hero_page": case(methods.HeroPAGE(0.5), FINITE_SUM),
+        "soviet_page": case(methods.SovietPAGE(0.5), FINITE_SUM),
+        "freya_sgd": case(
+            methods.FreyaSGD(0.5, batch_size=3), FINITE_SUM, methods.FreyaSGD(0.5, batch_size=20), (MINIBATCH, SOVIET)
+        ),
+        "freya_page": case(methods.FreyaPAGE(0.5), FINITE_SUM, beside=(SOVIET, ASGD)),
     },
     "Federated": {
         "fedavg": case(methods.FedAvg(0.1, local_steps=2), OWN_DATA_FAR_AWAY, methods.FedAvg(0.1, local_steps=5)),

@@ -51,7 +51,9 @@ class Timeline:
         compute = ro.latency.infinite_bernoulli(base=TIMES, probability=1 - self.fails)
         # A trace has no row of a task that still runs: the run goes on for long enough to see them end.
         until = ro.Until(time=4 * HORIZON)
-        problem = ro.problems.Quadratic(dimension=10, noise=0.0)
+        problem: ro.problems.Problem = ro.problems.Quadratic(dimension=10, noise=0.0)
+        if self.method.needs_components:
+            problem = ro.problems.NonconvexQuadratics(components=4, dimension=10)
         record = ro.Record(every=until.time, metrics=["value"])
         result = ro.run(self.method, problem, ro.Workers(3, compute), until=until, record=record, seed=self.seed)
         trace = result.trace.astype({"outcome": str})

@@ -104,10 +104,10 @@ def test_long_words_are_cut(refuse, place):
 
 
 def test_the_place_of_a_long_value_is_kept():
-    text = shortened("a" * 300 + "b" * 3000 + "c" * 300)
-    assert text.startswith("a" * 200)
-    assert text.endswith("c" * 50)
-    assert "(3,600 characters)" in text
+    text = shortened("a" * 600 + "b" * 3000 + "c" * 600)
+    assert text.startswith("a" * 500)
+    assert text.endswith("c" * 100)
+    assert "(4,200 characters)" in text
     assert len(text) < LONGEST_VALUE + 50
     assert shortened("short") == "short"
 

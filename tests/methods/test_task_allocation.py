@@ -108,7 +108,7 @@ def test_every_gradient_has_the_same_weight():
     method, fleet = started(methods.OFTA(1.0, 3), [1.0, 2.0])
     assert fleet.assigned == [{0: 2, 1: 1}]
     for worker, value, count in [(0, 1.0, 2), (1, 7.0, 1)]:
-        arrival = ro.arrival.Arrival.with_value(worker, [value])
+        arrival = ro.core.arrivals.Arrival.with_value(worker, [value])
         arrival.task.count = count
         method.receive(arrival, fleet)
     assert method.x.tolist() == [-(2 * 1.0 + 7.0) / 3]

@@ -49,7 +49,7 @@ def collected(method: Method, workers: int) -> int:
 
     A method that waits for every worker has at least one of each; some, such as Malenia, may have more.
     """
-    batch = max(getattr(method, "batch_size", 0), getattr(method, "buffer_size", 0))
+    batch = max(getattr(method, name, None) or 0 for name in ("batch_size", "buffer_size"))
     return max(batch, workers) if method.waits_for_everyone else batch
 
 

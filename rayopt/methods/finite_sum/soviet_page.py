@@ -15,8 +15,8 @@ class SovietPAGE(WaitsForShares, PAGEMethod):
 
     .. math::
         x^{k+1} = x^k - \\gamma g^k, \\quad
-        g^{k+1} = \\begin{cases} \\nabla f(x^{k+1}) & \\text{with probability } p \\\\
-        g^k + \\frac1S \\sum_{j \\in B^k} (\\nabla f_j(x^{k+1}) - \\nabla f_j(x^k)) & \\text{else} \\end{cases}
+        g^{k+1} = \\nabla f(x^{k+1}) \\text{ with probability } p, \\text{ else }
+        g^k + \\frac1S \\sum_{j \\in B^k} \\big(\\nabla f_j(x^{k+1}) - \\nabla f_j(x^k)\\big)
 
     with gamma = ``step_size``, S = ``batch_size``, p = ``probability``. Full gradients are shared out as in Soviet GD;
     S differences are dealt round-robin to workers in random order, and each draws its share with replacement [code]. A
