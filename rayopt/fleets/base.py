@@ -42,6 +42,7 @@ class Job:
       checkpoints: when its state is to be kept; None for never.
       start: the state to go on from; None to begin.
       label: its name in logs and metrics.
+      keep_estimate: whether the outcome is to hold the method's estimate at the end.
     """
 
     method: Method
@@ -51,6 +52,7 @@ class Job:
     checkpoints: Schedule | None = None
     start: Encoded | None = None
     label: str = ""
+    keep_estimate: bool = False
 
 
 class Session(Protocol):

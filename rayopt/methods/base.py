@@ -200,6 +200,27 @@ class Method:
         """The arguments that make an equal method."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Returns the arguments that make an equal method, as scikit-learn's estimators do."""
+        return self.parameters
+
+    def set_params(self, **given: Any) -> Self:
+        """Changes arguments of a method that has not run, and returns it.
+
+        Raises:
+          InvalidInput: a name is unknown, or a value is not allowed.
+        """
+        for name in given:
+            if name not in self.parameters:
+                raise InvalidInput(name, f"unknown{nearest(name, self.parameters)}", ", ".join(self.parameters))
+        fresh = type(self)(**{**self.parameters, **given})
+        self.__dict__.clear()
+        self.__dict__.update(fresh.__dict__)
+        return self
+
+    def __sklearn_clone__(self) -> Method:
+        return self.fresh()
+
     def members(self) -> list[Any]:
         """The step sizes of the grid, in order; one if there is no grid."""
         found: list[Any] = np.ravel(self._step).tolist()

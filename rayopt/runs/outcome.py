@@ -44,6 +44,7 @@ class Outcome:
       faults: real time only: what went wrong with workers and was made good.
       requested: values that other processes were to compute alone, in virtual time with parallel gradients.
       wasted: those of them that were not asked for.
+      estimate: the method's estimate at the end, the shape of x, if the job asks for it.
       thinned_to: fleet seconds between history rows at the end, if rows came too often; else 0.
     """
 
@@ -62,6 +63,7 @@ class Outcome:
     requested: int = 0
     wasted: int = 0
     thinned_to: float = 0.0
+    estimate: Any = None
 
 
 @dataclass

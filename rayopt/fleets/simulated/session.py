@@ -73,7 +73,9 @@ class SimulatedSession:
             recorder.stop()
         with asking_for_checkpoints(recorder, job.checkpoints):
             self._serve(job.method, fleet, recorder)
-        return recorder.outcome(recorder.wall_seconds)
+        outcome = recorder.outcome(recorder.wall_seconds)
+        outcome.estimate = job.method.estimate if job.keep_estimate else None
+        return outcome
 
     def _serve(self, method: Method, fleet: SimulatedWorkers, recorder: Recorder) -> None:
         serve(method, fleet, recorder)
