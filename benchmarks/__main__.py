@@ -10,6 +10,7 @@ from rich.table import Table
 from benchmarks import (
     ahead,
     checkpoint,
+    finite_sums,
     hogwild,
     large_gradients,
     many_workers,
@@ -23,6 +24,7 @@ from benchmarks import (
 PARTS = {
     "virtual": virtual_time.rows,
     "papers": paper_sizes.rows,
+    "finite": finite_sums.rows,
     "real": real_time.rows,
     "many": many_workers.rows,
     "large": large_gradients.rows,

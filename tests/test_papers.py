@@ -53,11 +53,26 @@ class TestFiles:
         ]
 
 
-def test_ten_experiments_are_there():
+def test_twelve_experiments_are_there():
     assert [path.stem for path in FILES] == [
-        "ata", "mindflayer", "mishchenko_ray", "rennala_100", "rennala_1000", "rennala_10000", "ringleader_mnist",
-        "ringmaster_figure", "ringmaster_nn", "ringmaster_text",
+        "ata", "freya_quadratics_1000", "freya_quadratics_10000", "mindflayer", "mishchenko_ray", "rennala_100",
+        "rennala_1000", "rennala_10000", "ringleader_mnist", "ringmaster_figure", "ringmaster_nn", "ringmaster_text",
     ]  # fmt: skip
+
+
+class TestFreya:
+    """At full size, the best step size of each method alone, without ASGD and its million arrivals."""
+
+    @pytest.mark.parametrize(
+        ("name", "steps"),
+        [("freya_quadratics_1000", (0.5, 0.5, 0.0625)), ("freya_quadratics_10000", (0.5, 0.125, 0.125))],
+    )
+    def test_freya_page_ends_below_the_others(self, name, steps):
+        changes = [f"methods[{position}].step_size={step}" for position, step in enumerate(steps)]
+        workload = load_workload(PAPERS / f"{name}.yaml", changes)
+        assert workload.methods.pop().name == "asgd"
+        gaps = workload.build().run().table.set_index("label").gap
+        assert gaps["FreyaPAGE"] < 0.5 * gaps.drop("FreyaPAGE").min()
 
 
 class TestRingmaster:

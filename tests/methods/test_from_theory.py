@@ -16,7 +16,7 @@ EPS = 0.02
 PROBLEM = problems.Quadratic(dimension=10, noise=0.1)  # sigma^2 / eps = 5
 WORKERS = ro.Workers(6, compute="sqrt(i)")
 CONVEX = {"distance": 3.0, "lipschitz": 2.0}
-WITHOUT_THEORY = {"fedavg", "fedbuff"}
+WITHOUT_THEORY = {"fedavg", "fedbuff"} | {name for name, method in METHODS.items() if method.needs_components}
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in WITHOUT_THEORY])

@@ -52,6 +52,13 @@ ONE_AFTER_THE_OTHER = {
     methods.Ringleader: "the last to fill the table makes the first update; then every arrival is one",
     methods.IA2SGD: "every arrival is an update",
     methods.FedBuff: "at every arrival the next client is drawn, and given the point of that moment",
+    methods.FreyaPAGE: "which index a worker is given depends on those that have come",
+    methods.FreyaSGD: "a batch is full before all that arrives at one time has come",
+    methods.PAGE: "one worker: nothing is simultaneous",
+    methods.HeroGD: "one worker: nothing is simultaneous",
+    methods.HeroPAGE: "one worker: nothing is simultaneous",
+    methods.SovietGD: "shares are dealt at random at every update, at one point: only rounding tells orders apart",
+    methods.SovietPAGE: "as Soviet GD",
 }
 
 

@@ -304,7 +304,8 @@ class RayWorkers:
         assigned_at = self._assigned_at[stopped]
         versions = np.array([self._task[worker].version for worker in stopped])
         numbers = np.array([self._given[worker] - self._task[worker].draws for worker in stopped])
-        self.cancelled.append((np.array(stopped), numbers, assigned_at, versions))
+        components = np.array([self._task[worker].component for worker in stopped])
+        self.cancelled.append((np.array(stopped), numbers, assigned_at, versions, components))
         self._ended_seconds += float(np.maximum(self.now - assigned_at, 0.0).sum())
         self._stamp[stopped] = IDLE
         self._due_at[stopped] = math.inf
