@@ -139,15 +139,3 @@ def soviet_page(times: ArrayLike, components: int, iterations: float) -> float:
 def is_large_scale(times: ArrayLike, components: int) -> bool:
     """Returns whether sqrt(m) >= n: there the time of Freya PAGE is at most twice the lower bound [derived]."""
     return math.sqrt(components) >= len(np.atleast_1d(times))
-
-
-FINITE_SUM_TIMES = {
-    "Hero GD": hero_gd,
-    "Soviet GD": soviet_gd,
-    "Hero PAGE": hero_page,
-    "Soviet PAGE": soviet_page,
-    "Freya PAGE": freya_page,
-    "lower bound": lower_bound,
-}
-"""The rows of the paper's Table 1 that are functions of the times, m and a = L Delta / eps. SYNTHESIS is not run: it
-needs bounded gradients and computes exact full gradients at a cost that its analysis leaves out [talk]."""

@@ -15,6 +15,7 @@ from rayopt import methods, theory
 from rayopt.experiments.experiment import NothingRan
 from rayopt.methods.finite_sum.base import FiniteSumMethod
 from rayopt.problems import LogisticRegression, NonconvexQuadratics
+from tests.runs.test_snapshot import Watched, same, through_a_file
 
 PROBLEM = NonconvexQuadratics(components=30, dimension=6, spread=1.0, seed=1)
 ALL = [
@@ -119,13 +120,20 @@ def test_a_batch_of_differences_takes_at_most_twice_t_of_s(simulate):
 def test_page_with_one_worker_is_serial_page(simulate):
     """Iterate by iterate: the same coin and indices, the estimator written out."""
     problem, gamma, S, p = PROBLEM, 0.02, 5, 0.3
-    ran = simulate(methods.PAGE(gamma, batch_size=S, probability=p), problem, [1.0], ro.Until(updates=40), n=1)
+    iterates = []
+
+    class Noted(methods.PAGE):
+        def descend(self, gradient, scale=1.0):
+            super().descend(gradient, scale)
+            iterates.append(self.x)
+
+    ran = simulate(Noted(gamma, batch_size=S, probability=p), problem, [1.0], ro.Until(updates=40), n=1)
     uniforms = iter(ran.method._uniforms.tolist())
     x, g = problem.start_point(), None
     full = True
     before = x
     seconds = 0.0
-    for _ in range(40):
+    for iterate in iterates:
         if full:
             g = problem.full_gradient(x)
             seconds += 30
@@ -135,7 +143,8 @@ def test_page_with_one_worker_is_serial_page(simulate):
             seconds += 2 * S
         before, x = x, x - gamma * g
         full = next(uniforms) < p
-    np.testing.assert_allclose(ran.method.x, x, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(iterate, x, rtol=1e-10, atol=1e-10)
+    assert len(iterates) == 40
     assert ran.outcome.time == seconds
 
 
@@ -191,11 +200,12 @@ class TestEveryMethod:
         assert -1 not in places
         assert places == sorted(places)
 
-    def test_a_checkpoint_goes_on_to_the_same_bits(self, simulate, method):
-        from rayopt.runs.snapshot import state_of
-
-        ran = self.run(simulate, method)
-        assert state_of(ran.method)
+    @pytest.mark.parametrize("kill_after", [1, 23])
+    def test_resumed_is_uninterrupted(self, method, kill_after, monkeypatch, tmp_path):
+        watched = Watched(monkeypatch, PROBLEM, ro.Workers(4, [1.0, 1.7, 2.9, 5.3]), ro.Until(time=400))
+        whole = watched.run(method.fresh())
+        *_, taken = watched.run(method.fresh(), kill_after=kill_after)
+        same(whole, watched.run(method.fresh(), start=through_a_file(taken, tmp_path / "checkpoint")))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +237,7 @@ def test_bad_input(make, message):
         make()
 
 
-def test_a_resumed_run_and_the_trace(tmp_path):
+def test_the_trace_has_the_components(tmp_path):
     result = ro.run(
         methods.FreyaPAGE(0.05), PROBLEM, ro.Workers(4, "i"), until=ro.Until(updates=6), out=tmp_path / "run"
     )
