@@ -133,8 +133,3 @@ def _reached(methods: Sequence[Scores]) -> str:
         return ""
     counts = [f"{sum(map(math.isfinite, one.values))} of {len(one.values)} seeds" for one in methods]
     return f" ({counts[0] if len(set(counts)) == 1 else ', '.join(counts)})"
-
-
-def to_scores(by_label: Mapping[str, Sequence[float]]) -> list[Scores]:
-    """Returns the scores of each label, in order."""
-    return [Scores(label, values) for label, values in by_label.items()]

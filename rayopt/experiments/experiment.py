@@ -88,7 +88,8 @@ class Experiment:
             if label in self.labels[:position]:
                 raise InvalidInput(f"methods[{position}].label", f"{label!r} is taken", "labels that differ")
         for position, method in enumerate(self.methods):
-            fresh = self._with_components(method.fresh())
+            fresh = method.fresh()
+            fresh.use_components(self.problem.components)
             if fresh.needs_components and self.problem.components is None:
                 continue  # It is skipped, with the reason.
             try:
@@ -111,7 +112,7 @@ class Experiment:
                 split = single if one_by_one and len(single) > 1 else [method.fresh()]
                 found += [Run(part, label, seed) for part in split]
         for run in found:
-            self._with_components(run.method)
+            run.method.use_components(self.problem.components)
             if reason := self.fleet.incompatibility(run.method, self.problem):
                 run.problem = f"skipped: {reason}"
                 continue
@@ -121,11 +122,6 @@ class Experiment:
             elif reason:
                 run.problem = f"skipped: {reason} (force: true runs it all the same)"
         return found
-
-    def _with_components(self, method: Method) -> Method:
-        if method.needs_components:
-            method.components = self.problem.components or 0
-        return method
 
     def run(self, out: str | Path | None = None, display: Display | None = None) -> Result:
         """Runs everything and returns the result.

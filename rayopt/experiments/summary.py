@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from rayopt.experiments.answer import final_answer, time_answer, to_scores
+from rayopt.experiments.answer import Scores, final_answer, time_answer
 from rayopt.experiments.execution import Run
 from rayopt.experiments.optimality import Bound
 from rayopt.problems.base import Problem
@@ -195,7 +195,7 @@ def _answer(
         ends = {label: _median_or_nan(trial.last(target.metric) for trial in own) for label, own in chosen.items()}
         steps = [trial.rows[1]["time"] - trial.rows[0]["time"] for own in chosen.values() for trial in own
                  if len(trial.rows) > 2]  # fmt: skip
-        return time_answer(to_scores(times), target, max(steps, default=0.0), ends)
+        return time_answer([Scores(*found) for found in times.items()], target, max(steps, default=0.0), ends)
     metric = next((name for name in (*RANKING, "accuracy") if any(name in row for row in table)), None)
     if metric is None or len(chosen) == 1:
         return ""
@@ -204,7 +204,11 @@ def _answer(
         label: [math.inf if math.isnan(last := trial.last(metric)) else sign * last for trial in own]
         for label, own in chosen.items()
     }
-    return final_answer(to_scores(finals), metric, [trial.outcome.time for own in chosen.values() for trial in own])
+    return final_answer(
+        [Scores(*found) for found in finals.items()],
+        metric,
+        [trial.outcome.time for own in chosen.values() for trial in own],
+    )
 
 
 def _run_entry(run: Run) -> dict[str, Any]:

@@ -157,6 +157,11 @@ class Method:
         self.x = np.array(np.broadcast_to(start_point, (*grid, *start_point.shape)))
         self.updates = 0
 
+    def use_components(self, components: int | None) -> None:
+        """Tells a method for finite sums how many components the problem has; others do not need to know."""
+        if self.needs_components:
+            self.components = components or 0
+
     def incompatibility(self, times: TaskTimes) -> str:
         """Returns what the method cannot do with workers of such times, as the rest of a sentence about it, or ""."""
         return ""
@@ -256,6 +261,25 @@ def steps(step_size: float | Sequence[float]) -> float | Array:
         if step in grid[:position]:
             raise InvalidInput("step_size", f"{step:g} stands twice in the list", "numbers that differ")
     return np.array(grid)[:, None]
+
+
+def check_worker(worker: int | None, workers: int) -> None:
+    """Raises InvalidInput if a worker is given that does not exist."""
+    if worker is not None and worker >= workers:
+        raise InvalidInput("worker", f"{worker} does not exist", f"0 to {workers - 1}")
+
+
+def fastest(fleet: Fleet, worker: int | None) -> int:
+    """Returns the worker that is given, or else the fastest on average.
+
+    Raises:
+      InvalidInput: none is given, and the fleet does not know who is fastest.
+    """
+    if worker is not None:
+        return worker
+    if fleet.expected_times is None:
+        raise InvalidInput("worker", "the fleet does not tell who is fastest", "the number of a worker")
+    return int(np.argmin(fleet.expected_times))
 
 
 def everyone(fleet: Fleet) -> NDArray[np.intp]:

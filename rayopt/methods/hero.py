@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from rayopt.core.arrivals import Arrival
-from rayopt.core.errors import InvalidInput, at_least
-from rayopt.methods.base import Array, Fleet, Method
+from rayopt.core.errors import at_least
+from rayopt.methods.base import Array, Fleet, Method, check_worker, fastest
 from rayopt.theory import Setting, parameters
 
 
@@ -57,16 +55,10 @@ class Hero(Method):
 
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)
-        if self.worker is not None and self.worker >= workers:
-            raise InvalidInput("worker", f"{self.worker} does not exist", f"0 to {workers - 1}")
+        check_worker(self.worker, workers)
 
     def start(self, fleet: Fleet) -> None:
-        hero = self.worker
-        if hero is None:
-            if fleet.expected_times is None:
-                raise InvalidInput("worker", "the fleet does not tell who is fastest", "the number of a worker")
-            hero = int(np.argmin(fleet.expected_times))
-        fleet.assign(hero, self.point())
+        fleet.assign(fastest(fleet, self.worker), self.point())
 
     def receive(self, arrival: Arrival, fleet: Fleet) -> None:
         self.descend(arrival.value)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rayopt.core.arrivals import Arrival, GradientSum
 from rayopt.core.errors import InvalidInput, at_least, positive
 from rayopt.core.tasks import Component, Difference
-from rayopt.methods.base import Array, Fleet, Method, everyone
+from rayopt.methods.base import Array, Fleet, Method, check_worker, everyone, fastest
 
 BLOCK = 4096
 """Uniform numbers that are drawn at once: one by one they would cost more than an arrival."""
@@ -183,6 +183,28 @@ class PAGEMethod(FiniteSumMethod):
         raise NotImplementedError
 
 
+class SerialPAGEMethod(PAGEMethod):
+    """PAGE on one worker: a full gradient is one task of m units, S differences are one of 2 S units."""
+
+    worker: int | None
+
+    def prepare(self, start_point: Array, workers: int) -> None:
+        super().prepare(start_point, workers)
+        check_worker(self.worker, workers)
+
+    def full_gradient(self, fleet: Fleet) -> None:
+        self._is_full = True
+        fleet.assign(fastest(fleet, self.worker), Component(self.x, self.updates, np.arange(self.components)))
+
+    def differences(self, fleet: Fleet, before: Array) -> None:
+        self._is_full = False
+        indices = np.array(self.chosen(fleet, self._size))
+        fleet.assign(fastest(fleet, self.worker), Difference(self.x, before, self.updates, indices))
+
+    def collect(self, arrival: Arrival, fleet: Fleet) -> Array | None:
+        return arrival.value / (self.components if self._is_full else self._size)
+
+
 class WaitsForShares:
     """Collects one task from each of some workers and waits for all of them."""
 
@@ -196,25 +218,15 @@ class WaitsForShares:
         self._awaited, self._divisor = len(workers), divisor
         fleet.assign(workers, tasks)
 
+    def share_gradient(self, fleet: Fleet, x: Array, version: int, components: int) -> None:
+        """Shares the full gradient at x out, the groups dealt anew."""
+        workers, groups = dealt(fleet, components)
+        self.give_shares(fleet, workers, [Component(x, version, group) for group in groups], components)
+
     def take_share(self, arrival: Arrival) -> Array | None:
         """Takes one arrival; returns the sum divided when all are there, else None."""
         self._sum.add(arrival)
         return self._sum.sum() / self._divisor if self._sum.count == self._awaited else None
-
-
-def fastest(fleet: Fleet, worker: int | None) -> int:
-    """Returns the worker that is given, or the fastest on average.
-
-    Raises:
-      InvalidInput: the fleet does not know who is fastest, or there is no such worker.
-    """
-    if worker is not None:
-        if worker >= fleet.n:
-            raise InvalidInput("worker", f"{worker} does not exist", f"0 to {fleet.n - 1}")
-        return worker
-    if fleet.expected_times is None:
-        raise InvalidInput("worker", "the fleet does not tell who is fastest", "the number of a worker")
-    return int(np.argmin(fleet.expected_times))
 
 
 def dealt(fleet: Fleet, components: int) -> tuple[NDArray[np.intp], list[NDArray[np.intp]]]:

@@ -9,8 +9,8 @@ import numpy as np
 from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import at_least
 from rayopt.core.tasks import Component
-from rayopt.methods.base import Fleet
-from rayopt.methods.finite_sum.base import FiniteSumMethod, fastest
+from rayopt.methods.base import Array, Fleet, check_worker, fastest
+from rayopt.methods.finite_sum.base import FiniteSumMethod
 
 
 class HeroGD(FiniteSumMethod):
@@ -50,6 +50,10 @@ class HeroGD(FiniteSumMethod):
     def __init__(self, step_size: float | Sequence[float], worker: int | None = None) -> None:
         super().__init__(step_size)
         self.worker = None if worker is None else at_least("worker", worker, 0)
+
+    def prepare(self, start_point: Array, workers: int) -> None:
+        super().prepare(start_point, workers)
+        check_worker(self.worker, workers)
 
     def start(self, fleet: Fleet) -> None:
         fleet.assign(fastest(fleet, self.worker), Component(self.x, self.updates, np.arange(self.components)))

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import at_least
-from rayopt.core.tasks import Component, Difference
-from rayopt.methods.base import Array, Fleet
-from rayopt.methods.finite_sum.base import PAGEMethod, fastest
+from rayopt.methods.finite_sum.base import SerialPAGEMethod
 
 
-class PAGE(PAGEMethod):
+class PAGE(SerialPAGEMethod):
     """PAGE: one worker computes full gradients now and then, and cheap differences between them.
 
     .. math::
@@ -61,15 +56,3 @@ class PAGE(PAGEMethod):
     ) -> None:
         super().__init__(step_size, batch_size, probability)
         self.worker = None if worker is None else at_least("worker", worker, 0)
-
-    def full_gradient(self, fleet: Fleet) -> None:
-        self._is_full = True
-        fleet.assign(fastest(fleet, self.worker), Component(self.x, self.updates, np.arange(self.components)))
-
-    def differences(self, fleet: Fleet, before: Array) -> None:
-        self._is_full = False
-        indices = np.array(self.chosen(fleet, self._size))
-        fleet.assign(fastest(fleet, self.worker), Difference(self.x, before, self.updates, indices))
-
-    def collect(self, arrival: Arrival, fleet: Fleet) -> Array | None:
-        return arrival.value / (self.components if self._is_full else self._size)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from rayopt.core.arrivals import Arrival
-from rayopt.core.tasks import Component
 from rayopt.methods.base import Fleet
-from rayopt.methods.finite_sum.base import FiniteSumMethod, WaitsForShares, dealt
+from rayopt.methods.finite_sum.base import FiniteSumMethod, WaitsForShares
 
 
 class SovietGD(WaitsForShares, FiniteSumMethod):
@@ -45,9 +44,7 @@ class SovietGD(WaitsForShares, FiniteSumMethod):
     waits_for_everyone = True
 
     def start(self, fleet: Fleet) -> None:
-        workers, groups = dealt(fleet, self.components)
-        tasks = [Component(self.x, self.updates, group) for group in groups]
-        self.give_shares(fleet, workers, tasks, self.components)
+        self.share_gradient(fleet, self.x, self.updates, self.components)
 
     def receive(self, arrival: Arrival, fleet: Fleet) -> None:
         gradient = self.take_share(arrival)

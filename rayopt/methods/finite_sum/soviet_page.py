@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rayopt.core.arrivals import Arrival
-from rayopt.core.tasks import Component, Difference
+from rayopt.core.tasks import Difference
 from rayopt.methods.base import Array, Fleet
 from rayopt.methods.finite_sum.base import PAGEMethod, WaitsForShares, dealt
 
@@ -54,9 +54,7 @@ class SovietPAGE(WaitsForShares, PAGEMethod):
 
     def full_gradient(self, fleet: Fleet) -> None:
         self._is_full = True
-        workers, groups = dealt(fleet, self.components)
-        tasks = [Component(self.x, self.updates, group) for group in groups]
-        self.give_shares(fleet, workers, tasks, self.components)
+        self.share_gradient(fleet, self.x, self.updates, self.components)
 
     def differences(self, fleet: Fleet, before: Array) -> None:
         self._is_full = False

@@ -127,12 +127,15 @@ def _with_prefix(prefix: str, name: str) -> str:
 
 
 def _find(folder: Path, name: str) -> Path:
-    # Some unpackers turn the last hyphen into a dot.
-    for form in (name, name.replace("-idx", ".idx")):
-        for candidate in (folder / form, folder / f"{form}.gz"):
-            if candidate.is_file():
-                return candidate
+    for path in _forms(folder, name):
+        if path.is_file():
+            return path
     raise DataError(f"{folder / name}: the file is missing; expected it there, or with the ending .gz")
+
+
+def _forms(folder: Path, name: str) -> list[Path]:
+    """Returns the paths that a file may have: some unpackers turn the last hyphen into a dot."""
+    return [folder / f"{form}{ending}" for form in (name, name.replace("-idx", ".idx")) for ending in ("", ".gz")]
 
 
 def _places(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -147,11 +150,9 @@ def _places(folder: Path) -> Iterator[tuple[Path, str]]:
 
 def _look(folder: Path) -> tuple[Path, str]:
     """Returns the first place that holds the training images; the folder itself if none does."""
-    name = FILES["images"]
     for place, prefix in _places(folder):
-        for form in (name, name.replace("-idx", ".idx")):
-            if any((place / f"{prefix}{form}{ending}").is_file() for ending in ("", ".gz")):
-                return place, prefix
+        if any(path.is_file() for path in _forms(place, _with_prefix(prefix, FILES["images"]))):
+            return place, prefix
     return folder, ""
 
 
