@@ -88,7 +88,7 @@ def test_workers_that_were_killed(cluster, tmp_path, per_actor):
     workers, fleet = ro.Workers(4, "0.02 * sqrt(i)"), ro.RayFleet(workers_per_actor=per_actor)
     both, begun = [methods.ASGD(0.05), methods.Rennala(0.5, batch_size=6, interrupt=True)], Begun([])
     problem, record = LogisticRegression.digits(batch=8), ro.Record(checkpoint=1.0)
-    experiment = ro.Experiment(both, problem, workers, ro.Until(time=4), fleet, record)
+    experiment = ro.Experiment(both, problem, workers, ro.Until(time=8), fleet, record)
     with killing(every=1.0, kill=begun.kill):
         result = experiment.run(tmp_path / "run", begun)
     recorded = result.summary["runs"]
