@@ -31,6 +31,9 @@ def theory(
     eps: Annotated[float, typer.Option(metavar="EPS", help="The accuracy.")] = 1.0,
     heterogeneous: Annotated[bool, typer.Option("--heterogeneous", help="Workers with different data.")] = False,
     convex: Annotated[bool, typer.Option("--convex", help="Convex f; eps bounds E f - f*.")] = False,
+    components: Annotated[
+        int | None, typer.Option(metavar="M", help="A finite sum of so many components that every worker can evaluate.")
+    ] = None,
     distance: Annotated[float, typer.Option(metavar="R0", help="||x0 - x*||, for --convex.")] = 1.0,
     lipschitz: Annotated[
         float | None, typer.Option(metavar="M", help="Lipschitz constant of f, for --convex; default: not known.")
@@ -63,8 +66,10 @@ def theory(
     from rayopt.report.theory_table import compare, render
     from rayopt.theory import Setting
 
-    if heterogeneous and convex:
-        raise InvalidInput("--convex", "stands beside --heterogeneous", "one of them")
+    asked = [name for name, given in (("--heterogeneous", heterogeneous), ("--convex", convex),
+                                      ("--components", components is not None)) if given]  # fmt: skip
+    if len(asked) > 1:
+        raise InvalidInput(asked[1], f"stands beside {asked[0]}", "one of them")
     if plot is not None:
         _check_figure(plot)
     if workers is not None:
@@ -77,11 +82,15 @@ def theory(
             noise_variance=non_negative("--noise-ratio", noise_ratio) * eps,
             initial_gap=None if convex else non_negative("--delta", delta),
             largest_smoothness=smoothness if heterogeneous else None,
+            components=None if components is None else at_least("--components", components, 1),
+            hessian_variance=None if components is None else smoothness,
+            mean_smoothness=None if components is None else smoothness,
             distance=non_negative("--distance", distance) if convex else None,
             lipschitz=positive("--lipschitz", lipschitz) if convex and lipschitz is not None else None,
             **fleet.known,
         )
-        regime = "convex" if convex else "heterogeneous" if heterogeneous else "homogeneous"
+        regime = asked[0].removeprefix("--") if asked else "homogeneous"
+        regime = "finite_sum" if regime == "components" else regime
         comparison = compare(setting, regime)
     if as_json:
         typer.echo(json.dumps(comparison.to_json()))

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 HOW_TO_GET = {
     "noise_variance": "problem.estimate_noise_variance() estimates it",
     "smoothness": "problem.estimate_smoothness() estimates it",
+    "components": "a finite sum whose workers all have the same data has it",
+    "mean_smoothness": "problem.estimate_mean_smoothness() estimates it",
+    "hessian_variance": "problem.estimate_hessian_variance() estimates it",
     "initial_gap": "a problem whose minimum is known has it (logistic_regression: solve: true)",
     "success_probabilities": "workers whose times do not depend on when they start have it",
     "trial_times": "workers whose times do not depend on when they start have it",

@@ -9,6 +9,7 @@ from rayopt.report.theory_table import OF_EVERY_WORKER, Comparison
 
 AS_GOOD = 1.01
 """Times within this factor of the least are as good as that."""
+_OF_FIXED_TIMES = "is of fixed times: slow tasks are given up"
 
 
 def advise(comparison: Comparison) -> str:
@@ -29,7 +30,8 @@ def advise(comparison: Comparison) -> str:
     others = [name for name in seconds if name not in favoured]
     parts = [f"Theory favours {_listed([_with_parameters(name, comparison) for name in favoured])}: {least:.4g} s"]
     if least < (1 - 1e-9) * comparison.lower_bound < math.inf:
-        parts.append("less than the lower bound, which is of fixed times: slow tasks are given up")
+        reason = "assumes no bound of the variance" if comparison.regime.name == "finite_sum" else _OF_FIXED_TIMES
+        parts.append(f"less than the lower bound, which {reason}")
     elif 0 < comparison.lower_bound < math.inf:
         parts.append(f"{least / comparison.lower_bound:.3g} times the lower bound")
     compared = list(dict.fromkeys([*others[:1], *(name for name in ("ASGD", "Minibatch") if name in others)]))

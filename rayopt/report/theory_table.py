@@ -15,7 +15,7 @@ from rich.text import Text
 
 from rayopt.core.errors import InvalidInput
 from rayopt.methods import METHODS
-from rayopt.theory import CONSTANTS, MissingConstant, Setting, convex, heterogeneous, homogeneous
+from rayopt.theory import CONSTANTS, MissingConstant, Setting, convex, finite_sum, heterogeneous, homogeneous
 from rayopt.theory.parameters import batch_of_variance
 
 # What the table has no room for: a number for each worker.
@@ -56,6 +56,11 @@ REGIMES = {
         Regime(
             "convex", "E f - f*", convex.METHODS, convex.lower_bound,
             lambda setting: convex.optimal(setting).workers, ("AcceleratedRennala", "NonsmoothRennala"),
+        ),
+        Regime(
+            "finite_sum", "E||grad f||²", finite_sum.METHODS, finite_sum.lower_bound_of,
+            lambda setting: finite_sum.fewest_workers(setting.times, setting.get("components")),
+            tuple(finite_sum.METHODS),
         ),
     )
 }  # fmt: skip
@@ -104,7 +109,7 @@ def compare(setting: Setting, regime: str = "homogeneous") -> Comparison:
 
     Args:
       setting: workers, accuracy and constants; what only some methods need may be unknown.
-      regime: "homogeneous", "heterogeneous" or "convex".
+      regime: "homogeneous", "heterogeneous", "convex" or "finite_sum".
 
     Raises:
       MissingConstant: the lower bound needs a constant that is unknown.
@@ -163,8 +168,9 @@ def _headline(comparison: Comparison) -> str:
         if getattr(setting, name) is not None
     ]
     fastest, slowest = float(setting.ascending[0]), setting.slowest
+    components = "" if comparison.regime.name != "finite_sum" else f"m = {setting.components:,} components, "
     return (
-        f"{setting.workers:,} workers, {fastest:g} to {slowest:g} s a gradient; "
+        f"{setting.workers:,} workers, {components}{fastest:g} to {slowest:g} s a gradient; "
         f"{', '.join([f'sigma²/eps = {setting.noise_ratio:g}', *known, f'eps = {setting.eps:g}'])}"
     )
 
@@ -196,8 +202,9 @@ def _recommendations(comparison: Comparison) -> Table:
 
 
 def _footnotes(comparison: Comparison) -> list[str]:
-    # The constant of Minibatch is that for nonconvex f.
-    stated = [name for name in comparison.seconds if name in CONSTANTS and name in comparison.regime.recommends]
+    # The constant of Minibatch is that for nonconvex f, that of Rennala for a stochastic oracle.
+    recommended = () if comparison.regime.name == "finite_sum" else comparison.regime.recommends
+    stated = [name for name in comparison.seconds if name in CONSTANTS and name in recommended]
     constants = [f"{name} {CONSTANTS[name].value:g}" for name in stated]
     threshold = comparison.threshold
     notes = [
@@ -208,6 +215,8 @@ def _footnotes(comparison: Comparison) -> list[str]:
     ]
     if comparison.regime.name == "heterogeneous":
         notes.append("L_max, the largest L of the workers' functions, is taken to be L.")
+    if comparison.regime.name == "finite_sum":
+        notes += _footnotes_on_finite_sums(comparison.setting)
     if constants:
         notes.append(f"The constants in front that are known: {', '.join(constants)}.")
     if any(key in found for found in comparison.parameters.values() for key in OF_EVERY_WORKER):
@@ -216,6 +225,18 @@ def _footnotes(comparison: Comparison) -> list[str]:
     for name, reason in comparison.missing.items():
         by_reason.setdefault(reason, []).append(name)
     return notes + [f"Not shown: {', '.join(names)}: needs {reason}." for reason, names in by_reason.items()]
+
+
+def _footnotes_on_finite_sums(setting: Setting) -> list[str]:
+    is_large = finite_sum.is_large_scale(setting.times, int(setting.get("components")))
+    return [
+        f"sqrt(m) is {'at least n: Freya PAGE is within twice' if is_large else 'below n: Freya PAGE may be far from'} "
+        "the lower bound.",
+        "L_pm and L_+ are taken to be L. ASGD and Rennala know sigma² and no components; the bound of the variance, "
+        "which the lower bound does not assume, may bring them below it.",
+        "SYNTHESIS (Liu, Zhang, Liu, 2022) has no row and is not run: its full gradients are computed at no cost that "
+        "is accounted for, and its rate depends on the largest delay.",
+    ]
 
 
 def _number(value: Any) -> str:

@@ -10,13 +10,14 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rayopt.theory.checks import NotAllowed, times_of
+from rayopt.theory.setting import Setting
 
 
 def finite_sum_time(times: ArrayLike, S: float) -> float:
@@ -53,6 +54,45 @@ def gradient_time(times: ArrayLike, components: int) -> float:
 def batch_difference_time(times: ArrayLike, S: int) -> float:
     """Returns 2 t(S), which ComputeBatchDifference does not exceed if a difference costs two gradients [derived]."""
     return 2 * finite_sum_time(times, S)
+
+
+def total_time(
+    times: ArrayLike, components: int, iterations: float, parameters: Sequence[Any], difference: float = 4
+) -> float:
+    r"""Returns the explicit bound of Freya PAGE's mean seconds, with its constants [memory: structure].
+
+    .. math:: T + K \big(p\, T + (1 - p)\, 4\, t(S)\big)
+
+    with T the bound of :func:`gradient_time`, whose first term is that of g^0.
+
+    Args:
+      times: seconds of one component for each worker, shape (n,).
+      components: m.
+      iterations: K, (2 Delta / eps) (L_- + L_pm sqrt((1 - p) / (p S))) in theory.
+      parameters: (S, p).
+      difference: the factor of t(S): 4 of the paper [memory], 2 as in :func:`batch_difference_time` [derived].
+    """
+    size, chance = parameters
+    full = gradient_time(times, components)
+    batch = difference * finite_sum_time(times, size)
+    return full + iterations * (chance * full + (1 - chance) * batch)
+
+
+def iterations_of(
+    smoothness: float, hessian_variance: float, parameters: Sequence[Any], initial_gap: float, eps: float
+) -> int:
+    r"""Returns K = ceil((2 Delta / eps) (L_- + L_pm sqrt((1 - p) / (p S)))), after which E||grad f||^2 <= eps [memory].
+
+    The point is uniform over x^0, ..., x^{K-1}.
+
+    Args:
+      smoothness: L_-.
+      hessian_variance: L_pm.
+      parameters: (S, p).
+      initial_gap: Delta.
+      eps: the accuracy of the square of the norm.
+    """
+    return math.ceil(2 * initial_gap / eps / page_step_size(smoothness, hessian_variance, parameters))
 
 
 def lower_bound(times: ArrayLike, components: int, iterations: float) -> float:
@@ -134,6 +174,66 @@ def soviet_page(times: ArrayLike, components: int, iterations: float) -> float:
     found = times_of("times", times)
     full, batch = math.ceil(components / len(found)), math.ceil(math.sqrt(components) / len(found))
     return float(found.max()) * (full + batch * iterations)
+
+
+def page(times: ArrayLike, components: int, iterations: float) -> float:
+    """Returns tau (m + sqrt(m) a), tau the seconds of the first worker [derived]."""
+    return float(times_of("times", times)[0]) * (components + math.sqrt(components) * iterations)
+
+
+def asgd(times: ArrayLike, noise_ratio: float, iterations: float) -> float:
+    """Returns a (sum_i 1 / tau_i)^{-1} (sigma^2 / eps + n), with a variance of at most sigma^2 [talk]."""
+    found = times_of("times", times)
+    with np.errstate(divide="ignore"):
+        return float(iterations * (noise_ratio + len(found)) / np.sum(1 / found))
+
+
+def rennala(times: ArrayLike, noise_ratio: float, iterations: float) -> float:
+    """Returns a t(sigma^2 / eps), with a variance of at most sigma^2 [talk]."""
+    return iterations * finite_sum_time(times, noise_ratio)
+
+
+def _of(seconds: Callable[[ArrayLike, int, float], float]) -> Callable[[Setting], float]:
+    """Returns the seconds as a function of a setting, with a = L Delta / eps."""
+    return lambda setting: seconds(setting.times, int(setting.get("components")), _iterations(setting))
+
+
+def _of_noise(seconds: Callable[[ArrayLike, float, float], float]) -> Callable[[Setting], float]:
+    """The same of methods that know a bound of the variance and not the components."""
+    return lambda setting: seconds(setting.times, setting.noise_ratio, _iterations(setting))
+
+
+def _iterations(setting: Setting) -> float:
+    return setting.get("smoothness") * setting.get("initial_gap") / setting.eps
+
+
+METHODS: dict[str, Callable[[Setting], float]] = {
+    "HeroGD": _of(hero_gd),
+    "SovietGD": _of(soviet_gd),
+    "HeroPAGE": _of(hero_page),
+    "SovietPAGE": _of(soviet_page),
+    "PAGE": _of(page),
+    "ASGD": _of_noise(asgd),
+    "Rennala": _of_noise(rennala),
+    "FreyaPAGE": _of(freya_page),
+}
+"""The seconds of each method by its class, Table 1 of the talk and PAGE. SYNTHESIS (Liu, Zhang, Liu, 2022) has none:
+its full gradients are computed at no cost that is accounted for, and its rate depends on the largest delay [talk]."""
+
+lower_bound_of = _of(lower_bound)
+"""The lower bound as a function of a setting."""
+
+
+def fewest_workers(times: ArrayLike, S: float) -> int:
+    """Returns the smallest j that attains t(S): how many of the fastest workers the optimum needs.
+
+    Args:
+      times: seconds of one component for each worker, shape (n,).
+      S: how many gradients, at least 0.
+    """
+    found = np.sort(times_of("times", times))
+    with np.errstate(divide="ignore"):
+        return int(np.argmin((S + np.arange(1, len(found) + 1)) / np.cumsum(1 / found))) + 1
 
 
 def is_large_scale(times: ArrayLike, components: int) -> bool:

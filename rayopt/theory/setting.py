@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rayopt.theory.checks import Array, NotAllowed, ascending, non_negative, positive, probabilities_of, times_of
+from rayopt.theory.checks import (
+    Array,
+    NotAllowed,
+    ascending,
+    at_least,
+    non_negative,
+    positive,
+    probabilities_of,
+    times_of,
+)
 
 SYMBOLS = {
     "smoothness": "L, the Lipschitz constant of grad f",
@@ -25,10 +34,18 @@ SYMBOLS = {
     "heterogeneity_growth": "rho in ||grad f_i||^2 <= zeta^2 + rho^2 ||grad f||^2",
     "trial_times": "tau_i + t_i, the seconds after which worker i gives a gradient up",
     "success_probabilities": "p_i, the probability that worker i is done by then",
+    "components": "m, the number of components of a finite sum f = (1/m) sum_j f_j",
+    "hessian_variance": "L_pm, in the finite sum's Hessian variance L_pm^2",
+    "mean_smoothness": "L_+, in (1/m) sum_j ||grad f_j(x) - grad f_j(y)||^2 <= L_+^2 ||x - y||^2",
+    "component_smoothness": "max_j L_j, the largest Lipschitz constant of the gradients of the components f_j",
+    "component_gap": "Delta_inf, the mean over j of inf f - inf f_j",
 }
 """Every constant that may be unknown, with the symbol of the papers."""
 
-_MAY_BE_ZERO = ("noise_variance", "initial_gap", "distance", "heterogeneity", "heterogeneity_growth")
+_MAY_BE_ZERO = (
+    "noise_variance", "initial_gap", "distance", "heterogeneity", "heterogeneity_growth", "hessian_variance",
+    "component_gap",
+)  # fmt: skip
 
 
 class MissingConstant(ValueError):
@@ -68,6 +85,11 @@ class Setting:
       trial_times: tau_i + t_i where times are random and worker i is given t_i more than its least tau_i,
         seconds, shape (n,).
       success_probabilities: p_i, shape (n,).
+      components: m of a finite sum.
+      hessian_variance: L_pm.
+      mean_smoothness: L_+, at least L and L_pm.
+      component_smoothness: the largest L_j.
+      component_gap: Delta_inf.
       lookup: gives a constant that stands here as None, by its name, or None if it is unknown too: for constants
         that are expensive to find.
 
@@ -97,6 +119,11 @@ class Setting:
     heterogeneity_growth: float | None = None
     trial_times: ArrayLike | None = None
     success_probabilities: ArrayLike | None = None
+    components: int | None = None
+    hessian_variance: float | None = None
+    mean_smoothness: float | None = None
+    component_smoothness: float | None = None
+    component_gap: float | None = None
     lookup: Callable[[str], Any] | None = None
 
     def __post_init__(self) -> None:
@@ -115,6 +142,8 @@ class Setting:
             if len(found) != self.workers:
                 raise NotAllowed(name, f"{len(found)} numbers for {self.workers} workers", "one for each worker")
             return found
+        if name == "components":
+            return at_least(name, value, 1)
         return (non_negative if name in _MAY_BE_ZERO else positive)(name, value)
 
     def get(self, name: str) -> float:

@@ -34,6 +34,22 @@ def test_json_has_the_reference_numbers(theory):
     assert seconds["Rennala"] == seconds["Ringmaster"] == numbers["lower_bound"]
 
 
+def test_finite_sums(theory):
+    found = theory("--times", "sqrt(i)", "-n", "100", "--components", "60000", "--eps", "1e-4", "--json")
+    numbers = json.loads(found.stdout)
+    # t(m) + 1e4 t(sqrt(m)) and the same of the bound, by the sums 1 / sqrt(i) up to j
+    assert numbers["methods"]["FreyaPAGE"] == pytest.approx(188_793.1, abs=0.1)
+    assert numbers["methods"]["HeroGD"] == pytest.approx(6e8)
+    assert numbers["lower_bound"] == pytest.approx(135_219.2, abs=0.1)
+    assert (numbers["R"], numbers["m_star"]) == (None, 100)
+    clash = theory("--times", "1", "--components", "5", "--convex")
+    assert clash.exit_code == 2
+    assert "--components: stands beside --convex" in clash.output
+    wrong = theory("--times", "1", "--components", "0")
+    assert wrong.exit_code == 2
+    assert "--components: 0" in wrong.output
+
+
 def test_a_million_workers(theory):
     found = theory("--times", "sqrt(i)", "-n", "1000000", "--noise-ratio", "1e4", "--json")
     assert json.loads(found.stdout)["lower_bound"] == pytest.approx(100.73, abs=5e-3)

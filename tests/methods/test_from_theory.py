@@ -16,15 +16,31 @@ EPS = 0.02
 PROBLEM = problems.Quadratic(dimension=10, noise=0.1)  # sigma^2 / eps = 5
 WORKERS = ro.Workers(6, compute="sqrt(i)")
 CONVEX = {"distance": 3.0, "lipschitz": 2.0}
-WITHOUT_THEORY = {"fedavg", "fedbuff"} | {name for name, method in METHODS.items() if method.needs_components}
+WITHOUT_THEORY = {"fedavg", "fedbuff"}
+FINITE_SUM = problems.NonconvexQuadratics(components=50, dimension=10, regularisation=0.1)
+OF_FINITE_SUMS = {name for name, method in METHODS.items() if method.needs_components}
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name not in WITHOUT_THEORY])
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in WITHOUT_THEORY | OF_FINITE_SUMS])
 def test_every_method_with_a_theory_descends_with_it(name, simulate):
     method = METHODS[name].from_theory(PROBLEM, WORKERS, EPS, **CONVEX)
     ran = simulate(method, PROBLEM, "sqrt(i)", ro.Until(time=600), n=6)
     assert not ran.outcome.diverged_at
     assert ran.outcome.rows[-1]["value"] < ran.outcome.rows[0]["value"]
+
+
+@pytest.mark.parametrize("name", sorted(OF_FINITE_SUMS))
+def test_every_method_for_finite_sums_descends_with_its_theory(name, simulate):
+    of_components = {"component_smoothness": 4.0, "component_gap": 1.0}
+    method = METHODS[name].from_theory(FINITE_SUM, WORKERS, EPS, **of_components)
+    ran = simulate(method, FINITE_SUM, "sqrt(i)", ro.Until(time=600), n=6)
+    assert not ran.outcome.diverged_at
+    assert ran.outcome.rows[-1]["gap"] < 0.9 * ran.outcome.rows[0]["gap"]
+
+
+def test_a_method_for_finite_sums_asks_for_components():
+    with pytest.raises(ro.InvalidInput, match="components: not known"):
+        METHODS["freya_page"].from_theory(PROBLEM, WORKERS, EPS)
 
 
 @pytest.mark.parametrize("name", sorted(WITHOUT_THEORY & METHODS.keys()))

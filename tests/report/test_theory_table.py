@@ -13,12 +13,15 @@ from rich.console import Console
 from rayopt.methods import METHODS
 from rayopt.report.theory_plot import draw, save
 from rayopt.report.theory_table import REGIMES, compare, render
-from rayopt.theory import CONSTANTS, MissingConstant, Setting
+from rayopt.theory import CONSTANTS, MissingConstant, Setting, finite_sum
 from rayopt.theory.homogeneous import with_fixed_times
 
 
 def setting(times, ratio, **constants):
-    known = {"smoothness": 1.0, "initial_gap": 1.0, "distance": 1.0, "lipschitz": 2.0, "largest_smoothness": 1.0}
+    known = {
+        "smoothness": 1.0, "initial_gap": 1.0, "distance": 1.0, "lipschitz": 2.0, "largest_smoothness": 1.0,
+        "components": 400, "hessian_variance": 1.0, "mean_smoothness": 1.0,
+    }  # fmt: skip
     return Setting(times, 1.0, noise_variance=ratio, **{**known, **constants}, **with_fixed_times(times))
 
 
@@ -38,10 +41,25 @@ def test_names_are_those_of_the_methods():
 
 @pytest.mark.parametrize("regime", REGIMES)
 def test_nobody_is_below_the_lower_bound_and_the_soonest_is_first(regime):
-    found = compare(setting(np.sqrt(np.arange(1, 101)), 30.0), regime)
+    found = compare(setting(np.sqrt(np.arange(1, 101)), 1e4), regime)
     seconds = list(found.seconds.values())
     assert seconds == sorted(seconds)
     assert seconds[0] >= found.lower_bound * (1 - 1e-12)
+
+
+def test_finite_sums_say_what_holds_and_why_synthesis_is_missing():
+    times = np.sqrt(np.arange(1, 21))
+    found = compare(setting(times, 30.0), "finite_sum")
+    assert found.best_workers == 20
+    assert found.threshold is None
+    assert found.seconds["FreyaPAGE"] == pytest.approx(finite_sum.freya_page(times, 400, 1.0))
+    assert found.parameters["FreyaPAGE"]["batch_size"] == 20
+    text = " ".join(text_of(found).split())
+    assert "m = 400 components" in text
+    assert "SYNTHESIS (Liu, Zhang, Liu, 2022) has no row" in text
+    assert "at least n: Freya PAGE is within twice" in text
+    assert "The constants in front" not in text
+    assert "below n: Freya PAGE may be far" in text_of(compare(setting(np.ones(30), 30.0), "finite_sum"))
 
 
 def test_json_is_strict_and_infinity_is_null():

@@ -54,6 +54,14 @@ class TestFiniteSums:
         assert finite_sum.page_step_size(2.0, 0.0, (10, 0.5)) == 0.5
         assert finite_sum.page_step_size(1.0, 1.0, (1, 0.5)) == 0.5
 
+    def test_the_explicit_time_by_hand(self):
+        # One worker of a second: t(S) = S + 1, q = 1 and q ln q = 0, so T = 12 (m + 1).
+        assert finite_sum.gradient_time([1.0], 9) == 120
+        assert finite_sum.total_time([1.0], 9, 10, (3, 0.25)) == 120 + 10 * (0.25 * 120 + 0.75 * 4 * 4)
+        assert finite_sum.total_time([1.0], 9, 10, (3, 0.25), difference=2) == 120 + 10 * (0.25 * 120 + 0.75 * 2 * 4)
+        # 2 / 0.1 (1 + 2 sqrt(0.75 / 0.75)) = 60
+        assert finite_sum.iterations_of(1.0, 2.0, (3, 0.25), 1.0, 0.1) == 60
+
     @pytest.mark.parametrize(
         ("times", "S"), [([], 1), ([0], 1), ([-1, 2], 1), ([math.nan], 1), ([1], -1), ([1], math.nan)]
     )

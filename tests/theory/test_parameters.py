@@ -19,7 +19,8 @@ def setting():
     # sigma^2 / eps = 10, L = 2
     return Setting(
         TIMES, 0.5, smoothness=2.0, noise_variance=5.0, initial_gap=1.0, distance=3.0, lipschitz=2.0,
-        largest_smoothness=4.0, heterogeneity=4.0, heterogeneity_growth=2.0, **with_fixed_times(TIMES),
+        largest_smoothness=4.0, heterogeneity=4.0, heterogeneity_growth=2.0, components=90, hessian_variance=3.0,
+        mean_smoothness=4.0, component_smoothness=5.0, component_gap=0.5, **with_fixed_times(TIMES),
     )  # fmt: skip
 
 
@@ -42,6 +43,26 @@ def setting():
         ("task_allocation", {"step_size": 0.25, "batch_size": 10}),
         ("ata", {"step_size": 0.25, "batch_size": 10, "alpha": 8.0}),
         # S = ceil(5 / 4), gamma = 0.5 / (4 + 5 / 2)
+        ("hero_gd", {"step_size": 0.5}),
+        ("soviet_gd", {"step_size": 0.5}),
+        # S = 10, p = 1 / sqrt(90): (1 - p) / (p S) = (sqrt(90) - 1) / 10
+        (
+            "freya_page",
+            {
+                "step_size": 1 / (2 + 3 * math.sqrt((math.sqrt(90) - 1) / 10)),
+                "batch_size": 10,
+                "probability": 90**-0.5,
+            },
+        ),
+        # p = S / (S + m) = 0.1: (1 - p) / (p S) = 0.9
+        ("hero_page", {"step_size": 1 / (2 + 3 * math.sqrt(0.9)), "batch_size": 10, "probability": 0.1}),
+        ("soviet_page", {"step_size": 1 / (2 + 3 * math.sqrt(0.9)), "batch_size": 10, "probability": 0.1}),
+        ("page", {"step_size": 1 / (4 + 4 * math.sqrt(0.9)), "batch_size": 10, "probability": 0.1}),
+        # S = 5 (1 + 0.5) / 0.5 = 15, A = 1/3, B = 14/15, C = 1/3; K = 48 max{14/15, 8, 4/3} = 384
+        (
+            "freya_sgd",
+            {"step_size": min(15 / 28, 1 / math.sqrt(2 / 3 * 384), 0.5 / (4 / 3)), "batch_size": 15},
+        ),
         ("nonsmooth_rennala", {"step_size": 0.5 / 6.5, "batch_size": 2}),
         # T_m as for naive_optimal_asgd: T* = 26 / 3, B = ceil(26/3 - 1), ceil(26/12 - 1) twice
         ("mindflayer", {"step_size": 0.25, "trials": [2, 8, 2], "time_limit": TIMES}),
@@ -94,7 +115,8 @@ def test_a_batch_of_the_variance_has_a_safe_step(setting):
 def test_without_noise_nothing_divides_by_zero(method):
     quiet = Setting(
         TIMES, 0.5, smoothness=2.0, noise_variance=0.0, initial_gap=1.0, distance=3.0, lipschitz=2.0,
-        largest_smoothness=4.0, heterogeneity=0.0, heterogeneity_growth=0.0, **with_fixed_times(TIMES),
+        largest_smoothness=4.0, heterogeneity=0.0, heterogeneity_growth=0.0, components=90, hessian_variance=0.0,
+        mean_smoothness=4.0, component_smoothness=5.0, component_gap=0.0, **with_fixed_times(TIMES),
     )  # fmt: skip
     found = getattr(parameters, method)(quiet)
     assert (found if method == "batch_of_variance" else found["step_size"]) > 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from rayopt.core.arrivals import Arrival
 from rayopt.methods.base import Array, Fleet
 from rayopt.methods.finite_sum.base import PAGEMethod
+from rayopt.theory import Setting, parameters
 
 
 class FreyaPAGE(PAGEMethod):
@@ -51,6 +53,10 @@ class FreyaPAGE(PAGEMethod):
 
     name = "freya_page"
     paper = "Tyurin, Gruntkowska & Richtarik 2024, arXiv 2405.15545"
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.freya_page(setting)
 
     def default_probability(self) -> float:
         return 1 / math.sqrt(self.components)

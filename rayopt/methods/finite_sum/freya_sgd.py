@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import at_least
 from rayopt.methods.base import Fleet
 from rayopt.methods.finite_sum.base import FiniteSumMethod
+from rayopt.theory import Setting, parameters
 
 
 class FreyaSGD(FiniteSumMethod):
@@ -50,6 +52,10 @@ class FreyaSGD(FiniteSumMethod):
     def __init__(self, step_size: float | Sequence[float], batch_size: int) -> None:
         super().__init__(step_size)
         self.batch_size = at_least("batch_size", batch_size, 1)
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.freya_sgd(setting)
 
     def start(self, fleet: Fleet) -> None:
         self.begin_batch(fleet, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from rayopt.core.errors import at_least
 from rayopt.core.tasks import Component
 from rayopt.methods.base import Array, Fleet, check_worker, fastest
 from rayopt.methods.finite_sum.base import FiniteSumMethod
+from rayopt.theory import Setting, parameters
 
 
 class HeroGD(FiniteSumMethod):
@@ -50,6 +52,10 @@ class HeroGD(FiniteSumMethod):
     def __init__(self, step_size: float | Sequence[float], worker: int | None = None) -> None:
         super().__init__(step_size)
         self.worker = None if worker is None else at_least("worker", worker, 0)
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.hero_gd(setting)
 
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rayopt.core.errors import at_least
 from rayopt.methods.finite_sum.base import SerialPAGEMethod
+from rayopt.theory import Setting, parameters
 
 
 class HeroPAGE(SerialPAGEMethod):
@@ -57,3 +59,7 @@ class HeroPAGE(SerialPAGEMethod):
     ) -> None:
         super().__init__(step_size, batch_size, probability)
         self.worker = None if worker is None else at_least("worker", worker, 0)
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.hero_page(setting)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rayopt.core.arrivals import Arrival
 from rayopt.methods.base import Fleet
 from rayopt.methods.finite_sum.base import FiniteSumMethod, WaitsForShares
+from rayopt.theory import Setting, parameters
 
 
 class SovietGD(WaitsForShares, FiniteSumMethod):
@@ -42,6 +45,10 @@ class SovietGD(WaitsForShares, FiniteSumMethod):
     name = "soviet_gd"
     paper = "folklore; named in arXiv 2405.15545"
     waits_for_everyone = True
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.soviet_gd(setting)
 
     def start(self, fleet: Fleet) -> None:
         self.share_gradient(fleet, self.x, self.updates, self.components)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from rayopt.core.arrivals import Arrival
 from rayopt.core.tasks import Difference
 from rayopt.methods.base import Array, Fleet
 from rayopt.methods.finite_sum.base import PAGEMethod, WaitsForShares, dealt
+from rayopt.theory import Setting, parameters
 
 
 class SovietPAGE(WaitsForShares, PAGEMethod):
@@ -51,6 +54,10 @@ class SovietPAGE(WaitsForShares, PAGEMethod):
     name = "soviet_page"
     paper = "folklore; named in arXiv 2405.15545"
     waits_for_everyone = True
+
+    @classmethod
+    def theory(cls, setting: Setting) -> dict[str, Any]:
+        return parameters.soviet_page(setting)
 
     def full_gradient(self, fleet: Fleet) -> None:
         self._is_full = True

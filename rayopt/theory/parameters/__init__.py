@@ -5,6 +5,15 @@ Each returns a mapping with the arguments of the method's constructor, and raise
 """
 
 from rayopt.theory.parameters.convex import accelerated_rennala, nonsmooth_rennala
+from rayopt.theory.parameters.finite_sum import (
+    freya_page,
+    freya_sgd,
+    hero_gd,
+    hero_page,
+    page,
+    soviet_gd,
+    soviet_page,
+)
 from rayopt.theory.parameters.heterogeneous import ia2sgd, malenia, rescaled_asgd, ringleader
 from rayopt.theory.parameters.homogeneous import (
     asgd,
@@ -24,7 +33,11 @@ __all__ = [
     "asgd",
     "ata",
     "batch_of_variance",
+    "freya_page",
+    "freya_sgd",
     "hero",
+    "hero_gd",
+    "hero_page",
     "ia2sgd",
     "m_sync",
     "malenia",
@@ -32,11 +45,14 @@ __all__ = [
     "minibatch",
     "naive_optimal_asgd",
     "nonsmooth_rennala",
+    "page",
     "picky",
     "rennala",
     "rescaled_asgd",
     "ringleader",
     "ringmaster",
+    "soviet_gd",
+    "soviet_page",
     "task_allocation",
     "vecna",
 ]
