@@ -54,12 +54,16 @@ def test_methods_on_digits(cluster, tmp_path, per_actor):
 @pytest.mark.parametrize("per_actor", [1, 2], ids=["direct", "packed"])
 def test_methods_of_finite_sums(cluster, tmp_path, per_actor):
     """The server chooses the components, and every worker can evaluate every one of them."""
-    chosen = [methods.FreyaPAGE(0.5, batch_size=10, probability=0.2), methods.SovietPAGE(0.5), methods.HeroGD(0.5)]
+    chosen = [
+        methods.FreyaPAGE(0.5, batch_size=10, probability=0.2), methods.FreyaSGD(0.5, batch_size=6),
+        methods.PAGE(0.5), methods.HeroGD(0.5), methods.HeroPAGE(0.5), methods.SovietGD(0.5), methods.SovietPAGE(0.5),
+    ]  # fmt: skip
     problem = LogisticRegression.digits(block=50)
-    result = recorded(tmp_path / "run", chosen, problem, ro.Until(updates=12), per_actor)
-    assert result.table.updates.tolist() == [12] * 3
+    result = recorded(tmp_path / "run", chosen, problem, ro.Until(updates=8), per_actor)
+    assert result.table.updates.tolist() == [8] * 7
+    assert (result.table.value < np.log(10)).all()
     again = ro.replay(tmp_path / "run")
-    assert [run.difference for run in again.runs] == [None] * 3
+    assert [run.difference for run in again.runs] == [None] * 7
     components = result.trace[result.trace.label == "FreyaPAGE"].component
     assert components.between(0, problem.components - 1).all()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import math
-import pickle
 import random
 
 import numpy as np
@@ -166,46 +165,12 @@ def test_more_workers_than_components_leave_some_idle(simulate):
 
 
 @pytest.mark.parametrize("method", ALL, ids=repr)
-class TestEveryMethod:
-    def run(self, simulate, method, **changes):
-        arguments = {"times": [1.0, 1.7, 2.9, 5.3], "until": ro.Until(updates=12), "n": 4, **changes}
-        return simulate(method.fresh(), PROBLEM, **arguments)
-
-    def test_same_seed_same_bits(self, simulate, method):
-        first, second = (self.run(simulate, method) for _ in range(2))
-        assert first.rows.tobytes() == second.rows.tobytes()
-        assert first.method.x.tobytes() == second.method.x.tobytes()
-
-    def test_a_grid_is_one_run(self, simulate, method):
-        arguments = {**method.parameters, "step_size": [0.05, 0.01]}
-        grid = self.run(simulate, type(method)(**arguments))
-        for row, step in zip(grid.method.x, (0.05, 0.01), strict=True):
-            single = self.run(simulate, method.with_step_size(step))
-            np.testing.assert_allclose(row, single.method.x, rtol=1e-12)
-            assert grid.rows.tobytes() == single.rows.tobytes()
-
-    def test_it_descends(self, method):
-        result = ro.run(
-            method.fresh(), PROBLEM, ro.Workers(4, "i"), until=ro.Until(updates=150), record=ro.Record(every=10)
-        )
-        assert result.history.gap.iloc[-1] < result.history.gap.iloc[0]
-
-    def test_pickle_round_trip(self, method):
-        assert repr(pickle.loads(pickle.dumps(method))) == repr(method)
-
-    def test_docstring(self, method):
-        text = type(method).__doc__
-        parts = (".. math::", "Server knows:", "Guarantee:", "Args:", "Examples:", "References:")
-        places = [text.find(part) for part in parts]
-        assert -1 not in places
-        assert places == sorted(places)
-
-    @pytest.mark.parametrize("kill_after", [1, 23])
-    def test_resumed_is_uninterrupted(self, method, kill_after, monkeypatch, tmp_path):
-        watched = Watched(monkeypatch, PROBLEM, ro.Workers(4, [1.0, 1.7, 2.9, 5.3]), ro.Until(time=400))
-        whole = watched.run(method.fresh())
-        *_, taken = watched.run(method.fresh(), kill_after=kill_after)
-        same(whole, watched.run(method.fresh(), start=through_a_file(taken, tmp_path / "checkpoint")))
+@pytest.mark.parametrize("kill_after", [1, 23])
+def test_resumed_is_uninterrupted(method, kill_after, monkeypatch, tmp_path):
+    watched = Watched(monkeypatch, PROBLEM, ro.Workers(4, [1.0, 1.7, 2.9, 5.3]), ro.Until(time=400))
+    whole = watched.run(method.fresh())
+    *_, taken = watched.run(method.fresh(), kill_after=kill_after)
+    same(whole, watched.run(method.fresh(), start=through_a_file(taken, tmp_path / "checkpoint")))
 
 
 @pytest.mark.parametrize(
