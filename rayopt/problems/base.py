@@ -37,6 +37,8 @@ class Problem:
       minimum: inf f, or None if it is not known.
       distance: R_0, the distance of :meth:`start_point` from a minimiser, or None if it is not known.
       lipschitz: M, a bound of the norm of every stochastic gradient, or None if it is not known.
+      mean_smoothness: L_+ of a finite sum, (1/m) sum_j ||grad f_j(x) - grad f_j(y)||^2 <= L_+^2 ||x - y||^2, or None.
+      hessian_variance: L_pm of a finite sum, the same less ||grad f(x) - grad f(y)||^2 <= L_pm^2 ||x - y||^2, or None.
       metric_names: what :meth:`metrics` can compute.
     """
 
@@ -51,6 +53,8 @@ class Problem:
     minimum: float | None = None
     distance: float | None = None
     lipschitz: float | None = None
+    mean_smoothness: float | None = None
+    hessian_variance: float | None = None
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -206,3 +210,33 @@ class Problem:
         if self.smoothness is not None:
             return Estimate(self.smoothness, 0.0)
         return estimate.smoothness(self, x, starts, iterations, seed)
+
+    def estimate_mean_smoothness(
+        self, x: Array | None = None, starts: int = 3, iterations: int = 20, sample: int = 64, seed: int = 0
+    ) -> Estimate:
+        """Returns an estimate of L_+ of a finite sum, the mean over starts with its standard error.
+
+        It is ``mean_smoothness`` if that is known, else the root of the largest eigenvalue at x of the mean square of
+        the Hessians of components that are drawn at random: those of another point may be larger.
+
+        Args:
+          x: the point, shape (dimension,); the start point by default.
+          starts: how often components and a direction are drawn, at least 2.
+          iterations: of the power method in each start, four gradients of each component an iteration.
+          sample: components of a start, with replacement, at least 2; all once if there are no more.
+          seed: of the components and directions.
+
+        Raises:
+          InvalidInput: an argument is out of its range, or the problem is no finite sum.
+        """
+        if self.mean_smoothness is not None:
+            return Estimate(self.mean_smoothness, 0.0)
+        return estimate.component_curvature(self, x, False, starts, iterations, sample, seed)
+
+    def estimate_hessian_variance(
+        self, x: Array | None = None, starts: int = 3, iterations: int = 20, sample: int = 64, seed: int = 0
+    ) -> Estimate:
+        """Returns an estimate of L_pm of a finite sum; as :meth:`estimate_mean_smoothness`, of the centred Hessians."""
+        if self.hessian_variance is not None:
+            return Estimate(self.hessian_variance, 0.0)
+        return estimate.component_curvature(self, x, True, starts, iterations, sample, seed)

@@ -29,6 +29,9 @@ class Measurable(Protocol):
     def start_point(self) -> Array: ...
     def full_gradient(self, x: Array) -> Array: ...
     def shard(self, worker: int) -> Any: ...
+    @property
+    def components(self) -> int | None: ...
+    def component_gradient(self, x: Array, indices: Any, weights: Array | None = None) -> Array: ...
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,60 @@ def smoothness(problem: Measurable, x: Any, starts: int, iterations: int, seed: 
                     break
             found.append(norm)
     return Estimate(max(found), float(np.std(found, ddof=1)))
+
+
+def component_curvature(
+    problem: Measurable, x: Any, centred: bool, starts: int, iterations: int, sample: int, seed: int
+) -> Estimate:
+    """Returns L_+ at x, or L_pm if ``centred``: the root of the largest eigenvalue of a mean of squared Hessians.
+
+    The matrix is (1/m) sum_j A_j^2, less the square of the mean if centred, of the Hessians A_j of the components. Each
+    start draws components of its own, or takes all if they are no more than ``sample``, and a random direction for
+    power iteration; A_j v is a central difference along v.
+
+    Raises:
+      InvalidInput: an argument is out of its range, or the problem is no finite sum.
+    """
+    point, m = _point(problem, x), problem.components
+    if m is None:
+        raise InvalidInput("problem", "it is no finite sum", "a problem with components")
+    at_least("starts", starts, 2)
+    at_least("iterations", iterations, 1)
+    at_least("sample", sample, 2)
+    directions, stream = NormalVectors(), Stream(at_least("seed", seed, 0), "component curvature")
+    step = _DIFFERENCE * max(1.0, float(np.linalg.norm(point)))
+
+    def product(component: int, v: Array) -> Array:
+        norm = float(np.linalg.norm(v))
+        if norm == 0:
+            return v
+        ahead, behind = (problem.component_gradient(point + side * step / norm * v, [component]) for side in (1, -1))
+        found: Array = (ahead - behind) * (norm / (2 * step))
+        return found
+
+    found = np.empty(starts)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(starts):
+            chosen = range(m)
+            divisor = m
+            if m > sample:
+                chosen = [below(subkey(stream.key(1, start), place), m) for place in range(sample)]  # type: ignore[assignment]
+                divisor = sample - 1 if centred else sample
+            v = directions.draw(stream.key(0, start), problem.dimension)
+            eigenvalue = float(np.linalg.norm(v))
+            for _ in range(iterations):
+                if eigenvalue == 0:
+                    break
+                v = v / eigenvalue
+                products = [product(component, v) for component in chosen]
+                mean = np.mean(products, axis=0) if centred else 0.0
+                v = np.sum(
+                    [product(component, each - mean) for component, each in zip(chosen, products, strict=True)], axis=0
+                )
+                v /= divisor
+                eigenvalue = float(np.linalg.norm(v))
+            found[start] = math.sqrt(eigenvalue)
+    return Estimate(float(found.mean()), float(found.std(ddof=1) / math.sqrt(starts)))
 
 
 def _point(problem: Measurable, x: Any) -> Array:

@@ -53,6 +53,7 @@ class MLP(LabelledData):
       std: s, by which every feature is divided; 0.3081 is usual for MNIST in [0, 1].
       full_batch: whether a stochastic gradient is over all rows; needs homogeneous data.
       noise: standard deviation of z; needs ``full_batch``.
+      block: rows of one component, for methods of finite sums.
 
     Raises:
       DataError: the data are empty, not finite, or do not fit together.
@@ -91,8 +92,9 @@ class MLP(LabelledData):
         std: float = 1.0,
         full_batch: bool = False,
         noise: float = 0.0,
+        block: int = 1,
     ) -> None:
-        super().__init__(X, y, X_test, y_test, batch, partition, classes, scale, replacement)
+        super().__init__(X, y, X_test, y_test, batch, partition, classes, scale, replacement, block)
         self.hidden = _widths(hidden)
         self.initial_seed = at_least("initial_seed", initial_seed, 0)
         self.mean, self.std = finite("mean", mean), positive("std", std)
@@ -134,6 +136,7 @@ class MLP(LabelledData):
         std: float = 1.0,
         full_batch: bool = False,
         noise: float = 0.0,
+        block: int = 1,
     ) -> Self:
         """Returns the problem of a workload file.
 
@@ -150,6 +153,7 @@ class MLP(LabelledData):
           std: as for the class.
           full_batch: as for the class.
           noise: as for the class.
+          block: as for the class.
 
         Raises:
           InvalidInput: ``data`` or an argument is unknown or out of its range.
@@ -158,6 +162,7 @@ class MLP(LabelledData):
         arguments = {
             "partition": partition, "batch": batch, "hidden": hidden, "initial_seed": initial_seed,
             "replacement": replacement, "mean": mean, "std": std, "full_batch": full_batch, "noise": noise,
+            "block": block,
         }  # fmt: skip
         return cls.from_data(data, rows, arguments)
 
@@ -165,7 +170,7 @@ class MLP(LabelledData):
         """Returns the problem's section of a workload file."""
         keys = (
             "name", "data", "partition", "batch", "hidden", "initial_seed", "rows", "replacement", "mean", "std",
-            "full_batch", "noise",
+            "full_batch", "noise", *(["block"] if self.block > 1 else []),
         )  # fmt: skip
         return {key: getattr(self, key) for key in keys}
 

@@ -251,6 +251,12 @@ class RowProblem(Problem):
         shares = np.repeat(weights * (count / self.row_count), self.block)
         return self._sum_of_rows(x, rows[there], shares[there], total)
 
+    def component_difference(self, x: Array, y: Array, indices: Any, weights: Array | None = None) -> Array:
+        """Returns the weighted sum of the differences of gradients of components at x and y, in one pass over rows."""
+        both = self.component_gradient(np.stack([x, y]).reshape(-1, x.shape[-1]), indices, weights)
+        at_x, at_y = both.reshape(2, *x.shape)
+        return at_x - at_y
+
     # ---- the whole function ----
 
     def value(self, x: Array) -> Any:

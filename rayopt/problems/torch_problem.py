@@ -51,6 +51,7 @@ class TorchProblem(Classification):
       dtype: "float64" or "float32", of the module; x and the gradient are float64 all the same.
       scale: by which inputs are multiplied (1/255 for bytes).
       input_shape: the shape of one row for the module, by default that of X.
+      block: rows of one component, for methods of finite sums.
 
     Raises:
       DataError: the data are empty, not finite, or do not fit together.
@@ -87,6 +88,7 @@ class TorchProblem(Classification):
         dtype: str = "float64",
         scale: float = 1.0,
         input_shape: Sequence[int] | None = None,
+        block: int = 1,
     ) -> None:
         require_torch()
         self.module = factory_of(module)
@@ -102,7 +104,7 @@ class TorchProblem(Classification):
         self.X_test = self.y_test = None
         if X_test is not None and y_test is not None:
             self.X_test, self.y_test = torch_data.checked(X_test, y_test, "_test")
-        self._divide(batch, partition, replacement)
+        self._divide(batch, partition, replacement, block)
         self._network = TorchNetwork(self.module, self.module_arguments, self.initial_seed, self.dtype)
         self.dimension = self._network.dimension
         self._try_one_row()
@@ -138,6 +140,7 @@ class TorchProblem(Classification):
         replacement: bool = True,
         dtype: str = "float64",
         input_shape: Sequence[int] | None = None,
+        block: int = 1,
     ) -> Self:
         """Returns the problem of a workload file.
 
@@ -158,6 +161,7 @@ class TorchProblem(Classification):
           replacement: as for the class.
           dtype: as for the class.
           input_shape: as for the class.
+          block: as for the class.
 
         Raises:
           InvalidInput: an argument is unknown or out of its range.
@@ -168,7 +172,7 @@ class TorchProblem(Classification):
         arguments: dict[str, Any] = {
             **found.arrays, "scale": found.scale, "loss": loss, "module_arguments": module_arguments,
             "initial_seed": initial_seed, "partition": partition, "batch": batch, "replacement": replacement,
-            "dtype": dtype, "input_shape": input_shape,
+            "dtype": dtype, "input_shape": input_shape, "block": block,
         }  # fmt: skip
         problem = cls(module, **arguments)
         problem.source, problem.data, problem.rows = found.source, found.data, rows
@@ -178,7 +182,7 @@ class TorchProblem(Classification):
         """Returns the problem's section of a workload file."""
         keys = (
             "name", "data", "module_arguments", "initial_seed", "partition", "batch", "rows", "replacement", "dtype",
-            "input_shape",
+            "input_shape", *(["block"] if self.block > 1 else []),
         )  # fmt: skip
         found = {key: getattr(self, key) for key in keys}
         loss = self.loss if isinstance(self.loss, str) else dotted(self.loss)

@@ -75,7 +75,7 @@ def total_time(
     size, chance = parameters
     full = gradient_time(times, components)
     batch = difference * finite_sum_time(times, size)
-    return full + iterations * (chance * full + (1 - chance) * batch)
+    return float(full + iterations * (chance * full + (1 - chance) * batch))
 
 
 def iterations_of(

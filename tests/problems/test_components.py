@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import rayopt as ro
-from rayopt.problems import LeastSquares, LogisticRegression, NonconvexQuadratics, SparseLogisticRegression
+from rayopt.problems import MLP, LeastSquares, LogisticRegression, NonconvexQuadratics, SparseLogisticRegression
 
 
 def problems(block):
@@ -16,13 +16,18 @@ def problems(block):
         LogisticRegression(rows, labels, l2=0.1, block=block),
         SparseLogisticRegression(rows, labels > 0, l2=0.1, block=block),
         LeastSquares(rows, rows @ np.ones(4) + 1, block=block),
+        MLP(rows, labels, hidden=[5, 3], block=block),
     ]
+
+
+def some_points(problem):
+    return problem.start_point() + np.random.default_rng(1).normal(size=(2, problem.dimension))
 
 
 @pytest.mark.parametrize("block", [1, 2, 5, 23])
 def test_the_mean_of_all_components_is_the_gradient(block):
     for problem in problems(block):
-        x = np.random.default_rng(1).normal(size=(2, problem.dimension))
+        x = some_points(problem)
         m = problem.components
         assert m == -(-23 // block)
         mean = problem.component_gradient(x, np.arange(m)) / m
@@ -32,7 +37,7 @@ def test_the_mean_of_all_components_is_the_gradient(block):
 @pytest.mark.parametrize("block", [1, 4])
 def test_weights_and_repeated_indices(block):
     for problem in problems(block):
-        x = np.random.default_rng(1).normal(size=problem.dimension)
+        x = some_points(problem)[0]
         single = [problem.component_gradient(x, [j]) for j in range(problem.components)]
         together = problem.component_gradient(x, [0, 2, 2], np.array([1.0, 0.5, 3.0]))
         np.testing.assert_allclose(together, single[0] + 3.5 * single[2], rtol=1e-12, atol=1e-12)
@@ -40,6 +45,42 @@ def test_weights_and_repeated_indices(block):
         difference = problem.component_difference(x, y, [0, 2])
         expected = sum(problem.component_gradient(x, [j]) - problem.component_gradient(y, [j]) for j in (0, 2))
         np.testing.assert_allclose(difference, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_difference_at_a_grid_is_that_at_each_point():
+    for problem in problems(3):
+        x = some_points(problem)
+        y = x[::-1].copy()
+        together = problem.component_difference(x, y, [1, 1, 4], np.array([1.0, 2.0, -1.0]))
+        for row, (at_x, at_y) in zip(together, zip(x, y, strict=True), strict=True):
+            alone = problem.component_difference(at_x, at_y, [1, 1, 4], np.array([1.0, 2.0, -1.0]))
+            assert row.tobytes() == alone.tobytes()
+
+
+def test_a_difference_reads_its_rows_once(monkeypatch):
+    passes = []
+    for problem in problems(3):
+        real = type(problem)._sum_of_rows
+        monkeypatch.setattr(type(problem), "_sum_of_rows", lambda *given, real=real: passes.append(1) or real(*given))
+        problem.component_difference(problem.start_point(), problem.start_point() + 1, [0, 2])
+    assert len(passes) == len(problems(3))
+
+
+def test_pytorch_modules():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    rows = np.random.default_rng(0).normal(size=(23, 4))
+    problem = ro.problems.TorchProblem(lambda: torch.nn.Linear(4, 3), rows, np.arange(23) % 3, block=5)
+    x = problem.start_point()
+    assert problem.components == 5
+    mean = problem.component_gradient(x, np.arange(5)) / 5
+    np.testing.assert_allclose(mean, problem.full_gradient(x), rtol=1e-12, atol=1e-12)
+    parts = problem.component_gradient(x, [4]) - problem.component_gradient(x + 1, [4])
+    np.testing.assert_allclose(problem.component_difference(x, x + 1, [4]), parts, rtol=1e-12, atol=1e-12)
+
+
+def test_a_block_is_kept_by_a_workload():
+    assert MLP.from_config("digits", hidden=3, block=7).to_config()["block"] == 7
+    assert "block" not in MLP.from_config("digits", hidden=3).to_config()
 
 
 def test_split_data_are_no_finite_sum_of_everybody():

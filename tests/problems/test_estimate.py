@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from rayopt.core.errors import InvalidInput
-from rayopt.problems import MLP, Estimate, Free, LeastSquares, LogisticRegression, Quadratic
+from rayopt.problems import (
+    MLP,
+    Estimate,
+    Free,
+    LeastSquares,
+    LogisticRegression,
+    NonconvexQuadratics,
+    Quadratic,
+    estimate,
+)
 
 
 def test_half_width_is_of_95_percent():
@@ -109,3 +118,42 @@ def test_wrong_arguments_of_the_noise(arguments, key):
 def test_wrong_arguments_of_the_smoothness(key):
     with pytest.raises(InvalidInput, match=f"^{key}: 0"):
         MLP.digits(hidden=3, rows=40).estimate_smoothness(**{key: 0})
+
+
+class TestComponents:
+    def untold(self, components=12):
+        problem = NonconvexQuadratics(components=components, dimension=6, spread=1.0, seed=2)
+        known = problem.mean_smoothness, problem.hessian_variance
+        problem.mean_smoothness = problem.hessian_variance = None
+        return problem, known
+
+    def test_all_components_give_what_is_known(self):
+        problem, (mean, variance) = self.untold()
+        found = problem.estimate_mean_smoothness(iterations=200)
+        assert found.value == pytest.approx(mean, rel=1e-4)
+        found = problem.estimate_hessian_variance(iterations=200)
+        assert found.value == pytest.approx(variance, rel=1e-4)
+        assert problem.estimate_hessian_variance(seed=5) == problem.estimate_hessian_variance(seed=5)
+
+    def test_a_sample_is_near_within_its_error(self):
+        problem, (mean, variance) = self.untold(components=400)
+        found = problem.estimate_mean_smoothness(starts=8, iterations=60, sample=50)
+        assert 0 < found.error < 0.2 * found.value
+        assert found.value == pytest.approx(mean, abs=4 * found.error)
+        found = problem.estimate_hessian_variance(starts=8, iterations=60, sample=50)
+        assert found.value == pytest.approx(variance, abs=4 * found.error)
+
+    def test_l_plus_lies_between_l_and_the_root_of_the_sum_of_squares(self):
+        problem = LogisticRegression.digits(rows=40)
+        mean, variance = problem.estimate_mean_smoothness(), problem.estimate_hessian_variance()
+        smoothness = estimate.smoothness(problem, None, 3, 50, 0)
+        assert smoothness.value <= mean.value * 1.01
+        assert mean.value <= np.hypot(smoothness.value, variance.value) * 1.01
+
+    def test_what_is_known_or_no_finite_sum(self):
+        problem = NonconvexQuadratics(components=5, dimension=4)
+        assert problem.estimate_mean_smoothness() == Estimate(problem.mean_smoothness, 0.0)
+        with pytest.raises(InvalidInput, match="problem: it is no finite sum"):
+            Quadratic(5).estimate_hessian_variance()
+        with pytest.raises(InvalidInput, match="sample: 1"):
+            LogisticRegression.digits(rows=9).estimate_hessian_variance(sample=1)
