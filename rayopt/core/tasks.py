@@ -175,7 +175,8 @@ class Component(Gradient):
     Args:
       x: the point, shape (dimension,) or (G, dimension).
       version: the number k of the iterate x^k.
-      indices: of the components: one number, or an array of them, which may repeat.
+      indices: of the components: one number, or an array of them, which may repeat; None in the prototype of tasks of
+        one component each.
 
     Attributes:
       weights: of the components in the sum; None for 1 each.
@@ -186,7 +187,7 @@ class Component(Gradient):
     estimates_gradient = False
 
     def __init__(self, x: Array, version: int, indices: Any) -> None:
-        super().__init__(x, version, 1 if isinstance(indices, int) else len(indices))
+        super().__init__(x, version, 1 if indices is None or isinstance(indices, int) else len(indices))
         self.indices = indices
         self.weights: Array | None = None
 
@@ -197,6 +198,10 @@ class Component(Gradient):
     @property
     def group(self) -> tuple[Any, ...]:
         return (type(self), id(self.x))
+
+    def of(self, index: int) -> Component:
+        """Returns the task that differs from this one of one component in its index alone."""
+        return Component(self.x, self.version, index)
 
     def merged(self, tasks: Sequence[Component], weights: Array) -> Component:
         """Returns the task whose value is the weighted sum of those of tasks at the point of this one."""
@@ -250,9 +255,33 @@ class Difference(Component):
     def group(self) -> tuple[Any, ...]:
         return (type(self), id(self.x), id(self.y))
 
+    def of(self, index: int) -> Difference:
+        return Difference(self.x, self.y, self.version, index)
+
     def evaluate(self, problem: Oracle, sample: Any, checkpoint: Any = None) -> Array:
         """Returns the sum of the differences, the shape of x."""
         return problem.component_difference(self.x, self.y, np.atleast_1d(self.indices), self.weights)
+
+
+class OneComponentEach(Sequence[Component]):
+    """Tasks of one component each at one point, made when one is looked at: most of a large fleet's never arrive.
+
+    Args:
+      prototype: what the tasks have in common; its ``indices`` are None.
+      indices: of their components, shape (tasks,).
+    """
+
+    def __init__(self, prototype: Component, indices: NDArray[np.integer]) -> None:
+        self.prototype = prototype
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, position: Any) -> Any:
+        if isinstance(position, slice):
+            return OneComponentEach(self.prototype, self.indices[position])
+        return self.prototype.of(int(self.indices[position]))
 
 
 def weighted_total(like: Array, values: Iterable[Array], weights: Iterable[float]) -> Array:

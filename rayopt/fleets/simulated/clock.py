@@ -15,7 +15,7 @@ from rayopt.core.arrivals import Alarm, Arrival, Source
 from rayopt.core.errors import FleetStuck
 from rayopt.core.keys import Stream
 from rayopt.core.lookahead import BLOCK, Lookahead
-from rayopt.core.tasks import Component, Gradient
+from rayopt.core.tasks import Component, Gradient, OneComponentEach
 from rayopt.fleets.simulated.values import ComputedValues
 from rayopt.latency.workers import TaskTimes
 from rayopt.problems.base import Problem
@@ -53,7 +53,7 @@ class SimulatedWorkers:
 
     Attributes:
       cancelled: (workers, numbers, assigned_at, versions, components) of what was cancelled since the list was last
-        cleared; components are -1 where no task is about one.
+        cleared; components only if some task is about one, -1 for the others.
       source: where the values of arrivals come from: computed here, unless it is replaced before the first arrival.
     """
 
@@ -80,7 +80,9 @@ class SimulatedWorkers:
         self._given = np.zeros(n, dtype=np.int64)
         self._numbers = np.zeros(n, dtype=np.int64)
         self._assigned_at = np.full(n, IDLE)
+        # Of a cohort about one component each, the tasks are one prototype, and the components stand beside.
         self._tasks = np.empty(n, dtype=object)
+        self._components = np.full(n, -1)
         self._versions = np.zeros(n, dtype=np.int64)
         self._undrawn = np.zeros(n, dtype=bool)
         self._everyone = np.arange(n)
@@ -89,6 +91,7 @@ class SimulatedWorkers:
         self._numbers_view = self._numbers.data
         self._assigned_at_view: Any = self._assigned_at.data
         self._versions_view = self._versions.data
+        self._components_view = self._components.data
         self._undrawn_view = self._undrawn.data
         self._slice: list[tuple[float, int]] = []
         self._late: list[tuple[float, int]] = []
@@ -129,7 +132,7 @@ class SimulatedWorkers:
         return {
             "now": self.now,
             "random": self.random,
-            "tasks": [task if busy else None for task, busy in zip(self._tasks.tolist(), is_busy, strict=True)],
+            "tasks": [self._task(worker) if busy else None for worker, busy in enumerate(is_busy)],
             "giving_up": sorted(self._giving_up),
             "alarms": self._alarms,
             "ended_seconds": self._ended_seconds,
@@ -142,7 +145,8 @@ class SimulatedWorkers:
         self.random = state["random"]
         self._tasks[:] = state["tasks"]
         self._giving_up = set(state["giving_up"])
-        self._chooses = any(task is not None and task.component >= 0 for task in state["tasks"])
+        self._components[:] = [-1 if task is None else task.component for task in state["tasks"]]
+        self._chooses = bool((self._components >= 0).any())
         self._alarms = state["alarms"]
         self._next_alarm = self._alarms[0][0] if self._alarms else math.inf
         self._ended_seconds = state["ended_seconds"]
@@ -160,11 +164,17 @@ class SimulatedWorkers:
             self._note_stopped(np.array([worker]))
             self._undrawn_view[worker] = False
         own: Any = task
-        if type(own) is not Gradient and own.component >= 0:
-            self._chooses = True
+        kind = type(own)
+        if kind is not Gradient:
+            component = own.component
+            if component >= 0:
+                self._chooses = True
+            self._components_view[worker] = component
+        elif self._chooses:
+            self._components_view[worker] = -1
         number = self._given_view[worker]
         now = self.now
-        if type(own) is not Gradient or own.cost != 1:
+        if (kind is not Gradient and kind is not Component) or own.cost != 1:
             time: float = now + self._seconds(own, worker, number)
         elif self._fixed is not None:
             time = now + self._fixed[worker]
@@ -227,7 +237,8 @@ class SimulatedWorkers:
                 self._assigned_at_view[worker] = IDLE
                 self._ended_seconds += time - assigned_at
                 number = self._numbers_view[worker]
-                arrival = Arrival(worker, time, assigned_at, self._tasks[worker], number, self.source)
+                task = self._task(worker) if self._chooses else self._tasks[worker]
+                arrival = Arrival(worker, time, assigned_at, task, number, self.source)
                 if self._giving_up and worker in self._giving_up:
                     self._giving_up.remove(worker)
                     arrival.ok = False
@@ -253,10 +264,17 @@ class SimulatedWorkers:
             order = np.argsort(self._ends[beyond], kind="stable")[: count - len(workers)]
             workers += beyond[order].tolist()
         return [
-            (self._tasks[worker], worker, self._numbers_view[worker])
+            (self._task(worker), worker, self._numbers_view[worker])
             for worker in workers
             if worker not in self._giving_up
         ]
+
+    def _task(self, worker: int) -> Gradient:
+        """Returns the task of a worker that is busy."""
+        task: Gradient = self._tasks[worker]
+        if isinstance(task, Component) and task.indices is None:
+            return task.of(self._components_view[worker])
+        return task
 
     def _assign_many(self, workers: NDArray[np.integer], task: Gradient | Sequence[Gradient]) -> None:
         if isinstance(task, Gradient):
@@ -264,8 +282,8 @@ class SimulatedWorkers:
                 self._assign_cohort(workers, task)
                 return
             task = [task] * len(workers)
-        elif len(workers) > SMALL and _are_alike(task):
-            self._assign_cohort(workers, task)
+        elif len(workers) > SMALL and isinstance(task, OneComponentEach):
+            self._assign_cohort(workers, task.prototype, task.indices)
             return
         self.cancel(workers)
         if len(workers) == self.n:
@@ -286,19 +304,13 @@ class SimulatedWorkers:
             return task.time_limit
         return seconds
 
-    def _assign_cohort(self, workers: NDArray[np.integer], given: Gradient | Sequence[Gradient]) -> None:
-        """Starts one task on all of them, or tasks that are alike, one on each."""
+    def _assign_cohort(
+        self, workers: NDArray[np.integer], task: Gradient, components: NDArray[np.integer] | None = None
+    ) -> None:
+        """Starts one task on all of them, about one component each if some are given."""
         self._note_stopped(workers)
-        if isinstance(given, Gradient):
-            tasks: Any = given
-            task = given
-        else:
-            tasks = np.empty(len(given), dtype=object)
-            tasks[:] = given
-            task = given[0]
-            self._chooses |= task.component >= 0
         chosen: Any = workers
-        if len(workers) == self.n and (tasks is task or np.array_equal(workers, self._everyone)):
+        if len(workers) == self.n and (components is None or np.array_equal(workers, self._everyone)):
             workers, chosen = self._everyone, slice(None)
         numbers = self._given[chosen]
         is_unit = task.cost == 1
@@ -315,8 +327,13 @@ class SimulatedWorkers:
         self._ends[chosen] = ends
         self._undrawn[chosen] = is_deferred
         self._assigned_at[chosen] = self.now
-        self._tasks[chosen] = tasks
+        self._tasks[chosen] = task
         self._versions[chosen] = task.version
+        if components is not None:
+            self._components[chosen] = components
+            self._chooses = True
+        elif self._chooses:
+            self._components[chosen] = task.component
         self._admit(workers, ends)
 
     def _admit(self, workers: NDArray[np.integer], ends: Array) -> None:
@@ -378,10 +395,7 @@ class SimulatedWorkers:
         stopped, assigned_at = workers[busy], assigned_at[busy]
         if stopped.size:
             cancelled = (stopped, self._numbers[stopped], assigned_at, self._versions[stopped])
-            components = np.full(stopped.size, -1)
-            if self._chooses:
-                components[:] = [task.component for task in self._tasks[stopped].tolist()]
-            self.cancelled.append((*cancelled, components))
+            self.cancelled.append((*cancelled, self._components[stopped]) if self._chooses else cancelled)
             self._ended_seconds += self.now * stopped.size - float(assigned_at.sum())
             if self._giving_up:
                 self._giving_up.difference_update(stopped.tolist())
@@ -393,14 +407,6 @@ class SimulatedWorkers:
             return [self._times.duration(worker, first, self.now, 1)]
         workers, numbers = np.full(size, worker), np.arange(first, first + size)
         return self._times.durations(workers, numbers, self.now, 1).tolist()
-
-
-def _are_alike(tasks: Sequence[Gradient]) -> bool:
-    """Whether tasks differ in the component that they are about alone, so that they take as long."""
-    first = tasks[0]
-    return isinstance(first, Component) and all(
-        type(task) is type(first) and task.cost == first.cost and task.version == first.version for task in tasks
-    )
 
 
 def _bounds_tell(times: TaskTimes) -> bool:

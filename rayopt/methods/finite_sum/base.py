@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rayopt.core.arrivals import Arrival, GradientSum
 from rayopt.core.errors import InvalidInput, at_least, positive
-from rayopt.core.tasks import Component, Difference
+from rayopt.core.tasks import Component, Difference, OneComponentEach
 from rayopt.methods.base import Array, Fleet, Method, check_worker, everyone, fastest
 
 BLOCK = 4096
@@ -44,23 +44,24 @@ class FiniteSumMethod(Method):
         if self._next_uniform == len(self._uniforms):
             self._uniforms, self._next_uniform = fleet.random.random(BLOCK), 0
         self._next_uniform += 1
-        return float(self._uniforms[self._next_uniform - 1])
+        return self._uniforms.item(self._next_uniform - 1)
 
     def index(self, fleet: Fleet, size: int) -> int:
         """Returns a uniform index below ``size``."""
         return int(self.uniform(fleet) * size)
 
-    def chosen(self, fleet: Fleet, count: int) -> list[int]:
+    def chosen(self, fleet: Fleet, count: int) -> NDArray[np.intp]:
         """Returns so many uniform indices in [m], as so many calls of :meth:`index` would."""
-        m = self.components
-        found: list[int] = []
-        while len(found) < count:
+        found = np.empty(count)
+        filled = 0
+        while filled < count:
             if self._next_uniform == len(self._uniforms):
                 self._uniforms, self._next_uniform = fleet.random.random(BLOCK), 0
-            end = min(self._next_uniform + count - len(found), len(self._uniforms))
-            found += (self._uniforms[self._next_uniform : end] * m).astype(np.intp).tolist()
-            self._next_uniform = end
-        return found
+            part = self._uniforms[self._next_uniform : self._next_uniform + count - filled]
+            found[filled : filled + len(part)] = part
+            filled += len(part)
+            self._next_uniform += len(part)
+        return (found * self.components).astype(np.intp)
 
     # ---- Algorithm 2: ComputeGradient ----
 
@@ -73,8 +74,8 @@ class FiniteSumMethod(Method):
         self._indices = np.arange(m)
         self._places = np.arange(m)
         self._missing = m
-        tasks = [Component(self.x, self.updates, index) for index in self.chosen(fleet, fleet.n)]
-        fleet.assign(everyone(fleet), tasks)
+        everything = OneComponentEach(Component(self.x, self.updates, None), self.chosen(fleet, fleet.n))
+        fleet.assign(everyone(fleet), everything)
 
     def collect_gradient(self, arrival: Arrival, fleet: Fleet) -> Array | None:
         """Takes one arrival of :meth:`begin_gradient`; returns the gradient when all components are there, else None.
@@ -82,18 +83,18 @@ class FiniteSumMethod(Method):
         A component that has come already is dropped. The worker is given an index that is missing.
         """
         index = arrival.task.component
-        indices, places = self._indices, self._places
-        place = places[index]
-        if place < self._missing:
+        indices, places, missing = self._indices, self._places, self._missing
+        place = places.item(index)
+        if place < missing:
             self._sum.add(arrival)
-            self._missing -= 1
-            last = indices[self._missing]
-            indices[place], indices[self._missing] = last, index
-            places[last], places[index] = place, self._missing
-            if not self._missing:
+            self._missing = missing = missing - 1
+            last = indices.item(missing)
+            indices[place], indices[missing] = last, index
+            places[last], places[index] = place, missing
+            if not missing:
                 fleet.cancel(everyone(fleet))
                 return self._sum.sum() / self.components
-        chosen = int(indices[self.index(fleet, self._missing)])
+        chosen = indices.item(int(self.uniform(fleet) * missing))
         fleet.assign(arrival.worker, Component(self.x, self.updates, chosen))
         return None
 
@@ -104,7 +105,7 @@ class FiniteSumMethod(Method):
         self._is_full = False
         self._before = before
         self._sum = GradientSum()
-        fleet.assign(everyone(fleet), [self._batch_task(index) for index in self.chosen(fleet, fleet.n)])
+        fleet.assign(everyone(fleet), OneComponentEach(self._batch_task(None), self.chosen(fleet, fleet.n)))
 
     def collect_batch(self, arrival: Arrival, fleet: Fleet, size: int) -> Array | None:
         """Takes one arrival of :meth:`begin_batch`; returns the mean of ``size`` when they are there, else None."""
@@ -115,7 +116,7 @@ class FiniteSumMethod(Method):
         fleet.assign(arrival.worker, self._batch_task(self.index(fleet, self.components)))
         return None
 
-    def _batch_task(self, index: int) -> Component:
+    def _batch_task(self, index: int | None) -> Component:
         if self._before is None:
             return Component(self.x, self.updates, index)
         return Difference(self.x, self._before, self.updates, index)
@@ -198,7 +199,7 @@ class SerialPAGEMethod(PAGEMethod):
 
     def differences(self, fleet: Fleet, before: Array) -> None:
         self._is_full = False
-        indices = np.array(self.chosen(fleet, self._size))
+        indices = self.chosen(fleet, self._size)
         fleet.assign(fastest(fleet, self.worker), Difference(self.x, before, self.updates, indices))
 
     def collect(self, arrival: Arrival, fleet: Fleet) -> Array | None:

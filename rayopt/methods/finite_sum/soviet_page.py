@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from rayopt.core.arrivals import Arrival
 from rayopt.core.tasks import Difference
 from rayopt.methods.base import Array, Fleet
@@ -66,7 +64,7 @@ class SovietPAGE(WaitsForShares, PAGEMethod):
     def differences(self, fleet: Fleet, before: Array) -> None:
         self._is_full = False
         workers, shares = dealt(fleet, self._size)
-        tasks = [Difference(self.x, before, self.updates, np.array(self.chosen(fleet, len(share)))) for share in shares]
+        tasks = [Difference(self.x, before, self.updates, self.chosen(fleet, len(share))) for share in shares]
         self.give_shares(fleet, workers, tasks, self._size)
 
     def collect(self, arrival: Arrival, fleet: Fleet) -> Array | None:

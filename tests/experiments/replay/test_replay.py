@@ -22,7 +22,7 @@ from rayopt.storage.trace import rows as trace_rows
 from rayopt.storage.trace import writer as trace_file
 from rayopt.storage.trace.reader import TraceReader
 from tests.experiments.replay.tampering import rewrite
-from tests.methods.test_conformance import TABLE
+from tests.methods.test_conformance import TABLE, fitting
 
 N = 8
 SHA256 = Fingerprint._fields.index("sha256")
@@ -49,7 +49,8 @@ REPLAYED = [
 
 @pytest.mark.parametrize(("method", "trace"), REPLAYED, ids=repr)
 def test_virtual_time(method, trace, tmp_path):
-    result = recorded(tmp_path / "run", method.fresh(), record=ro.Record(trace=trace), seed=0)
+    problem = fitting(method, Quadratic(20, noise=0.1))
+    result = recorded(tmp_path / "run", method.fresh(), problem, record=ro.Record(trace=trace), seed=0)
     again = replay(tmp_path / "run")
     assert again.is_equal, str(again.runs[0])
     assert not again.elsewhere

@@ -14,14 +14,8 @@ from rayopt import methods, theory
 from rayopt.experiments.experiment import NothingRan
 from rayopt.methods.finite_sum.base import FiniteSumMethod
 from rayopt.problems import LogisticRegression, NonconvexQuadratics
-from tests.runs.test_snapshot import Watched, same, through_a_file
 
 PROBLEM = NonconvexQuadratics(components=30, dimension=6, spread=1.0, seed=1)
-ALL = [
-    methods.FreyaPAGE(0.05), methods.FreyaPAGE(0.05, batch_size=3, probability=0.5),
-    methods.FreyaSGD(0.05, batch_size=7), methods.PAGE(0.05), methods.HeroGD(0.05),
-    methods.HeroPAGE(0.05, batch_size=4), methods.SovietGD(0.05), methods.SovietPAGE(0.05),
-]  # fmt: skip
 
 
 class CollectOnce(FiniteSumMethod):
@@ -162,15 +156,6 @@ def test_more_workers_than_components_leave_some_idle(simulate):
     small = NonconvexQuadratics(components=3, dimension=4)
     ran = simulate(methods.SovietGD(0.1), small, [1.0] * 8, ro.Until(updates=2), n=8)
     assert len(ran.rows) == 6
-
-
-@pytest.mark.parametrize("method", ALL, ids=repr)
-@pytest.mark.parametrize("kill_after", [1, 23])
-def test_resumed_is_uninterrupted(method, kill_after, monkeypatch, tmp_path):
-    watched = Watched(monkeypatch, PROBLEM, ro.Workers(4, [1.0, 1.7, 2.9, 5.3]), ro.Until(time=400))
-    whole = watched.run(method.fresh())
-    *_, taken = watched.run(method.fresh(), kill_after=kill_after)
-    same(whole, watched.run(method.fresh(), start=through_a_file(taken, tmp_path / "checkpoint")))
 
 
 @pytest.mark.parametrize(
