@@ -11,6 +11,7 @@ from benchmarks.kills import kill_one, killing
 from rayopt import methods
 from rayopt.experiments.displays import Displays
 from rayopt.fleets.ray.connection import connect
+from rayopt.fleets.ray.memory_estimate import bytes_of
 from rayopt.problems import MLP, LogisticRegression, Quadratic
 from tests.experiments.replay.tampering import rewrite
 
@@ -66,6 +67,16 @@ def test_methods_of_finite_sums(cluster, tmp_path, per_actor):
     assert [run.difference for run in again.runs] == [None] * 7
     components = result.trace[result.trace.label == "FreyaPAGE"].component
     assert components.between(0, problem.components - 1).all()
+
+
+def test_all_data_are_stored_once_however_many_workers_evaluate_them(cluster, tmp_path, monkeypatch):
+    sizes, put = [], ray.put
+    monkeypatch.setattr(ray, "put", lambda content, **given: sizes.append(bytes_of(content)) or put(content, **given))
+    problem = LogisticRegression.digits(block=50)
+    result = recorded(tmp_path / "run", methods.FreyaSGD(0.5, batch_size=4), problem, ro.Until(updates=3))
+    assert result.table.updates.tolist() == [3]
+    assert [size >= problem.X.nbytes for size in sizes].count(True) == 1
+    assert sum(sizes) < 1.5 * (problem.X.nbytes + problem.y.nbytes)
 
 
 def test_values_through_the_object_store_and_networks(cluster, tmp_path):
