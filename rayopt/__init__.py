@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from rayopt import compression as compressors
 from rayopt import latency, methods, problems, theory
 from rayopt.core import old_paths
 from rayopt.core.errors import DataError, FleetStuck, InvalidInput, RayoptError
@@ -39,6 +40,7 @@ __all__ = [
     "Target",
     "Until",
     "Workers",
+    "compressors",
     "latency",
     "load",
     "methods",

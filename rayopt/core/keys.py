@@ -158,18 +158,38 @@ class Stream:
         return np.random.Generator(np.random.Philox(key=self._base))
 
 
-class NormalVectors:
-    """Long standard normal vectors, one for each key, from one re-addressed Philox generator."""
+class Addressed:
+    """One re-addressed Philox generator: long draws that are functions of their key."""
 
     def __init__(self) -> None:
         self._philox = np.random.Philox(0)
         self._generator = np.random.Generator(self._philox)
         self._state = self._philox.state
 
-    def draw(self, key: int, size: int) -> NDArray[np.float64]:
-        """Returns the vector of this key, shape (size,)."""
+    def generator(self, key: int) -> np.random.Generator:
+        """Returns the generator at the begin of what it draws for this key; the next call sets it elsewhere."""
         self._state["state"]["counter"][:] = 0
         self._state["state"]["key"][:] = (key, 0)
         self._state["buffer_pos"] = 4
         self._philox.state = self._state
-        return self._generator.standard_normal(size)
+        return self._generator
+
+
+class NormalVectors(Addressed):
+    """Long standard normal vectors, one for each key."""
+
+    def draw(self, key: int, size: int) -> NDArray[np.float64]:
+        """Returns the vector of this key, shape (size,)."""
+        return self.generator(key).standard_normal(size)
+
+
+class Permutations(Addressed):
+    """Random permutations and subsets, one for each key."""
+
+    def draw(self, key: int, size: int) -> NDArray[np.intp]:
+        """Returns the permutation of 0, ..., size - 1 of this key, shape (size,)."""
+        return self.generator(key).permutation(size)
+
+    def subset(self, key: int, size: int, count: int) -> NDArray[np.intp]:
+        """Returns a uniformly random set of ``count`` of 0, ..., size - 1, in no order, shape (count,)."""
+        return self.generator(key).choice(size, count, replace=False, shuffle=False)

@@ -1,0 +1,30 @@
+"""Compressors of what workers send: unbiased and contractive ones, their size and what travels. Imports core."""
+
+from rayopt.compression.base import FLOAT_BITS, Compressor, Identity
+from rayopt.compression.composed import Composition, ErrorFeedback
+from rayopt.compression.config import COMPRESSORS, compressor, unbiased
+from rayopt.compression.quantised import QSGD, Natural
+from rayopt.compression.sketched import CORE, RotatedQuantisation
+from rayopt.compression.sparse import BernoulliSampling, PermK, RandK, RandKStream, ScaledRandK, TopK, UnbiasedTop1
+
+__all__ = [
+    "COMPRESSORS",
+    "CORE",
+    "FLOAT_BITS",
+    "QSGD",
+    "BernoulliSampling",
+    "Composition",
+    "Compressor",
+    "ErrorFeedback",
+    "Identity",
+    "Natural",
+    "PermK",
+    "RandK",
+    "RandKStream",
+    "RotatedQuantisation",
+    "ScaledRandK",
+    "TopK",
+    "UnbiasedTop1",
+    "compressor",
+    "unbiased",
+]
