@@ -14,6 +14,7 @@ from rayopt.experiments.experiment import Experiment
 from rayopt.experiments.result import Result, load
 from rayopt.experiments.tuning.grid import Grid
 from rayopt.fleets.simulated.fleet import SimulatedFleet
+from rayopt.latency.link import Link
 from rayopt.latency.workers import Workers
 from rayopt.report.calls import run, tune
 from rayopt.runs.record import Record
@@ -31,6 +32,7 @@ __all__ = [
     "FleetStuck",
     "Grid",
     "InvalidInput",
+    "Link",
     "RayFleet",
     "RayoptError",
     "Record",

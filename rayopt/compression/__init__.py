@@ -1,6 +1,6 @@
 """Compressors of what workers send: unbiased and contractive ones, their size and what travels. Imports core."""
 
-from rayopt.compression.base import FLOAT_BITS, Compressor, Identity
+from rayopt.compression.base import FLOAT_BITS, Compressor, Identity, Stays
 from rayopt.compression.composed import Composition, ErrorFeedback
 from rayopt.compression.config import COMPRESSORS, compressor, unbiased
 from rayopt.compression.quantised import QSGD, Natural
@@ -23,6 +23,7 @@ __all__ = [
     "RandKStream",
     "RotatedQuantisation",
     "ScaledRandK",
+    "Stays",
     "TopK",
     "UnbiasedTop1",
     "compressor",

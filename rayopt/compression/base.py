@@ -33,12 +33,14 @@ class Compressor:
       paper: where it is from.
       unbiased: whether E C(v) = v.
       common: whether all workers of a round must share the draws.
+      travels: whether anything is sent, so that it takes time.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str] = ""
     unbiased: ClassVar[bool] = True
     common: ClassVar[bool] = False
+    travels: ClassVar[bool] = True
 
     def omega(self, dimension: int) -> float:
         """Returns the bound of E||C(v) - v||^2 / ||v||^2 of an unbiased compressor.
@@ -152,6 +154,19 @@ class Identity(Compressor):
 
     def decode(self, message: bytes, key: int, shape: tuple[int, ...]) -> Array:
         return np.frombuffer(message, dtype=np.float64).reshape(shape).copy()
+
+
+class Stays(Identity):
+    """Nothing is sent: what is computed is needed only where it is."""
+
+    name = "stays"
+    travels = False
+
+    def bits(self, dimension: int) -> int:
+        return 0
+
+    def floats(self, dimension: int) -> float:
+        return 0.0
 
 
 def at_most_dimension(name: str, count: int, dimension: int) -> None:

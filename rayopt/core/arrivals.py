@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,17 @@ Array = NDArray[np.float64]
 
 
 class Source(Protocol):
-    """Where values come from: computed (virtual time) or fetched (real time)."""
+    """Where values come from: computed (virtual time) or fetched (real time).
+
+    Attributes:
+      adds_as_they_come: whether sums are to be made in the order of the arrivals, one value after the other.
+    """
+
+    adds_as_they_come: bool
 
     def value(self, arrival: Arrival) -> Array: ...
     def weighted_sum(self, arrivals: Sequence[Arrival], weights: Array) -> Array: ...
+    def sum_of_messages(self, arrival: Arrival, count: int) -> Array: ...
 
 
 class Arrival:
@@ -32,14 +39,16 @@ class Arrival:
       assigned_at: fleet seconds at which the task was given to the worker.
       task: what was computed; its ``version`` says at which iterate.
       number: the worker's task number, from 0.
-      message: number of the reply among those of its task, from 0.
+      message: number of the reply among those of its task, from 0; the others have the same value, compressed anew.
+      is_last: whether it is the last of its task.
       ok: False when the task ran into its time limit and has no value.
       used: whether the method has asked for the value.
     """
 
     __slots__ = ("_value", "assigned_at", "completed_at", "number", "ok", "source", "task", "time", "used", "worker")
 
-    message: ClassVar[int] = 0
+    message: int = 0
+    is_last: bool = True
 
     def __init__(
         self, worker: Any, time: float, assigned_at: float, task: Gradient, number: int, source: Source | None
@@ -89,6 +98,22 @@ class Arrival:
 
     def __repr__(self) -> str:
         return f"Arrival(worker={self.worker}, time={self.time:g}, version={self.version}, number={self.number})"
+
+
+class MessageArrival(Arrival):
+    """One of several messages of a task's reply.
+
+    Attributes:
+      message: its number, from 0.
+      is_last: whether the worker is idle now.
+    """
+
+    __slots__ = ("is_last", "message")
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.message: int = 0
+        self.is_last: bool = True
 
 
 class Alarm(Arrival):
@@ -166,6 +191,59 @@ class GradientSum:
     def mean(self) -> Array:
         """Returns the sum divided by the number of arrivals, the shape of x."""
         return self.sum() / self.count
+
+
+class MessageSum:
+    """Collects the messages of many workers and sums them, each worker's with a weight of its own.
+
+    In virtual time nothing is kept of a message but that it came: the messages of one task are one sum over their
+    supports. In real time messages are added as they come. Adding an arrival makes it used.
+
+    Args:
+      shape: of x.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        self._total: Array | None = None
+        self._first: list[Arrival] = []
+        self._counts: dict[int, int] = {}
+        self._weights: dict[int, float] = {}
+
+    @classmethod
+    def of(cls, *parts: Any) -> MessageSum:
+        """Returns the sum whose :attr:`parts` these are."""
+        found = cls(parts[0])
+        _, found._total, found._first, found._counts, found._weights = parts
+        return found
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """What it has collected, as :meth:`of` takes it."""
+        return self._shape, self._total, self._first, self._counts, self._weights
+
+    def add(self, arrival: Arrival, weight: float) -> None:
+        """Adds ``weight`` times the value of the next message of a worker's task; the messages come in order."""
+        arrival.used = True
+        worker = arrival.worker
+        if arrival.source is None or arrival.source.adds_as_they_come:
+            added = weight * arrival.value
+            self._total = added if self._total is None else self._total + added
+        elif worker in self._counts:
+            self._counts[worker] += 1
+        else:
+            self._first.append(arrival)
+            self._counts[worker] = 1
+            self._weights[worker] = weight
+
+    def sum(self) -> Array:
+        """Returns the weighted sum, the shape of x: of the workers in the order in which their first messages came."""
+        total = np.zeros(self._shape) if self._total is None else self._total
+        for arrival in self._first:
+            assert arrival.source is not None
+            worker = arrival.worker
+            total = total + self._weights[worker] * arrival.source.sum_of_messages(arrival, self._counts[worker])
+        return total
 
 
 def sum_one_by_one(arrivals: Sequence[Arrival], weights: Array) -> Array:

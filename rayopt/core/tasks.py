@@ -40,6 +40,9 @@ class Gradient:
       cost: multiplies one drawn duration of a stochastic gradient.
       draws: how many durations are drawn, and task numbers used; the task takes their sum.
       time_limit: fleet seconds after which the worker gives up and reports ``ok=False``; equal is in time.
+      compressor: of the reply; None sends its floats as they are.
+      download: the compressor of what is sent to the worker; None sends x as it is.
+      messages: of which the reply consists, each the same value compressed anew.
     """
 
     __slots__ = ("cost", "count", "version", "x")
@@ -52,6 +55,9 @@ class Gradient:
 
     draws: int = 1
     time_limit: float = math.inf
+    compressor: Any = None
+    download: Any = None
+    messages: int = 1
 
     @property
     def component(self) -> int:
@@ -261,6 +267,56 @@ class Difference(Component):
     def evaluate(self, problem: Oracle, sample: Any, checkpoint: Any = None) -> Array:
         """Returns the sum of the differences, the shape of x."""
         return problem.component_difference(self.x, self.y, np.atleast_1d(self.indices), self.weights)
+
+
+class Message(Gradient):
+    """A stochastic gradient at x that is sent compressed: C(g(x)), or C(g(x) - g(y) - shift).
+
+    Args:
+      x: the point, shape (dimension,) or (G, dimension).
+      version: the number k of the iterate x^k.
+      compressor: C (see ``rayopt.compression``); None sends the floats as they are.
+      count: how many stochastic gradients g is the mean of.
+      messages: how many messages C_1, C_2, ... of the one value are sent, with draws of their own.
+      y: a point before x whose gradient on the same sample is subtracted, the shape of x; it costs as much again.
+      shift: what else is subtracted, the shape of x.
+      download: the compressor of what the worker is sent; None for x as it is.
+    """
+
+    __slots__ = ("compressor", "download", "messages", "shift", "y")
+
+    estimates_gradient = False
+
+    def __init__(
+        self,
+        x: Array,
+        version: int,
+        compressor: Any,
+        count: int = 1,
+        messages: int = 1,
+        y: Array | None = None,
+        shift: Array | None = None,
+        download: Any = None,
+    ) -> None:
+        super().__init__(x, version, count)
+        self.compressor = compressor
+        self.messages = messages
+        self.y = y
+        self.shift = shift
+        self.download = download
+        if y is not None:
+            self.cost = 2 * count
+
+    def evaluate(self, problem: Oracle, sample: Any, checkpoint: Any = None) -> Array:
+        """Returns what is to be compressed, the shape of x."""
+        value = problem.gradient(self.x, sample, checkpoint)
+        if self.y is not None:
+            value = value - problem.gradient(self.y, sample, checkpoint)
+        return value if self.shift is None else value - self.shift
+
+    def evaluate_sum(self, problem: Oracle, samples: Any, weights: Array | None) -> Array:
+        weights = np.ones(len(samples)) if weights is None else weights
+        return weighted_total(self.x, (self.evaluate(problem, sample) for sample in samples), weights)
 
 
 class OneComponentEach(Sequence[Component]):

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from rayopt.compression import Compressor
 from rayopt.fleets.base import FleetKind
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
@@ -37,13 +38,13 @@ def describe(experiment: Described) -> dict[str, Any]:
     A problem that was made from arrays is described by what else is known of it.
     """
     workers, until, record = experiment.workers, experiment.until, experiment.record
-    links = {key: getattr(workers, key).to_config() for key in ("upload", "download")}
+    links = {key: getattr(workers, key) for key in ("upload", "download")}
     found = {
         "problem": experiment.problem.to_config(),
         "workers": {
             "count": workers.count,
             "compute": workers.compute.to_config(),
-            **{key: link for key, link in links.items() if link["name"] != "zero"},
+            **{key: link.to_config() for key, link in links.items() if not link.is_free},
         },
         "fleet": experiment.fleet.to_config(),
         "methods": [
@@ -63,6 +64,8 @@ def plain(value: Any) -> Any:
     match value:
         case np.ndarray() | np.generic():
             return value.tolist()
+        case Compressor():
+            return plain(value.to_config())
         case Mapping():
             return {str(key): plain(inner) for key, inner in value.items()}
         case list() | tuple():

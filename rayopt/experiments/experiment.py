@@ -116,7 +116,7 @@ class Experiment:
             if reason := self.fleet.incompatibility(run.method, self.problem):
                 run.problem = f"skipped: {reason}"
                 continue
-            reason = incompatibility(run.method, self.problem, self.workers.times(run.seed))
+            reason = incompatibility(run.method, self.problem, self.workers.times(run.seed, self.problem.dimension))
             if reason and self.force:
                 run.warning = f"run by force: {reason}"
             elif reason:

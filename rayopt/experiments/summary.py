@@ -23,6 +23,8 @@ Summary = dict[str, Any]
 TableRow = dict[str, Any]
 
 RUN_COLUMNS = ("method", "label", "seed", "step_size", "time", "updates", "arrivals")
+BITS = ("bits_up", "bits_down")
+"""Behind the metrics of a history; folders of older versions do not have them."""
 METRICS = ("value", "grad_norm_sq")
 RANKING = ("value", "gap", "grad_norm_sq")
 
@@ -35,8 +37,9 @@ def history_frame(runs: Sequence[Run], record: Record) -> pd.DataFrame:
       record: what was recorded, after :meth:`Record.resolve`.
 
     Returns:
-      ``method, label, seed, step_size, time`` (fleet seconds)``, updates, arrivals, value, grad_norm_sq`` and
-      the other metrics; a metric that was not recorded, or not yet evaluated, is NaN.
+      ``method, label, seed, step_size, time`` (fleet seconds)``, updates, arrivals, value, grad_norm_sq``, the other
+      metrics, and ``bits_up`` and ``bits_down`` of one member of a grid; a metric that was not recorded, or not yet
+      evaluated, is NaN.
     """
     others = [name for name in record.metrics or () if name not in METRICS]
     metrics = [*METRICS, *others]
@@ -47,8 +50,9 @@ def history_frame(runs: Sequence[Run], record: Record) -> pd.DataFrame:
         for row in run.outcome.rows
     ]
     types = {"method": "str", "label": "str", "seed": "int64", "step_size": "float64", "time": "float64",
-             "updates": "int64", "arrivals": "int64", **dict.fromkeys(metrics, "float64")}  # fmt: skip
-    return pd.DataFrame(rows, columns=[*RUN_COLUMNS, *metrics]).astype(types)
+             "updates": "int64", "arrivals": "int64", "bits_up": "int64", "bits_down": "int64",
+             **dict.fromkeys(metrics, "float64")}  # fmt: skip
+    return pd.DataFrame(rows, columns=[*RUN_COLUMNS, *metrics, *BITS]).astype(types)
 
 
 def summarise(
@@ -161,7 +165,9 @@ def _table_row(trials: Sequence[Trial], target: Target | None, bound: Bound | No
     divergences = [trial.diverged_at for trial in trials if trial.diverged_at is not None]
     seconds = None if target is None else _median(trial.time_to(target) for trial in trials)
     least = None if bound is None else bound.seconds
-    metrics = dict.fromkeys(name for trial in trials for row in trial.rows for name in row if name not in RUN_COLUMNS)
+    metrics = dict.fromkeys(
+        name for trial in trials for row in trial.rows for name in row if name not in (*RUN_COLUMNS, *BITS)
+    )
     return {
         "method": run.method.name,
         "label": run.label,
@@ -172,6 +178,8 @@ def _table_row(trials: Sequence[Trial], target: Target | None, bound: Bound | No
         "arrivals": _median(outcome.counts.arrivals for outcome in outcomes),
         **{name: _median(getattr(outcome.counts, name) for outcome in outcomes) for name in OUTCOMES},
         "worker_seconds": _median(outcome.busy_seconds for outcome in outcomes),
+        "bits_up": _median(outcome.counts.bits_up for outcome in outcomes),
+        "bits_down": _median(outcome.counts.bits_down for outcome in outcomes),
         "time_to_target": seconds,
         "lower_bound": least,
         "times_lower_bound": None if seconds is None or least is None else seconds / least,

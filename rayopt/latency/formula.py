@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial, reduce
 from typing import Any
 
@@ -15,7 +17,8 @@ from rayopt.core.errors import InvalidInput, at_least, nearest
 MAX_LENGTH = 200
 MAX_DEPTH = 64
 
-_VARIABLES = ("i", "n")
+_VARIABLES = ("i", "n", "d")
+_DIMENSION: ContextVar[float | None] = ContextVar("dimension", default=None)
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: np.add,
     ast.Sub: np.subtract,
@@ -38,22 +41,31 @@ _REDUCTIONS: dict[str, Callable[..., Any]] = {"min": np.minimum, "max": np.maxim
 _CALLABLE = (*_FUNCTIONS, *_REDUCTIONS)
 
 ALLOWED = (
-    "numbers, i (the worker, counted from 1), n (the number of workers), + - * / **, parentheses and "
-    + ", ".join(_CALLABLE)
-    + f", in at most {MAX_LENGTH} characters"
+    "numbers, i (the worker, counted from 1), n (the number of workers), in a link d (the dimension), + - * / **, "
+    "parentheses and " + ", ".join(_CALLABLE) + f", in at most {MAX_LENGTH} characters"
 )
 
 _Evaluator = Callable[[NDArray[np.float64], np.float64], Any]
 
 
+@contextmanager
+def dimension_is(dimension: int) -> Iterator[None]:
+    """Lets d stand for this number in what is evaluated within the block."""
+    token = _DIMENSION.set(float(dimension))
+    try:
+        yield
+    finally:
+        _DIMENSION.reset(token)
+
+
 class Formula:
-    """A formula of i, the worker counted from 1, and n, the number of workers.
+    """A formula of i, the worker counted from 1, n, the number of workers, and in links d, the dimension.
 
     The text is parsed once, when the formula is made, into NumPy operations on
     float64; a number too large for float64 is an error, not a long computation.
 
     Args:
-      text: numbers, ``i``, ``n``, ``+ - * / **``, parentheses and the functions
+      text: numbers, ``i``, ``n``, ``d``, ``+ - * / **``, parentheses and the functions
         sqrt, log, log2, exp, abs, floor, ceil of one argument, min and max of at least two.
 
     Raises:
@@ -133,6 +145,8 @@ def _compile(node: ast.expr, depth: int) -> _Evaluator:
             return lambda i, n: i
         case ast.Name(id="n"):
             return lambda i, n: n
+        case ast.Name(id="d"):
+            return _dimension
         case ast.UnaryOp(op=op, operand=operand) if type(op) in _OPERATORS:
             return _operation(node, _OPERATORS[type(op)], [operand], depth)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
@@ -151,6 +165,13 @@ def _compile(node: ast.expr, depth: int) -> _Evaluator:
             raise _invalid(f"{ast.unparse(node)!r} is not a power (did you mean '**'?)")
         case _:
             raise _invalid(f"{ast.unparse(node)!r} is not arithmetic")
+
+
+def _dimension(i: NDArray[np.float64], n: np.float64) -> np.float64:
+    found = _DIMENSION.get()
+    if found is None:
+        raise _invalid("'d' is the dimension, which only links know")
+    return np.float64(found)
 
 
 def _constant(value: int | float) -> _Evaluator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +15,14 @@ from rayopt.core.memory import check_fits
 from rayopt.core.tasks import Gradient
 from rayopt.latency import BoundLatency, latency, zero
 from rayopt.latency.bisection import last_float
+from rayopt.latency.link import FLOAT_BITS, BoundLink, link_of
 from rayopt.latency.measured import Measured
 
 Array = NDArray[np.float64]
 BYTES_PER_WORKER = 200
 """Of the arrays that hold a worker's state and times, at the least."""
+MESSAGE_BITS = 30
+"""Of the number of a message of one task, and of the number of a task."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,9 @@ class Workers:
       count: n.
       compute: seconds per stochastic gradient: a latency, a number, a list of n numbers or a formula in
         i (from 1) and n.
-      upload: seconds to send a result to the server.
-      download: seconds to send a task to the worker.
+      upload: seconds to send a result to the server: a :class:`~rayopt.latency.link.Link`, the mapping of one, or
+        seconds per message, as for ``compute``.
+      download: seconds to send a task to the worker, likewise.
 
     Raises:
       InvalidInput: a latency that does not fit n workers.
@@ -44,17 +49,21 @@ class Workers:
     def __post_init__(self) -> None:
         object.__setattr__(self, "count", at_least("count", self.count, 1))
         check_fits("count", self.count, self.count * BYTES_PER_WORKER)
-        for direction in ("compute", "upload", "download"):
-            try:
-                found = latency(getattr(self, direction))
-                least = found.bind(self.count, Stream(0, direction)).least
-            except InvalidInput as error:
-                raise error.within(direction) from None
-            if direction == "compute" and not isinstance(found, Measured) and not (least > 0).all():
-                worker = int(np.argmin(least))
-                raise InvalidInput("compute", f"0 for worker {worker}", "times above 0 (links alone may be free)")
-            object.__setattr__(self, direction, found)
+        self._keep("compute", latency)
+        self._keep("upload", link_of)
+        self._keep("download", link_of)
         self._check_links()
+
+    def _keep(self, direction: str, parse: Callable[[Any], Any]) -> None:
+        try:
+            found = parse(getattr(self, direction))
+            bound = found.bind(self.count, Stream(0, direction))
+        except InvalidInput as error:
+            raise error.within(direction) from None
+        if direction == "compute" and not isinstance(found, Measured) and not (bound.least > 0).all():
+            worker = int(np.argmin(bound.least))
+            raise InvalidInput("compute", f"0 for worker {worker}", "times above 0 (links alone may be free)")
+        object.__setattr__(self, direction, found)
 
     @property
     def are_measured(self) -> bool:
@@ -63,12 +72,18 @@ class Workers:
 
     def _check_links(self) -> None:
         for direction in ("upload", "download"):
-            if self.are_measured and getattr(self, direction).name != "zero":
+            if self.are_measured and not getattr(self, direction).is_free:
                 raise InvalidInput(direction, "an emulated link beside compute: measured", "none: the way is real too")
 
-    def times(self, seed: int) -> TaskTimes:
-        """Returns the durations of this seed's tasks."""
-        return TaskTimes(self, seed)
+    def times(self, seed: int, dimension: int | None = None) -> TaskTimes:
+        """Returns the durations of this seed's tasks.
+
+        Args:
+          seed: addresses what is drawn.
+          dimension: of x, which travels down and whose gradients travel up; where links do not look at the size of a
+            message, nobody asks for it.
+        """
+        return TaskTimes(self, seed, dimension)
 
 
 class TaskTimes:
@@ -76,57 +91,92 @@ class TaskTimes:
 
     Attributes:
       n: number of workers.
-      fixed: seconds of a task of cost 1, shape (n,), if they never change; else None.
-      expected: mean seconds of a task of cost 1, shape (n,); None if they are not known.
-      least: what no task of cost 1 is below, shape (n,).
+      fixed: seconds of a task of cost 1 with an uncompressed reply, shape (n,), if they never change; else None.
+      expected: mean seconds of such a task, shape (n,); None if they are not known.
+      least: what no such task is below, shape (n,).
       depends_on_start: whether a task's seconds are known only when its start is.
       are_measured: whether they are known only when the task is over, in real time.
     """
 
-    def __init__(self, workers: Workers, seed: int) -> None:
+    def __init__(self, workers: Workers, seed: int, dimension: int | None = None) -> None:
         self.n = workers.count
+        self._dimension = dimension
+        self._bits = FLOAT_BITS * (dimension or 0)
         self._compute: BoundLatency = workers.compute.bind(self.n, Stream(seed, "compute"))
-        links = {
-            direction: getattr(workers, direction).bind(self.n, Stream(seed, direction))
+        links: dict[str, BoundLink] = {
+            direction: getattr(workers, direction).bind(self.n, Stream(seed, direction), dimension)
             for direction in ("download", "upload")
-            if getattr(workers, direction).name != "zero"
+            if not getattr(workers, direction).is_free
         }
-        self._links: list[BoundLatency] = list(links.values())
-        self._download: BoundLatency | None = links.get("download")
-        self._upload: BoundLatency | None = links.get("upload")
-        parts = [self._compute, *self._links]
+        self._links: list[BoundLink] = list(links.values())
+        self._download: BoundLink | None = links.get("download")
+        self._upload: BoundLink | None = links.get("upload")
         self.are_measured = workers.are_measured
-        self.expected: Array | None = None if self.are_measured else np.sum([part.expected for part in parts], axis=0)
-        self.least: Array = np.sum([part.least for part in parts], axis=0)
+        compute, bits = self._compute, self._bits
+        self.expected: Array | None = None
+        if not self.are_measured:
+            self.expected = np.sum([compute.expected, *(link.seconds(bits) for link in self._links)], axis=0)
+        self.least: Array = np.sum([compute.least, *(link.least(bits) for link in self._links)], axis=0)
         self.fixed: Array | None = None
-        if all(part.fixed is not None for part in parts):
-            self.fixed = np.sum([part.fixed for part in parts], axis=0)
-        self.depends_on_start = any(part.depends_on_start for part in parts)
+        if compute.fixed is not None and all(link.is_fixed for link in self._links):
+            self.fixed = self._with_links(compute.fixed)
+        self.depends_on_start = any(part.depends_on_start for part in (compute, *self._links))
 
     def seconds(self, task: Gradient, worker: int, number: int, start: float) -> float:
-        """Returns the seconds of a task of any kind, if the worker never gives up.
+        """Returns the seconds of a task of any kind up to its first message, if the worker never gives up.
 
         In real time they are the least that it takes: 0 if they are measured.
         """
         if self.are_measured:
             return 0.0
+        if task.compressor is not None and not task.compressor.travels:
+            return self._compute.duration(worker, number, start, task.cost)
         if task.draws == 1:
-            return self.duration(worker, number, start, task.cost)
+            return self.duration(worker, number, start, task.cost, *self._sizes(task))
         seconds = 0.0
         for position in range(task.draws):
             seconds += self.duration(worker, number + position, start + seconds, task.cost)
         return seconds
 
-    def duration(self, worker: int, number: int, start: float, cost: float) -> float:
-        """Returns the seconds of one drawn duration."""
+    def _sizes(self, task: Gradient) -> tuple[float, float]:
+        """Returns the bits of the task on its way down, and of one message of its reply."""
+        bits = self._bits
+        down = bits if task.download is None else task.download.bits(self._dimension)
+        return down, bits if task.compressor is None else task.compressor.bits(self._dimension)
+
+    def message_seconds(self, task: Gradient, worker: int, number: int, message: int, start: float) -> float:
+        """Returns the seconds of a message of a task's reply after its first."""
+        if self._upload is None:
+            return 0.0
+        # Beyond all numbers of tasks: every message has a draw of its own.
+        return self._upload.duration(worker, number + 1 << MESSAGE_BITS | message, start, self._sizes(task)[1])
+
+    def message_gaps(self, task: Gradient) -> Array | None:
+        """Returns the seconds between two messages of a task for each worker, shape (n,); None if they are drawn."""
+        if self._upload is None:
+            return np.zeros(self.n)
+        return self._upload.seconds(self._sizes(task)[1]) if self._upload.is_fixed else None
+
+    def expected_parts(self, compressor: Any) -> tuple[Array, Array] | None:
+        """Returns the mean seconds of one gradient and of one message, each of shape (n,); None if not known."""
+        if self.are_measured:
+            return None
+        bits = self._bits if compressor is None else compressor.bits(self._dimension)
+        upload = np.zeros(self.n) if self._upload is None else self._upload.seconds(bits)
+        return self._compute.expected, upload
+
+    def duration(
+        self, worker: int, number: int, start: float, cost: float, down: float | None = None, up: float | None = None
+    ) -> float:
+        """Returns the seconds of one drawn duration; messages of ``down`` and ``up`` bits, d floats by default."""
         if not self._links:
             return self._compute.duration(worker, number, start, cost)
         seconds = 0.0
         if self._download is not None:
-            seconds = self._download.duration(worker, number, start)
-        seconds += self._compute.duration(worker, number, start + seconds, cost)
+            seconds = self._download.duration(worker, number, start, self._bits if down is None else down)
+        seconds += self._compute.duration(worker, number, start + seconds, cost) if cost else 0.0
         if self._upload is not None:
-            seconds += self._upload.duration(worker, number, start + seconds)
+            seconds += self._upload.duration(worker, number, start + seconds, self._bits if up is None else up)
         return seconds
 
     def durations(self, workers: NDArray[np.integer], numbers: NDArray[np.integer], start: Any, cost: float) -> Array:
@@ -135,10 +185,10 @@ class TaskTimes:
             return self._compute.durations(workers, numbers, start, cost)
         seconds = np.zeros(len(workers))
         if self._download is not None:
-            seconds = self._download.durations(workers, numbers, start)
+            seconds = self._download.durations(workers, numbers, start, self._bits)
         seconds = seconds + self._compute.durations(workers, numbers, start + seconds, cost)
         if self._upload is not None:
-            seconds = seconds + self._upload.durations(workers, numbers, start + seconds)
+            seconds = seconds + self._upload.durations(workers, numbers, start + seconds, self._bits)
         return seconds
 
     def probability_within(self, seconds: Array) -> Array | None:
@@ -179,24 +229,25 @@ class TaskTimes:
         if self.are_measured:
             return never
         everyone, numbers = np.arange(self.n), np.zeros(self.n, dtype=np.int64)
-        for part in (self._compute, *self._links):
-            if part.depends_on_start:
-                never |= np.isinf(part.durations(everyone, numbers, 0.0))
-            else:
-                never |= part.probability_within(np.full(self.n, np.finfo(np.float64).max)) == 0
+        if self._compute.depends_on_start:
+            never |= np.isinf(self._compute.durations(everyone, numbers, 0.0))
+        else:
+            never |= self._compute.probability_within(np.full(self.n, np.finfo(np.float64).max)) == 0
+        for link in self._links:
+            never |= np.isinf(link.least(self._bits))
         return never
 
     @property
     def _has_law(self) -> bool:
         if self.depends_on_start or self.are_measured:
             return False
-        return all(link.fixed is not None for link in self._links)
+        return all(link.is_fixed for link in self._links)
 
     def _with_links(self, compute: Array) -> Array:
         """Returns the seconds of whole tasks whose links are fixed, in the order in which a task adds them."""
         seconds = compute
-        if self._download is not None and self._download.fixed is not None:
-            seconds = self._download.fixed + seconds
-        if self._upload is not None and self._upload.fixed is not None:
-            seconds = seconds + self._upload.fixed
+        if self._download is not None:
+            seconds = self._download.seconds(self._bits) + seconds
+        if self._upload is not None:
+            seconds = seconds + self._upload.seconds(self._bits)
         return seconds

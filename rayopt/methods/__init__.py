@@ -14,6 +14,16 @@ from rayopt.methods.asgd import ASGD
 from rayopt.methods.ata import ATA
 from rayopt.methods.ata_empirical import ATAEmpirical
 from rayopt.methods.base import Fleet, Method
+from rayopt.methods.compressed.batch_qsgd import BatchQSGD
+from rayopt.methods.compressed.bidirectional_shadowheart import BidirectionalShadowheart
+from rayopt.methods.compressed.dcgd import DCGD
+from rayopt.methods.compressed.diana import DIANA
+from rayopt.methods.compressed.ef21 import EF21
+from rayopt.methods.compressed.marina import MARINA
+from rayopt.methods.compressed.perm_k_marina import PermKMARINA
+from rayopt.methods.compressed.qsgd import QSGD
+from rayopt.methods.compressed.sgd_one import SGDone
+from rayopt.methods.compressed.shadowheart import Shadowheart
 from rayopt.methods.delay_adaptive_asgd import DelayAdaptiveASGD
 from rayopt.methods.fedavg import FedAvg
 from rayopt.methods.fedbuff import FedBuff
@@ -78,20 +88,37 @@ METHODS: dict[str, type[Method]] = {
         SovietGD,
         HeroPAGE,
         SovietPAGE,
+        Shadowheart,
+        BidirectionalShadowheart,
+        QSGD,
+        BatchQSGD,
+        SGDone,
+        DCGD,
+        DIANA,
+        MARINA,
+        PermKMARINA,
+        EF21,
     )
 }
 
 __all__ = [
     "ASGD",
     "ATA",
+    "DCGD",
+    "DIANA",
+    "EF21",
     "GTA",
     "IA2SGD",
+    "MARINA",
     "METHODS",
     "OFTA",
     "PAGE",
+    "QSGD",
     "UTA",
     "ATAEmpirical",
     "AcceleratedRennala",
+    "BatchQSGD",
+    "BidirectionalShadowheart",
     "DelayAdaptiveASGD",
     "FedAvg",
     "FedBuff",
@@ -109,11 +136,14 @@ __all__ = [
     "Minibatch",
     "NaiveOptimalASGD",
     "NonsmoothRennala",
+    "PermKMARINA",
     "Picky",
     "Rennala",
     "RescaledASGD",
     "Ringleader",
     "Ringmaster",
+    "SGDone",
+    "Shadowheart",
     "SovietGD",
     "SovietPAGE",
     "Vecna",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import InvalidInput, NoTheory, nearest, positive
-from rayopt.core.tasks import Gradient
+from rayopt.core.tasks import Gradient, Message
 from rayopt.problems.constants import setting_of, translated_errors
 from rayopt.theory.setting import SYMBOLS, Setting
 
@@ -53,6 +53,16 @@ class Fleet(Protocol):
         None if the server is not told the law of the times.
         """
 
+    def expected_parts(self, compressor: Any) -> tuple[Array, Array] | None:
+        """Returns the mean seconds of one gradient and of one message of each worker, both of shape (n,).
+
+        Args:
+          compressor: of the message; None for d floats.
+
+        Returns:
+          None if the server is not told the times.
+        """
+
     def wake(self, seconds: float) -> None:
         """Asks for an arrival whose worker is None after so many seconds."""
 
@@ -88,6 +98,11 @@ class Method:
     """How many vectors of the length of x the method keeps for each worker."""
     tasks_are_gradients: ClassVar[bool] = True
     """Whether every task is one stochastic gradient, so that its duration is that of one."""
+
+    downlink: Any = None
+    """The compressor of what workers are sent; None for x as it is."""
+    compressor: Any = None
+    """The compressor of what workers send; None for floats as they are."""
 
     x: Array
     updates: int
@@ -137,11 +152,16 @@ class Method:
             if name not in SYMBOLS and name not in arguments:
                 everything = (*arguments, *SYMBOLS)
                 raise InvalidInput(name, f"unknown{nearest(name, everything)}", ", ".join(everything))
-        known = {name: value for name, value in given.items() if name in SYMBOLS}
+        known = {**cls.told_by(given, problem, workers), **{k: v for k, v in given.items() if k in SYMBOLS}}
         setting = setting_of(problem, workers, eps, known)
         with translated_errors(NoTheory):
             found = cls.theory(setting)
         return cls(**{**found, **{name: value for name, value in given.items() if name in arguments}})
+
+    @classmethod
+    def told_by(cls, given: dict[str, Any], problem: Problem, workers: Workers) -> dict[str, float]:
+        """Returns the constants that follow from arguments which theory does not choose, such as omega."""
+        return {}
 
     def prepare(self, start_point: Array, workers: int) -> None:
         """Sets x^0 and k = 0, and checks the parameters against the number of workers.
@@ -197,8 +217,10 @@ class Method:
         self.updates += 1
 
     def point(self) -> Gradient:
-        """Returns the task of one stochastic gradient at (x^k, k)."""
-        return Gradient(self.x, self.updates)
+        """Returns the task of one stochastic gradient at (x^k, k), compressed if the method has a compressor."""
+        if self.compressor is None:
+            return Gradient(self.x, self.updates)
+        return Message(self.x, self.updates, self.compressor)
 
     @property
     def parameters(self) -> dict[str, Any]:

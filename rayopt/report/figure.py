@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rayopt.core.errors import one_of
 from rayopt.core.file_names import file_name
-from rayopt.experiments.summary import RUN_COLUMNS
+from rayopt.experiments.summary import BITS, RUN_COLUMNS
 from rayopt.storage.files import write_complete
 
 Array = NDArray[np.float64]
@@ -94,7 +94,7 @@ def save_figures(history: pd.DataFrame, summary: dict[str, Any], folder: Path) -
 
 def recorded_metrics(history: pd.DataFrame) -> list[str]:
     """Returns the names of the metrics of which the history has a value."""
-    return [name for name in history.columns if name not in RUN_COLUMNS and history[name].notna().any()]
+    return [name for name in history.columns if name not in (*RUN_COLUMNS, *BITS) and history[name].notna().any()]
 
 
 def over_seeds(rows: pd.DataFrame, metric: str) -> tuple[Array, Array]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rayopt.runs.until import Until
 
 SECONDS_BETWEEN_EVENTS = 1.0
-NOT_METRICS = ("step_size", "time", "updates", "arrivals")
+NOT_METRICS = ("step_size", "time", "updates", "arrivals", "bits_up", "bits_down")
 
 
 class EventFiles:

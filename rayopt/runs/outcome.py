@@ -13,12 +13,29 @@ Row = dict[str, Any]
 
 @dataclass
 class Counts:
-    """How many arrivals had which outcome."""
+    """How many arrivals had which outcome, and what travelled.
+
+    Attributes:
+      arrivals: messages that came, each of several of one task by itself.
+      used: of them, those whose value was asked for.
+      failed: of them, those without a value: the worker gave up.
+      cancelled: tasks that were stopped.
+      early: messages that were not the last of their task.
+      compressed: messages that were compressed.
+      compressed_bits: bits of those.
+      bits_up: bits of all messages that came.
+      bits_down: bits of all tasks that were given, with the point of each.
+    """
 
     arrivals: int = 0
     used: int = 0
     failed: int = 0
     cancelled: int = 0
+    early: int = 0
+    compressed: int = 0
+    compressed_bits: int = 0
+    bits_up: int = 0
+    bits_down: int = 0
 
     @property
     def ignored(self) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rayopt.compression import FLOAT_BITS
 from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import FleetStuck
 from rayopt.runs.fingerprints import Fingerprint, Fingerprints
@@ -162,6 +163,8 @@ class Recorder:
         self._alarms = 0
         self._checksum = math.nan
         self._members = method.members()
+        self._dense_bits = FLOAT_BITS * method.x.shape[-1]
+        self._sizes: dict[Any, int] = {}
         self._met = np.zeros(len(self._members), dtype=bool)
         self._every = self.record.every or math.inf
         # Rows are due at start_time + every * (their number - start_row), so that no sum of intervals rounds.
@@ -187,6 +190,9 @@ class Recorder:
         counts = self.counts
         if arrival.worker is not None:
             counts.arrivals += 1
+            bits = self._dense_bits
+            if (compressor := arrival.task.compressor) is not None:
+                bits = self._compressed(arrival, compressor)
             if arrival.used:
                 counts.used += 1
                 outcome = USED
@@ -194,11 +200,11 @@ class Recorder:
                 outcome = IGNORED
             else:
                 counts.failed += 1
-                outcome = FAILED
+                outcome, bits = FAILED, 0
             if self._buffer is not None:
                 if self.real_time and updates != self._updates:
                     self._checksum = float(np.add.reduce(self._method.x, axis=None))
-                self._buffer.add(arrival, self._updates, outcome, updates, self._checksum)
+                self._buffer.add(arrival, self._updates, outcome, updates, self._checksum, bits)
         else:
             self._alarms += 1
         if self._cancelled:
@@ -208,6 +214,27 @@ class Recorder:
             self._last_update = counts.arrivals
         if updates >= self._last or counts.arrivals >= self._checkup:
             self._check(updates)
+
+    def _compressed(self, arrival: Arrival, compressor: Any) -> int:
+        """Counts a message that was compressed, and returns its bits."""
+        if compressor not in self._sizes:
+            self._sizes[compressor] = compressor.bits(self._method.x.shape[-1])
+        bits = self._sizes[compressor]
+        counts = self.counts
+        counts.compressed += 1
+        counts.compressed_bits += bits
+        if not arrival.is_last:
+            counts.early += 1
+        return bits
+
+    def _count_bits(self) -> None:
+        """Brings the bits of the counts up to date."""
+        counts, down = self.counts, self._method.downlink
+        counts.bits_up = (
+            counts.arrivals - counts.failed - counts.compressed
+        ) * self._dense_bits + counts.compressed_bits
+        tasks = counts.arrivals - counts.early + counts.cancelled + self._fleet.busy
+        counts.bits_down = tasks * (self._dense_bits if down is None else down.bits(self._method.x.shape[-1]))
 
     def _check(self, updates: int) -> None:
         """Looks at what need not be looked at after every arrival."""
@@ -258,6 +285,7 @@ class Recorder:
 
     def outcome(self, wall_seconds: float, slip: dict[str, float] | None = None) -> Outcome:
         """Returns what the run left behind."""
+        self._count_bits()
         return Outcome(
             rows=self.rows,
             counts=self.counts,
@@ -305,11 +333,19 @@ class Recorder:
         self._hash(must_hash)
         x = self._method.estimate
         finite = np.isfinite(x).all(axis=-1).reshape(-1)
+        self._count_bits()
         for member, step_size in enumerate(self._members):
             if not finite[member]:
                 self.diverged_at.setdefault(member, now)
             self.rows.append(
-                {"step_size": step_size, "time": now, "updates": self._method.updates, "arrivals": self.counts.arrivals}
+                {
+                    "step_size": step_size,
+                    "time": now,
+                    "updates": self._method.updates,
+                    "arrivals": self.counts.arrivals,
+                    "bits_up": self.counts.bits_up,
+                    "bits_down": self.counts.bits_down,
+                }
             )
         self._points += 1
         self._evaluate(self._points - 1, x)
@@ -360,6 +396,7 @@ class Recorder:
                 columns = {"time": now, "worker": workers, "number": numbers, "assigned_at": assigned_at,
                            "version": versions, "delay": updates - versions, "outcome": CANCELLED,
                            "updates": updates, "component": components[0] if components else -1,
+                           "message": 0, "bits": 0,
                            "completed_at": math.nan, "checksum": math.nan}  # fmt: skip
                 self._buffer.add_many(columns, len(workers))
         self._cancelled.clear()

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.core.arrivals import Arrival, GradientSum, Source
+from rayopt.compression import Compressor, Stays, compressor
+from rayopt.core.arrivals import Arrival, GradientSum, MessageSum, Source
 from rayopt.core.errors import InvalidInput
 from rayopt.core.tasks import Gradient
 
@@ -113,10 +114,14 @@ class Encoder:
             return {"kind": "dict", "items": items}
         if isinstance(value, Gradient):
             return self._task(value, place)
+        if isinstance(value, Compressor):
+            return {"kind": "compressor", "config": self.encode(value.to_config(), place)}
         if isinstance(value, Arrival):
             fields = [self.encode(getattr(value, name), f"{place}.{name}") for name in FIELDS_OF_ARRIVAL]
             found = value.known_value
             return {"kind": "arrival", "fields": fields, "value": None if found is None else self._fixed(found, place)}
+        if type(value) is MessageSum:
+            return {"kind": "messages", "parts": [self.encode(part, place) for part in value.parts]}
         if type(value) is GradientSum:
             arrivals, weights = value.parts
             return {"kind": "sum", "arrivals": [self.encode(arrival, place) for arrival in arrivals],
@@ -216,6 +221,13 @@ class Decoder:
         arrivals = [self.decode(arrival) for arrival in tree["arrivals"]]
         return GradientSum.of(arrivals, [self.decode(weight) for weight in tree["weights"]])
 
+    def _messages(self, tree: Tree) -> MessageSum:
+        return MessageSum.of(*[self.decode(part) for part in tree["parts"]])
+
+    def _compressor(self, tree: Tree) -> Compressor:
+        config = self.decode(tree["config"])
+        return Stays() if config["name"] == Stays.name else compressor(config)
+
     def _generator(self, tree: Tree) -> np.random.Generator:
         state = self.decode(tree["state"])
         bits = getattr(np.random, BIT_GENERATORS[BIT_GENERATORS.index(state["bit_generator"])])()
@@ -229,6 +241,8 @@ class Decoder:
         "task": _task,
         "arrival": _arrival,
         "sum": _sum,
+        "compressor": _compressor,
+        "messages": _messages,
         "generator": _generator,
     }
 

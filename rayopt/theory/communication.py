@@ -61,6 +61,45 @@ def equilibrium_time(omega: float, noise_ratio: float, compute: ArrayLike, uploa
     )
 
 
+def shadowheart_weights(
+    omega: float, noise_ratio: float, batches: ArrayLike, messages: ArrayLike, omega_of_mean: ArrayLike | None = None
+) -> Array:
+    r"""Returns q_i = w_i m_i b_i, what each worker's mean weighs in Shadowheart's estimate, shape (n,) [derived].
+
+    .. math:: q_i = \frac1{\omega / m_i + \omega r / (m_i b_i) + r / b_i}
+
+    and 0 where b_i or m_i is 0. Where some are infinite (omega = r = 0, or free messages and no noise) those are 1 and
+    the others 0.
+
+    Args:
+      omega: of the compressor.
+      noise_ratio: r.
+      batches: b_i, shape (n,).
+      messages: m_i, infinite ones too, shape (n,).
+      omega_of_mean: in the place of omega / m_i, the omega of the mean of the messages, shape (n,).
+    """
+    b, m = np.asarray(batches, dtype=np.float64), np.asarray(messages, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        of_mean = omega / m if omega_of_mean is None else np.asarray(omega_of_mean, dtype=np.float64)
+        variance = of_mean * (1 + noise_ratio / b) + noise_ratio / b
+        found = np.where((b >= 1) & (m >= 1), 1 / variance, 0.0)
+    is_exact = np.isinf(found)
+    return np.where(is_exact, 1.0, 0.0) if is_exact.any() else found
+
+
+def shadowheart(omega: float, noise_ratio: float, compute: ArrayLike, upload: ArrayLike, iterations: float) -> float:
+    """Returns a t*, the seconds of Shadowheart SGD and its lower bound up to a constant [talk][derived].
+
+    Args:
+      omega: of the compressor.
+      noise_ratio: r.
+      compute: seconds of one gradient, shape (n,).
+      upload: seconds of one message, shape (n,).
+      iterations: a = L Delta / eps.
+    """
+    return iterations * equilibrium_time(omega, noise_ratio, compute, upload)
+
+
 def _rate(omega: float, noise_ratio: float, h: Array, tau: Array, s: float) -> float:
     """Returns the sum over workers of 1 / (2 tau omega + 4 tau omega h r / s + 2 h r)."""
     with np.errstate(divide="ignore", invalid="ignore"):

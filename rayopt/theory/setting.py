@@ -38,13 +38,17 @@ SYMBOLS = {
     "hessian_variance": "L_pm, in the finite sum's Hessian variance L_pm^2",
     "mean_smoothness": "L_+, in (1/m) sum_j ||grad f_j(x) - grad f_j(y)||^2 <= L_+^2 ||x - y||^2",
     "component_smoothness": "max_j L_j, the largest Lipschitz constant of the gradients of the components f_j",
+    "omega": "omega, in E||C(v) - v||^2 <= omega ||v||^2 of an unbiased compressor",
+    "downlink_alpha": "alpha, in E||C(v) - v||^2 <= (1 - alpha) ||v||^2 of the compressor of what the server sends",
+    "alpha": "alpha, in E||C(v) - v||^2 <= (1 - alpha) ||v||^2 of a contractive compressor",
+    "message_share": "the floats of a message over the dimension",
     "component_gap": "Delta_inf, the mean over j of inf f - inf f_j",
 }
 """Every constant that may be unknown, with the symbol of the papers."""
 
 _MAY_BE_ZERO = (
     "noise_variance", "initial_gap", "distance", "heterogeneity", "heterogeneity_growth", "hessian_variance",
-    "component_gap",
+    "component_gap", "omega",
 )  # fmt: skip
 
 
@@ -90,6 +94,10 @@ class Setting:
       mean_smoothness: L_+, at least L and L_pm.
       component_smoothness: the largest L_j.
       component_gap: Delta_inf.
+      omega: of the compressor of messages.
+      downlink_alpha: alpha of the compressor of what the server sends.
+      alpha: of the contractive compressor of messages.
+      message_share: floats of a message over d.
       lookup: gives a constant that stands here as None, by its name, or None if it is unknown too: for constants
         that are expensive to find.
 
@@ -124,6 +132,10 @@ class Setting:
     mean_smoothness: float | None = None
     component_smoothness: float | None = None
     component_gap: float | None = None
+    omega: float | None = None
+    downlink_alpha: float | None = None
+    alpha: float | None = None
+    message_share: float | None = None
     lookup: Callable[[str], Any] | None = None
 
     def __post_init__(self) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import rayopt as ro
-from rayopt import methods
+from rayopt import compressors, methods
+from rayopt.compression import RandK, TopK
 from rayopt.core.arrivals import Arrival
 from rayopt.problems import LogisticRegression, NonconvexQuadratics, Quadratic
 
@@ -59,6 +60,17 @@ TABLE = [
     methods.HeroPAGE(0.1, batch_size=4),
     methods.SovietGD(0.3),
     methods.SovietPAGE(0.1),
+    methods.Shadowheart(0.1, RandK(4), noise_ratio=2.0),
+    methods.Shadowheart(0.1, RandK(4), noise_ratio=2.0, max_messages=True, without_replacement=True),
+    methods.BidirectionalShadowheart(0.05, RandK(4), noise_ratio=2.0, downlink=TopK(7)),
+    methods.QSGD(0.1, RandK(8)),
+    methods.BatchQSGD(0.1, RandK(4), batch_size=2, messages=3),
+    methods.SGDone(0.3),
+    methods.DCGD(0.1, compressors.QSGD(5)),
+    methods.DIANA(0.1, RandK(8)),
+    methods.MARINA(0.1, RandK(8)),
+    methods.PermKMARINA(0.1),
+    methods.EF21(0.1, TopK(8)),
 ]
 UNEQUAL = "1 + sqrt(i) / 3"
 

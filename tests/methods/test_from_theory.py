@@ -16,6 +16,13 @@ EPS = 0.02
 PROBLEM = problems.Quadratic(dimension=10, noise=0.1)  # sigma^2 / eps = 5
 WORKERS = ro.Workers(6, compute="sqrt(i)")
 CONVEX = {"distance": 3.0, "lipschitz": 2.0}
+COMPRESSED = {"compressor": {"name": "rand_k", "k": 5}}
+ARGUMENTS = {
+    **dict.fromkeys(("shadowheart", "qsgd", "batch_qsgd", "dcgd", "diana", "marina"), COMPRESSED),
+    "bidirectional_shadowheart": {**COMPRESSED, "downlink": "natural"},
+    "ef21": {"compressor": {"name": "top_k", "k": 5}},
+    "perm_k_marina": {"hessian_variance": 1.0},
+}
 WITHOUT_THEORY = {"fedavg", "fedbuff"}
 FINITE_SUM = problems.NonconvexQuadratics(components=50, dimension=10, regularisation=0.1)
 OF_FINITE_SUMS = {name for name, method in METHODS.items() if method.needs_components}
@@ -23,7 +30,7 @@ OF_FINITE_SUMS = {name for name, method in METHODS.items() if method.needs_compo
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name not in WITHOUT_THEORY | OF_FINITE_SUMS])
 def test_every_method_with_a_theory_descends_with_it(name, simulate):
-    method = METHODS[name].from_theory(PROBLEM, WORKERS, EPS, **CONVEX)
+    method = METHODS[name].from_theory(PROBLEM, WORKERS, EPS, **CONVEX, **ARGUMENTS.get(name, {}))
     ran = simulate(method, PROBLEM, "sqrt(i)", ro.Until(time=600), n=6)
     assert not ran.outcome.diverged_at
     assert ran.outcome.rows[-1]["value"] < ran.outcome.rows[0]["value"]

@@ -16,6 +16,8 @@ import pytest
 
 import rayopt as ro
 from rayopt import methods
+from rayopt.compression import RandK, TopK
+from rayopt.compression.draws import Draws
 from rayopt.core.arrivals import Arrival, sum_one_by_one
 from rayopt.core.keys import Stream
 from rayopt.problems import Quadratic
@@ -38,6 +40,12 @@ ANY_ORDER = [
     methods.UTA(0.3, batch_size=6),
     methods.OFTA(0.3, batch_size=6),
     methods.FedAvg(0.2, local_steps=2, fraction=0.75),
+    methods.QSGD(0.2, RandK(3)),
+    methods.DCGD(0.2, RandK(3)),
+    methods.DIANA(0.2, RandK(3)),
+    methods.MARINA(0.2, RandK(3)),
+    methods.PermKMARINA(0.2),
+    methods.EF21(0.2, TopK(3)),
 ]
 
 ONE_AFTER_THE_OTHER = {
@@ -59,6 +67,10 @@ ONE_AFTER_THE_OTHER = {
     methods.HeroPAGE: "one worker: nothing is simultaneous",
     methods.SovietGD: "shares are dealt at random at every update, at one point: only rounding tells orders apart",
     methods.SovietPAGE: "as Soviet GD",
+    methods.Shadowheart: "numbers of messages are fixed: only rounding tells orders apart, as BatchQSGD's",
+    methods.BidirectionalShadowheart: "as Shadowheart",
+    methods.BatchQSGD: "as Shadowheart",
+    methods.SGDone: "one worker: nothing is simultaneous",
 }
 
 
@@ -83,6 +95,7 @@ class OrderedFleet:
         self._problem = problem
         self._rank = {worker: rank for rank, worker in enumerate(order)}
         self._samples = Stream(0, "sample")
+        self._draws = Draws(0)
         self._given = Counter()
         self._running = {}
 
@@ -102,7 +115,9 @@ class OrderedFleet:
 
     def value(self, arrival):
         key = self._samples.key(arrival.worker, arrival.number)
-        return arrival.task.evaluate(self._problem, arrival.task.draw(self._problem, arrival.worker, key))
+        task, worker = arrival.task, arrival.worker
+        value = task.evaluate(self._problem, task.draw(self._problem, worker, key))
+        return value if task.compressor is None else self._draws.compress(value, task, worker, arrival.number, 0)
 
     def weighted_sum(self, arrivals, weights):
         return sum_one_by_one(arrivals, weights)

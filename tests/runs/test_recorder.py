@@ -32,7 +32,7 @@ def test_columns_that_programs_rely_on():
     ]  # fmt: skip
     assert list(result.trace.columns) == [
         "method", "label", "seed", "run", "time", "worker", "number", "assigned_at", "version", "delay", "outcome",
-        "updates", "component",
+        "updates", "component", "message", "bits",
     ]  # fmt: skip
     assert result.trace.worker.min() == 0
     assert sorted(result.history.step_size.unique()) == [0.1, 0.2]

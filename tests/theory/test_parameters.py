@@ -20,7 +20,9 @@ def setting():
     return Setting(
         TIMES, 0.5, smoothness=2.0, noise_variance=5.0, initial_gap=1.0, distance=3.0, lipschitz=2.0,
         largest_smoothness=4.0, heterogeneity=4.0, heterogeneity_growth=2.0, components=90, hessian_variance=3.0,
-        mean_smoothness=4.0, component_smoothness=5.0, component_gap=0.5, **with_fixed_times(TIMES),
+        mean_smoothness=4.0, component_smoothness=5.0, component_gap=0.5,
+        omega=9.0, alpha=0.1, downlink_alpha=0.5, message_share=0.1,
+        **with_fixed_times(TIMES),
     )  # fmt: skip
 
 
@@ -63,6 +65,18 @@ def setting():
             "freya_sgd",
             {"step_size": min(15 / 28, 1 / math.sqrt(2 / 3 * 384), 0.5 / (4 / 3)), "batch_size": 15},
         ),
+        ("shadowheart", {"step_size": 0.25, "noise_ratio": 10.0}),
+        ("bidirectional_shadowheart", {"step_size": 0.5 / 8, "noise_ratio": 10.0}),
+        # n = 3, omega = 9: min{1 / 4, 3 / (2 * 10 * 10)} / 2
+        ("qsgd", {"step_size": 3 / 400}),
+        # b = ceil(20 / 3) = 7, m = ceil(9 (1 + 10/7) / (3 - 10/7)) = ceil(13.9)
+        ("batch_qsgd", {"step_size": 0.25, "batch_size": 7, "messages": 14}),
+        ("diana", {"step_size": 1 / (2 * (1 + 10 * math.sqrt(3)))}),
+        # sqrt(0.9 * 9 / (0.1 * 3)) = sqrt(27)
+        ("marina", {"step_size": 1 / (2 + 4 * math.sqrt(27))}),
+        # 9 ((10 / 3 - 1) 16 + 9)
+        ("perm_k_marina", {"step_size": 1 / (2 + math.sqrt(9 * (112 / 3 + 9)))}),
+        ("ef21", {"step_size": 1 / (2 + 4 * ((1 + math.sqrt(0.9)) / 0.1 - 1))}),
         ("nonsmooth_rennala", {"step_size": 0.5 / 6.5, "batch_size": 2}),
         # T_m as for naive_optimal_asgd: T* = 26 / 3, B = ceil(26/3 - 1), ceil(26/12 - 1) twice
         ("mindflayer", {"step_size": 0.25, "trials": [2, 8, 2], "time_limit": TIMES}),
@@ -116,7 +130,9 @@ def test_without_noise_nothing_divides_by_zero(method):
     quiet = Setting(
         TIMES, 0.5, smoothness=2.0, noise_variance=0.0, initial_gap=1.0, distance=3.0, lipschitz=2.0,
         largest_smoothness=4.0, heterogeneity=0.0, heterogeneity_growth=0.0, components=90, hessian_variance=0.0,
-        mean_smoothness=4.0, component_smoothness=5.0, component_gap=0.0, **with_fixed_times(TIMES),
+        mean_smoothness=4.0, component_smoothness=5.0, component_gap=0.0,
+        omega=9.0, alpha=0.1, downlink_alpha=0.5, message_share=0.1,
+        **with_fixed_times(TIMES),
     )  # fmt: skip
     found = getattr(parameters, method)(quiet)
     assert (found if method == "batch_of_variance" else found["step_size"]) > 0

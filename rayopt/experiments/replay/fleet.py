@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.core.arrivals import Alarm, Arrival, Source, sum_one_by_one
+from rayopt.core.arrivals import Alarm, Arrival, MessageArrival, Source, sum_one_by_one
 from rayopt.core.keys import Stream
 from rayopt.core.tasks import Gradient
 from rayopt.fleets.ray.messages import Order, Profile
@@ -34,6 +34,7 @@ class Event(NamedTuple):
       updates: k after it.
       completed_at: fleet seconds.
       checksum: the sum of x after it; NaN where none was recorded.
+      message: its number among those of its task.
     """
 
     time: float
@@ -45,6 +46,7 @@ class Event(NamedTuple):
     updates: int
     completed_at: float
     checksum: float
+    message: int = 0
 
 
 class ReplayMismatch(Exception):
@@ -101,6 +103,10 @@ class ReplayedWorkers:
         """Returns the probability that a gradient of each worker takes at most ``seconds``, both of shape (n,)."""
         return self._times.probability_within(seconds)
 
+    def expected_parts(self, compressor: Any) -> tuple[Array, Array] | None:
+        """Returns the mean seconds of one gradient and of one message of each worker; None if they are not known."""
+        return self._times.expected_parts(compressor)
+
     def wake(self, seconds: float) -> None:
         """Asks for an :class:`Alarm` after so many fleet seconds."""
         heappush(self._alarms, (self.now + seconds, len(self._alarms), self.now))
@@ -122,12 +128,19 @@ class ReplayedWorkers:
         Raises:
           ReplayMismatch: the worker has another task, or none.
         """
-        number, task = self._running.pop(event.worker, (None, None))
+        number, task = self._running.get(event.worker, (None, None))
+        is_last = task is None or event.message == task.messages - 1
+        if is_last:
+            self._running.pop(event.worker, None)
         if task is None or (number, task.version) != (event.number, event.version):
             has = "no task" if task is None else f"its task {number}, given at k = {task.version}"
             raise ReplayMismatch(f"task {event.number} of k = {event.version} arrives, and the worker has {has}")
         self.now = event.time
-        arrival = Arrival(event.worker, event.time, event.assigned_at, task, event.number, self._source)
+        given = (event.worker, event.time, event.assigned_at, task, event.number, self._source)
+        arrival = Arrival(*given)
+        if task.messages > 1:
+            arrival = several = MessageArrival(*given)
+            several.message, several.is_last = event.message, is_last
         if not math.isnan(event.completed_at):
             arrival.completed_at = event.completed_at
         arrival.ok = event.outcome != "failed"
@@ -143,6 +156,8 @@ class WorkersValues:
       seed: addresses the samples.
     """
 
+    adds_as_they_come = True
+
     def __init__(self, problem: Problem, times: TaskTimes, seed: int) -> None:
         self._problem = problem
         self._times = times
@@ -156,8 +171,12 @@ class WorkersValues:
             executor = self._executors[worker] = TaskExecutor()
             profile = Profile(self._problem.shard(worker), self._times, self._seed, 1.0)
             executor.load(profile, shares_clock=True, warm_up=False)
-        order = Order(worker, 0, arrival.number, arrival.task, arrival.assigned_at, 0.0)
-        return self._executors[worker].value(order)
+        order = Order(worker, 0, arrival.number, arrival.task, arrival.assigned_at, 0.0, arrival.message)
+        return self._executors[worker].sent_value(order)
+
+    def sum_of_messages(self, arrival: Arrival, count: int) -> Array:
+        """Not asked for: messages are added as they come."""
+        raise NotImplementedError
 
     def weighted_sum(self, arrivals: Sequence[Arrival], weights: Array) -> Array:
         """Returns sum_j weights[j] * value of arrival j, added one by one in arrival order."""

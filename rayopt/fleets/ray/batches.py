@@ -20,7 +20,7 @@ class OrderBatch(NamedTuple):
     """Orders for the workers of one actor; each task and each point of x is there once.
 
     Attributes:
-      workers, stamps, numbers, assigned_at, sent_at: as in ``Order``.
+      workers, stamps, numbers, assigned_at, sent_at, messages: as in ``Order``.
       places: by order, which of the tasks; -1 for an order that only cancels.
       tasks: without their points; of a plain ``Gradient`` only (version, count).
       points: by task, which of the points.
@@ -36,6 +36,7 @@ class OrderBatch(NamedTuple):
     tasks: list[Gradient | tuple[int, int]]
     points: list[int]
     arrays: Sequence[Any]
+    messages: list[int]
 
     @classmethod
     def of(cls, orders: Sequence[Order]) -> OrderBatch:
@@ -59,17 +60,17 @@ class OrderBatch(NamedTuple):
                     arrays.append(task.x)
                 points.append(point)
             places.append(place)
-        workers, stamps, numbers, _, assigned_at, sent_at = map(list, zip(*orders, strict=True))
+        workers, stamps, numbers, _, assigned_at, sent_at, messages = map(list, zip(*orders, strict=True))
         bare = [_bare(task) for task in tasks.values()]
-        return cls(workers, stamps, numbers, assigned_at, sent_at, places, bare, points, together(arrays))
+        return cls(workers, stamps, numbers, assigned_at, sent_at, places, bare, points, together(arrays), messages)
 
     def unpack(self) -> Iterator[Order]:
         """Yields the orders, in the order in which they were given."""
         tasks = [_at(task, self.arrays[point]) for task, point in zip(self.tasks, self.points, strict=True)]
-        columns = (self.workers, self.stamps, self.numbers, self.places, self.assigned_at, self.sent_at)
-        for worker, stamp, number, place, assigned_at, sent_at in zip(*columns, strict=True):
+        columns = (self.workers, self.stamps, self.numbers, self.places, self.assigned_at, self.sent_at, self.messages)
+        for worker, stamp, number, place, assigned_at, sent_at, message in zip(*columns, strict=True):
             task = None if place == NOTHING else tasks[place]
-            yield Order(worker, stamp, number, task, assigned_at, sent_at)
+            yield Order(worker, stamp, number, task, assigned_at, sent_at, message)
 
 
 class ReplyBatch(NamedTuple):

@@ -229,7 +229,8 @@ class RaySession:
         self.loaded(job.seed)
         self._warn_of_store(job.method)
         running = self._server.run.remote(
-            job, self._problem.start_point(), self._workers.times(job.seed), self._shard_sizes, self._actor_of,
+            job, self._problem.start_point(), self._workers.times(job.seed, self._problem.dimension),
+            self._shard_sizes, self._actor_of,
             self._failure_policy(job.method), self._whole,
         )  # fmt: skip
         follower = ReportPoller(job, on_trace, on_progress, on_checkpoint)
@@ -313,7 +314,7 @@ class RaySession:
 
         n = self._workers.count
         problem = self._problem.split(n, seed)
-        times = self._workers.times(seed)
+        times = self._workers.times(seed, problem.dimension)
         self._shard_sizes = problem.shard_sizes
         node = self._get(self._server.node.remote())
         # Kept as long as the session: processes that die fetch them again.

@@ -66,6 +66,7 @@ class Order(NamedTuple):
       task: what to compute; None only cancels.
       assigned_at: fleet seconds.
       sent_at: the server's monotonic clock, real seconds.
+      message: which of the messages of the reply; the value of the first is kept for the others.
     """
 
     worker: int
@@ -74,6 +75,7 @@ class Order(NamedTuple):
     task: Gradient | None
     assigned_at: float
     sent_at: float
+    message: int = 0
 
 
 class Reply(NamedTuple):
@@ -83,7 +85,8 @@ class Reply(NamedTuple):
       worker: its number.
       stamp: that of the order.
       completed_at: when the worker was done, on its own monotonic clock, real seconds.
-      value: the gradient; None where it is a return value of its own, or there is none.
+      value: the gradient, or the bytes of its compressed form; None where it is a return value of its own, or there is
+        none.
       in_time: whether the worker did not have to give up.
       error: why the value must not be used, as text: what the problem raised or returned; None if all went well.
       clock: the node whose clock ``completed_at`` is read from; "" for the server's.

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from rayopt.compression.draws import Draws
 from rayopt.core.keys import Stream
 from rayopt.core.tasks import Gradient
 from rayopt.fleets.ray.messages import Order, Profile
@@ -33,6 +34,8 @@ class TaskExecutor:
         """Takes a shard, durations and a seed; computes one gradient if it is to warm up."""
         self._profile = profile
         self._samples = Stream(profile.seed, "sample")
+        self._draws = Draws(profile.seed)
+        self._kept: tuple[int, Any] = (-1, None)
         # Clocks of two machines cannot be compared: there a task is due after its receipt.
         self._shares_clock = shares_clock
         if not warm_up:
@@ -51,7 +54,12 @@ class TaskExecutor:
         """Returns when the order's emulated time is over, on this machine's monotonic clock, and if it is in time."""
         assert order.task is not None
         profile = self._profile
-        seconds = profile.times.seconds(order.task, order.worker, order.number, order.assigned_at)
+        times, task = profile.times, order.task
+        if order.message:
+            seconds = times.message_seconds(task, order.worker, order.number, order.message, order.assigned_at)
+            started_at = order.sent_at if self._shares_clock else time.monotonic()
+            return started_at + seconds * profile.time_scale, True
+        seconds = times.seconds(task, order.worker, order.number, order.assigned_at)
         in_time = seconds <= order.task.time_limit
         started_at = order.sent_at if self._shares_clock else time.monotonic()
         return started_at + min(seconds, order.task.time_limit) * profile.time_scale, in_time
@@ -65,7 +73,9 @@ class TaskExecutor:
         return time.monotonic() + order.task.time_limit if self._profile.times.are_measured else math.inf
 
     def work(self, order: Order, in_time: bool, checkpoint: Any = None) -> tuple[Any, str | None]:
-        """Returns the order's gradient, and why it must not be used: the worker's error, as text, or None.
+        """Returns what is sent, and why it must not be used: the worker's error, as text, or None.
+
+        It is the order's gradient, or the bytes of its compressed form.
 
         A task that the worker gives up has neither.
 
@@ -77,13 +87,37 @@ class TaskExecutor:
             return None, None
         assert order.task is not None
         try:
-            value = self.value(order, checkpoint)
+            value = self._value_of_message(order, checkpoint)
         except (Cancelled, GaveUp):
             raise
         except Exception:
             return None, f"raised an error:\n{traceback.format_exc()}"
         fault = fault_of(value, order.task)
-        return (value, None) if fault is None else (None, fault)
+        if fault is not None:
+            return None, fault
+        if order.task.compressor is None:
+            return value, None
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._draws.encode(value, order.task, order.worker, order.number, order.message), None
+
+    def _value_of_message(self, order: Order, checkpoint: Any) -> Any:
+        """Returns the order's gradient; it is kept if several messages are sent of it."""
+        assert order.task is not None
+        if order.task.messages == 1:
+            return self.value(order, checkpoint)
+        number, value = self._kept
+        if number != order.number:
+            value = self.value(order, checkpoint)
+            self._kept = order.number, value
+        return value
+
+    def sent_value(self, order: Order) -> Any:
+        """Computes what arrives of the order: its gradient, compressed if it is to be."""
+        assert order.task is not None
+        value = self._value_of_message(order, None)
+        if order.task.compressor is None:
+            return value
+        return self._draws.compress(value, order.task, order.worker, order.number, order.message)
 
     def value(self, order: Order, checkpoint: Any = None) -> Any:
         """Computes the order's gradient on the shard: the same bits whenever it is computed."""

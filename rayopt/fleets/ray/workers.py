@@ -14,7 +14,8 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
-from rayopt.core.arrivals import Alarm, Arrival, Source, sum_one_by_one
+from rayopt.compression.draws import Draws
+from rayopt.core.arrivals import Alarm, Arrival, MessageArrival, Source, sum_one_by_one
 from rayopt.core.errors import FleetStuck
 from rayopt.core.keys import Stream
 from rayopt.core.tasks import Gradient
@@ -47,6 +48,8 @@ class RayWorkers:
       background: called between arrivals.
     """
 
+    adds_as_they_come = True
+
     def __init__(
         self,
         transport: Transport,
@@ -72,7 +75,9 @@ class RayWorkers:
         self._supervision = supervision
         self._next_stamp = stamps
         self._background = background
+        self._draws = Draws(seed)
         self._stamp = np.full(workers, IDLE)
+        self._message = [0] * workers
         self._given = [0] * workers
         self._task: list[Any] = [None] * workers
         self._assigned_at = np.zeros(workers)
@@ -114,6 +119,7 @@ class RayWorkers:
             "random": self.random,
             "given": self._given,
             "tasks": [task if busy else None for task, busy in zip(self._task, is_busy, strict=True)],
+            "messages": self._message,
             "assigned_at": self._assigned_at,
             "alarms": self._alarms,
             "ended_seconds": self._ended_seconds,
@@ -127,6 +133,7 @@ class RayWorkers:
         self.random = state["random"]
         self._given = state["given"]
         self._task = state["tasks"]
+        self._message = state["messages"]
         self._assigned_at[:] = state["assigned_at"]
         self._alarms = state["alarms"]
         self._ended_seconds = state["ended_seconds"]
@@ -149,6 +156,7 @@ class RayWorkers:
             self._given[worker] = number + own.draws
             self._stamp[worker] = stamp
             self._task[worker] = own
+            self._message[worker] = 0
             self._assigned_at[worker] = now
             self._due_at[worker] = now + min(self._times.seconds(own, worker, number, now), own.time_limit)
             # A worker without a process is sent its order when it has one again.
@@ -164,6 +172,10 @@ class RayWorkers:
     def probability_within(self, seconds: Array) -> Array | None:
         """Returns the probability that a gradient of each worker takes at most ``seconds``, both of shape (n,)."""
         return self._times.probability_within(seconds)
+
+    def expected_parts(self, compressor: Any) -> tuple[Array, Array] | None:
+        """Returns the mean seconds of one gradient and of one message of each worker; None if they are not known."""
+        return self._times.expected_parts(compressor)
 
     def wake(self, seconds: float) -> None:
         """Asks for an :class:`Alarm` so many fleet seconds after the event that the method reacts to."""
@@ -205,7 +217,7 @@ class RayWorkers:
         """Fetches a value that did not come with its arrival; computes it again if it does not come at all."""
         assert isinstance(arrival, ReceivedArrival)
         try:
-            return self._fetch(arrival.reference)
+            return self._decoded(arrival, self._fetch(arrival.reference))
         except TimeoutError:
             self._supervision.faults.slow += 1
         except ray.exceptions.RayError:
@@ -213,7 +225,19 @@ class RayWorkers:
         # The sample is addressed, not consumed: here the same task has the same value.
         executor = TaskExecutor()
         executor.load(self._supervision.profile(arrival.worker), shares_clock=True, warm_up=False)
-        return executor.value(Order(arrival.worker, 0, arrival.number, arrival.task, arrival.assigned_at, 0.0))
+        order = Order(arrival.worker, 0, arrival.number, arrival.task, arrival.assigned_at, 0.0, arrival.message)
+        return executor.sent_value(order)
+
+    def sum_of_messages(self, arrival: Arrival, count: int) -> Array:
+        """Not asked for: messages are added as they come."""
+        raise NotImplementedError
+
+    def _decoded(self, arrival: Arrival, value: Any) -> Any:
+        """Returns the value of what a worker has sent."""
+        task = arrival.task
+        if value is None or task.compressor is None:
+            return value
+        return self._draws.decode(value, task, arrival.worker, arrival.number, arrival.message)
 
     def _fetch(self, reference: Any) -> Array:
         """Returns what a reference stands for.
@@ -267,12 +291,27 @@ class RayWorkers:
         task = self._task[worker]
         number = self._given[worker] - task.draws
         assigned_at = float(self._assigned_at[worker])
-        now = self._clock()
+        self._send(worker, number, assigned_at, self._clock())
+
+    def _send(self, worker: int, number: int, assigned_at: float, start: float) -> None:
+        """Sends a worker the order of its task, or of the message of it that is due next.
+
+        Args:
+          worker: its number.
+          number: of the task.
+          assigned_at: fleet seconds.
+          start: fleet seconds from which on it takes its time.
+        """
+        task, message = self._task[worker], self._message[worker]
         stamp = self._next_stamp()
         self._stamp[worker] = stamp
-        self._due_at[worker] = now + min(self._times.seconds(task, worker, number, assigned_at), task.time_limit)
-        sent_at = self._started_at + now * self._time_scale
-        self._transport.send(Order(worker, stamp, number, task, assigned_at, sent_at))
+        if message:
+            seconds = self._times.message_seconds(task, worker, number, message, assigned_at)
+        else:
+            seconds = min(self._times.seconds(task, worker, number, assigned_at), task.time_limit)
+        self._due_at[worker] = start + seconds
+        sent_at = self._started_at + start * self._time_scale
+        self._transport.send(Order(worker, stamp, number, task, assigned_at, sent_at, message))
 
     def _deliver(self, received_at: float, reply: Reply) -> Arrival:
         worker = reply.worker
@@ -282,17 +321,29 @@ class RayWorkers:
         self._supervision.accepted(worker)
         self._stamp[worker] = IDLE
         assigned_at = float(self._assigned_at[worker])
-        self._ended_seconds += received_at - assigned_at
+        message, number = self._message[worker], self._given[worker] - task.draws
+        is_last = message == task.messages - 1
+        if is_last:
+            self._ended_seconds += received_at - assigned_at
         if not self._times.are_measured:
             self.slip.add((received_at - float(self._due_at[worker])) * self._time_scale)
-        self._due_at[worker] = math.inf
-        arrival = ReceivedArrival(worker, received_at, assigned_at, task, self._given[worker] - task.draws, self)
+        if is_last:
+            self._due_at[worker] = math.inf
+        elif not self._times.are_measured:
+            # From when the message was due, so that messages do not slip one after the other.
+            self._message[worker] += 1
+            self._send(worker, number, assigned_at, float(self._due_at[worker]))
+        else:
+            self._message[worker] += 1
+            self._send(worker, number, assigned_at, received_at)
+        arrival = ReceivedArrival(worker, received_at, assigned_at, task, number, self)
+        arrival.message, arrival.is_last = message, is_last
         arrival.ok = reply.in_time
         arrival.completed_at = (reply.completed_at - self._started_at) / self._time_scale
         if isinstance(reply.value, ray.ObjectRef):
             arrival.reference = reply.value
         else:
-            arrival._value = reply.value
+            arrival._value = self._decoded(arrival, reply.value)
         return arrival
 
     def _forget(self, workers: list[int]) -> list[tuple[int, int]]:
@@ -312,7 +363,7 @@ class RayWorkers:
         return list(zip(stopped, stamps, strict=True))
 
 
-class ReceivedArrival(Arrival):
+class ReceivedArrival(MessageArrival):
     """An arrival in real time: its value came along, or ``reference`` says where it is."""
 
     __slots__ = ("reference",)

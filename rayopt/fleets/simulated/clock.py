@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.core.arrivals import Alarm, Arrival, Source
+from rayopt.core.arrivals import Alarm, Arrival, MessageArrival, Source
 from rayopt.core.errors import FleetStuck
 from rayopt.core.keys import Stream
 from rayopt.core.lookahead import BLOCK, Lookahead
-from rayopt.core.tasks import Component, Gradient, OneComponentEach
+from rayopt.core.tasks import Component, Gradient, Message, OneComponentEach
 from rayopt.fleets.simulated.values import ComputedValues
 from rayopt.latency.workers import TaskTimes
 from rayopt.problems.base import Problem
@@ -29,7 +29,7 @@ LATE_LIMIT = 64
 # Up to so many workers, a loop in Python is quicker than array operations.
 SMALL = 16
 # What is known of every worker, besides its task.
-COLUMNS = ("ends", "given", "numbers", "assigned_at", "versions", "undrawn")
+COLUMNS = ("ends", "given", "numbers", "assigned_at", "versions", "undrawn", "messages_left")
 # A drawn duration may be below the least by its last bits.
 MARGIN = 1e-9
 
@@ -85,6 +85,11 @@ class SimulatedWorkers:
         self._components = np.full(n, -1)
         self._versions = np.zeros(n, dtype=np.int64)
         self._undrawn = np.zeros(n, dtype=bool)
+        # Of a reply of several messages, those after the one that is due.
+        self._messages_left = np.zeros(n, dtype=np.int64)
+        self._messages_left_view = self._messages_left.data
+        self._sends_several = False
+        self._gaps: dict[Any, Any] = {}
         self._everyone = np.arange(n)
         self._ends_view: Any = self._ends.data
         self._given_view = self._given.data
@@ -147,6 +152,7 @@ class SimulatedWorkers:
         self._giving_up = set(state["giving_up"])
         self._components[:] = [-1 if task is None else task.component for task in state["tasks"]]
         self._chooses = bool((self._components >= 0).any())
+        self._sends_several = any(task is not None and task.messages > 1 for task in state["tasks"])
         self._alarms = state["alarms"]
         self._next_alarm = self._alarms[0][0] if self._alarms else math.inf
         self._ended_seconds = state["ended_seconds"]
@@ -172,6 +178,9 @@ class SimulatedWorkers:
             self._components_view[worker] = component
         elif self._chooses:
             self._components_view[worker] = -1
+        if self._sends_several or own.messages > 1:
+            self._sends_several = True
+            self._messages_left_view[worker] = own.messages - 1
         number = self._given_view[worker]
         now = self.now
         if (kind is not Gradient and kind is not Component) or own.cost != 1:
@@ -203,6 +212,10 @@ class SimulatedWorkers:
         """Returns the probability that a gradient of each worker takes at most ``seconds``, both of shape (n,)."""
         return self._times.probability_within(seconds)
 
+    def expected_parts(self, compressor: Any) -> tuple[Array, Array] | None:
+        """Returns the mean seconds of one gradient and of one message of each worker; None if they are not known."""
+        return self._times.expected_parts(compressor)
+
     def wake(self, seconds: float) -> None:
         """Asks for an :class:`Alarm` after so many seconds, behind the arrivals of the same time."""
         heappush(self._alarms, (self.now + seconds, len(self._alarms), self.now))
@@ -231,8 +244,10 @@ class SimulatedWorkers:
                 heappush(late, event)
                 break
             if ends[worker] == time:
-                ends[worker] = math.inf
                 self.now = time
+                if self._sends_several and self._tasks[worker].messages > 1:
+                    return self._next_message(worker, time)
+                ends[worker] = math.inf
                 assigned_at = self._assigned_at_view[worker]
                 self._assigned_at_view[worker] = IDLE
                 self._ended_seconds += time - assigned_at
@@ -249,6 +264,35 @@ class SimulatedWorkers:
             raise FleetStuck(self.now, self.busy, self.n - self.busy)
         self.now = until
         return None
+
+    def _next_message(self, worker: int, time: float) -> Arrival:
+        """Returns the message that is due, and lets the next one of the task follow it."""
+        task, number = self._tasks[worker], self._numbers_view[worker]
+        assigned_at = self._assigned_at_view[worker]
+        arrival = MessageArrival(worker, time, assigned_at, task, number, self.source)
+        left = self._messages_left_view[worker]
+        arrival.message = message = task.messages - 1 - left
+        if left:
+            arrival.is_last = False
+            self._messages_left_view[worker] = left - 1
+            gaps = self._gaps_of(task)
+            gap = self._times.message_seconds(task, worker, number, message + 1, time) if gaps is None else gaps[worker]
+            self._ends_view[worker] = time = time + gap
+            if time <= self._horizon:
+                heappush(self._late, (time, worker))
+        else:
+            self._ends_view[worker] = math.inf
+            self._assigned_at_view[worker] = IDLE
+            self._ended_seconds += time - assigned_at
+        return arrival
+
+    def _gaps_of(self, task: Gradient) -> Any:
+        """Returns the seconds between two messages by worker, None if they are drawn."""
+        found = self._gaps.get(task.compressor, False)
+        if found is False:
+            gaps = self._times.message_gaps(task)
+            found = self._gaps[task.compressor] = None if gaps is None else gaps.data
+        return found
 
     def upcoming(self, count: int) -> list[tuple[Gradient, int, int]]:
         """Returns (task, worker, number) of the next tasks to end with a value, in order, ``count`` at most.
@@ -278,7 +322,7 @@ class SimulatedWorkers:
 
     def _assign_many(self, workers: NDArray[np.integer], task: Gradient | Sequence[Gradient]) -> None:
         if isinstance(task, Gradient):
-            if len(workers) > SMALL and task.draws == 1 and task.time_limit == math.inf:
+            if len(workers) > SMALL and task.draws == 1 and task.time_limit == math.inf and type(task) is not Message:
                 self._assign_cohort(workers, task)
                 return
             task = [task] * len(workers)
@@ -293,7 +337,7 @@ class SimulatedWorkers:
 
     def _seconds(self, task: Gradient, worker: int, number: int) -> float:
         """Returns how long a task of any kind keeps its worker busy, and notes if the worker will give up."""
-        if task.cost == 1 and not self._times.depends_on_start:
+        if task.cost == 1 and not self._times.depends_on_start and type(task) is not Message:
             seconds = 0.0
             for position in range(task.draws):
                 seconds += self._next_durations.get(worker, number + position)

@@ -80,7 +80,7 @@ class SimulatedSession:
         serve(method, fleet, recorder)
 
     def _make_fleet(self, problem: Problem, job: Job) -> SimulatedWorkers:
-        return SimulatedWorkers(problem, self._workers.times(job.seed), job.seed)
+        return SimulatedWorkers(problem, self._workers.times(job.seed, problem.dimension), job.seed)
 
     def stop(self) -> None:
         """Ends the running job at its next arrival."""

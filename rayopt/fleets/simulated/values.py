@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.core.arrivals import Array, Arrival
+from rayopt.compression.draws import Draws
+from rayopt.core.arrivals import Array, Arrival, sum_one_by_one
 from rayopt.core.keys import Stream
 from rayopt.core.lookahead import Lookahead
 from rayopt.core.tasks import Component, Gradient
@@ -40,14 +41,27 @@ class ComputedValues:
       seed: addresses the samples.
     """
 
+    adds_as_they_come = False
+
     def __init__(self, problem: Problem, workers: int, seed: int) -> None:
         self._problem = problem
         self._samples = Stream(seed, "sample")
+        self._draws = Draws(seed)
         self._next_samples = Lookahead(workers, self._draw_samples)
 
     def value(self, arrival: Arrival) -> Array:
         """Computes the value of one arrival."""
-        return self.value_of(arrival.task, arrival.worker, arrival.number)
+        task, worker, number = arrival.task, arrival.worker, arrival.number
+        found = self.value_of(task, worker, number)
+        if task.compressor is None:
+            return found
+        return self._draws.compress(found, task, worker, number, arrival.message)
+
+    def sum_of_messages(self, arrival: Arrival, count: int) -> Array:
+        """Returns the sum of the first ``count`` messages of the task of an arrival."""
+        task, worker, number = arrival.task, arrival.worker, arrival.number
+        found = self.value_of(task, worker, number)
+        return found * count if task.compressor is None else self._draws.sum(found, task, worker, number, count)
 
     def value_of(self, task: Gradient, worker: int, number: int) -> Array:
         """Computes what a worker's task brings."""
@@ -58,6 +72,8 @@ class ComputedValues:
 
     def weighted_sum(self, arrivals: Sequence[Arrival], weights: Array) -> Array:
         """Returns sum_j weights[j] * value of arrival j, one product for all that were asked at one point."""
+        if any(arrival.task.compressor is not None for arrival in arrivals):
+            return sum_one_by_one(arrivals, weights)
         sums = self._sums(self._groups(arrivals, weights))
         return sums[0] if len(sums) == 1 else np.sum(sums, axis=0)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TRACE_COLUMNS = (
     "method", "label", "seed", "run", "time", "worker", "number", "assigned_at", "version", "delay", "outcome",
-    "updates", "component",
+    "updates", "component", "message", "bits",
 )  # fmt: skip
 PART_NAME = r"trace-\d{6}\.parquet"
 NAMES = ("method", "label", "outcome")

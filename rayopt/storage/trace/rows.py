@@ -25,6 +25,8 @@ TRACE = np.dtype(
         ("outcome", "i1"),
         ("updates", "i8"),
         ("component", "i4"),
+        ("message", "i4"),
+        ("bits", "i8"),
         ("completed_at", "f8"),
         ("checksum", "f8"),
     ]
@@ -42,19 +44,21 @@ class TraceBuffer:
     def __init__(self, flush: Callable[[NDArray[np.void]], None]) -> None:
         self._rows = np.zeros(ROW_GROUP, dtype=TRACE)
         self._bytes = self._rows.view(np.uint8).data
-        self._pack = struct.Struct("=diqdqqbqidd").pack_into
+        self._pack = struct.Struct("=diqdqqbqiiqdd").pack_into
         self._size = TRACE.itemsize
         self._flush = flush
         self._next = 0
 
-    def add(self, arrival: Arrival, updates_before: int, outcome: int, updates: int, checksum: float) -> None:
-        """Adds the row of one arrival."""
+    def add(
+        self, arrival: Arrival, updates_before: int, outcome: int, updates: int, checksum: float, bits: int
+    ) -> None:
+        """Adds the row of one arrival, whose message had so many bits."""
         task = arrival.task
         version = task.version
         self._pack(
             self._bytes, self._next * self._size, arrival.time, arrival.worker, arrival.number, arrival.assigned_at,
-            version, updates_before - version, outcome, updates, task.component, arrival.completed_at,
-            checksum,
+            version, updates_before - version, outcome, updates, task.component, arrival.message,
+            bits, arrival.completed_at, checksum,
         )  # fmt: skip
         self._next += 1
         if self._next == ROW_GROUP:

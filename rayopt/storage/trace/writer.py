@@ -57,7 +57,8 @@ class TraceWriter:
         integers, floats = pa.int64(), pa.float64()
         fields = [("method", text), ("label", text), ("seed", integers), ("run", pa.int32()), ("time", floats),
                   ("worker", pa.int32()), ("number", integers), ("assigned_at", floats), ("version", integers),
-                  ("delay", integers), ("outcome", text), ("updates", integers), ("component", pa.int32())]  # fmt: skip
+                  ("delay", integers), ("outcome", text), ("updates", integers), ("component", pa.int32()),
+                  ("message", pa.int32()), ("bits", integers)]  # fmt: skip
         if real_time:
             fields += [("completed_at", floats), ("checksum", floats)]
         self._schema = pa.schema(fields)

@@ -4,6 +4,16 @@ Each returns a mapping with the arguments of the method's constructor, and raise
 :class:`~rayopt.theory.setting.MissingConstant` for a constant that it needs and that is not known.
 """
 
+from rayopt.theory.parameters.communication import (
+    batch_qsgd,
+    bidirectional_shadowheart,
+    diana,
+    ef21,
+    marina,
+    perm_k_marina,
+    qsgd,
+    shadowheart,
+)
 from rayopt.theory.parameters.convex import accelerated_rennala, nonsmooth_rennala
 from rayopt.theory.parameters.finite_sum import (
     freya_page,
@@ -33,6 +43,10 @@ __all__ = [
     "asgd",
     "ata",
     "batch_of_variance",
+    "batch_qsgd",
+    "bidirectional_shadowheart",
+    "diana",
+    "ef21",
     "freya_page",
     "freya_sgd",
     "hero",
@@ -41,16 +55,20 @@ __all__ = [
     "ia2sgd",
     "m_sync",
     "malenia",
+    "marina",
     "mindflayer",
     "minibatch",
     "naive_optimal_asgd",
     "nonsmooth_rennala",
     "page",
+    "perm_k_marina",
     "picky",
+    "qsgd",
     "rennala",
     "rescaled_asgd",
     "ringleader",
     "ringmaster",
+    "shadowheart",
     "soviet_gd",
     "soviet_page",
     "task_allocation",

@@ -1,0 +1,1 @@
+"""Methods whose workers send compressed messages. Imports methods.base and compression."""

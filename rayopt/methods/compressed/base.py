@@ -1,0 +1,106 @@
+"""What methods with compressed messages share: the compressor they check, and rounds of one reply from everyone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rayopt.compression import Compressor, compressor, unbiased
+from rayopt.core.arrivals import Arrival, GradientSum
+from rayopt.core.errors import InvalidInput
+from rayopt.core.tasks import Gradient, Message
+from rayopt.methods.base import Array, Fleet, Method, everyone
+
+if TYPE_CHECKING:
+    from rayopt.latency.workers import Workers
+    from rayopt.problems.base import Problem
+
+
+class CompressedMethod(Method):
+    """A method whose workers compress what they send.
+
+    Args:
+      step_size: gamma.
+      compressor: C, or the mapping of a workload file.
+    """
+
+    needs_unbiased: ClassVar[bool] = True
+
+    def __init__(self, step_size: float | Sequence[float], compressor: Any) -> None:
+        super().__init__(step_size)
+        self.compressor = self._checked(compressor)
+
+    def _checked(self, given: Any) -> Compressor:
+        return unbiased(given, type(self).__name__) if self.needs_unbiased else compressor(given)
+
+    @classmethod
+    def told_by(cls, given: dict[str, Any], problem: Problem, workers: Workers) -> dict[str, float]:
+        """Returns omega, alpha and the size of a message of the compressors that are given."""
+        found = {}
+        if "compressor" in given:
+            found = constants_of(compressor(given["compressor"]), problem.dimension, workers.count)
+        if "downlink" in given:
+            found["downlink_alpha"] = compressor(given["downlink"], "downlink").alpha(problem.dimension)
+        return found
+
+    def prepare(self, start_point: Array, workers: int) -> None:
+        super().prepare(start_point, workers)
+        self._own = [self.compressor.of(worker, workers) for worker in range(workers)]
+        for own in self._own[:1]:
+            own.check(start_point.shape[-1])
+
+    def message(self, worker: int, **parts: Any) -> Message:
+        """Returns the task of a compressed gradient at (x^k, k) of one worker."""
+        return Message(self.x, self.updates, self._own[worker], **parts)
+
+
+class Rounds(CompressedMethod):
+    """A method of rounds: a task for everyone, one reply from everyone, an update."""
+
+    heterogeneous = True
+    waits_for_everyone = True
+
+    def start(self, fleet: Fleet) -> None:
+        self.begin_round(fleet)
+
+    def begin_round(self, fleet: Fleet) -> None:
+        """Gives everyone the task of this round."""
+        self._replies = GradientSum()
+        fleet.assign(everyone(fleet), self.tasks(fleet))
+
+    def tasks(self, fleet: Fleet) -> Sequence[Gradient]:
+        """Returns one task for each worker."""
+        return [self.message(worker) for worker in range(fleet.n)]
+
+    def receive(self, arrival: Arrival, fleet: Fleet) -> None:
+        self.take(arrival)
+        if self._replies.count == fleet.n:
+            self.update(self._replies.mean(), fleet)
+            self.begin_round(fleet)
+
+    def take(self, arrival: Arrival) -> None:
+        """Takes the reply of one worker."""
+        self._replies.add(arrival)
+
+    def update(self, mean: Array, fleet: Fleet) -> None:
+        """Makes the step; ``mean`` is that of the replies."""
+        raise NotImplementedError
+
+
+def constants_of(found: Compressor, dimension: int, workers: int) -> dict[str, float]:
+    """Returns what theory asks of a compressor of vectors of this dimension."""
+    own = found.of(0, workers)
+    told = {"message_share": min(own.floats(dimension) / dimension, 1.0), "alpha": own.alpha(dimension)}
+    if own.unbiased:
+        told["omega"] = own.omega(dimension)
+        # E||C(v) - v||^2 <= omega ||v||^2 contracts as it is, without the division by 1 + omega.
+        told["alpha"] = max(1 - told["omega"], told["alpha"])
+    return told
+
+
+def contractive(found: Compressor, dimension: int, method: str) -> None:
+    """Raises InvalidInput if a compressor does not contract vectors of this dimension."""
+    if found.unbiased and found.omega(dimension) >= 1:
+        raise InvalidInput("compressor", f"{found!r} has omega = {found.omega(dimension):g} and does not contract; "
+                           f"{method} needs E||C(v) - v||² <= (1 - alpha) ||v||²",
+                           "top_k, scaled_rand_k or natural")  # fmt: skip
