@@ -14,6 +14,7 @@ from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.memory_estimate import bytes_of
 from rayopt.problems import MLP, LogisticRegression, Quadratic
 from tests.experiments.replay.tampering import rewrite
+from tests.methods.test_shadowheart import HAND
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -67,6 +68,48 @@ def test_methods_of_finite_sums(cluster, tmp_path, per_actor):
     assert [run.difference for run in again.runs] == [None] * 7
     components = result.trace[result.trace.label == "FreyaPAGE"].component
     assert components.between(0, problem.components - 1).all()
+
+
+@pytest.mark.parametrize("per_actor", [1, 2], ids=["direct", "packed"])
+def test_methods_with_compressed_messages(cluster, tmp_path, per_actor):
+    """What travels is encoded, decoded by the server, and equal to the bit to what virtual time computes."""
+    c = ro.compressors
+    chosen = [
+        methods.QSGD(0.3, c.QSGD(4)), methods.DCGD(0.3, c.Natural()), methods.DIANA(0.3, c.RandK(50)),
+        methods.EF21(0.3, c.TopK(50)), methods.MARINA(0.3, c.RandK(100)), methods.PermKMARINA(0.3),
+        methods.BatchQSGD(0.3, c.RandK(50), batch_size=2, messages=3), methods.SGDone(0.3),
+        methods.BidirectionalShadowheart(0.1, c.RandK(50), 1.0, c.TopK(200), max_messages=3),
+        methods.Shadowheart(0.1, c.RandK(50), 1.0, max_messages=3),
+    ]  # fmt: skip
+    workers = ro.Workers(4, "0.004 * sqrt(i)", upload=ro.Link(per_message=0.002, per_float=1e-5))
+    result = ro.run(chosen, LogisticRegression.digits(batch=8), workers, until=ro.Until(updates=8),
+                    fleet=ro.RayFleet(workers_per_actor=per_actor), out=tmp_path / "run", force=True)  # fmt: skip
+    assert result.table.updates.tolist() == [8] * 10
+    again = ro.replay(tmp_path / "run")
+    assert [run.difference for run in again.runs] == [None] * 10
+    virtual = ro.run(chosen, LogisticRegression.digits(batch=8), workers, until=ro.Until(updates=8), force=True)
+    assert virtual.table.bits_up.tolist() == result.table.bits_up.tolist()
+
+
+@pytest.mark.parametrize("per_actor", [1, 2], ids=["direct", "packed"])
+def test_the_messages_of_a_run_by_hand_come_in_order(cluster, tmp_path, per_actor):
+    """tests/methods/test_shadowheart.py has the table; a second is 300 ms here."""
+    workers = ro.Workers(3, [1.0, 2.0, 3.0], upload=[0.5, 1.0, 0.25])
+    method = methods.Shadowheart(0.3, ro.compressors.RandK(1), 2.0)
+    fleet = ro.RayFleet(workers_per_actor=per_actor, time_scale=0.3)
+    result = ro.run(method, Quadratic(3), workers, until=ro.Until(updates=1), fleet=fleet, out=tmp_path / "run")
+    for worker in range(3):
+        expected = [message for _, number, _, message in HAND if number == worker]
+        assert result.trace[result.trace.worker == worker].message.tolist() == expected
+    # What is at least half a second apart by hand is in that order here.
+    came = {(row.worker, row.message): place for place, row in enumerate(result.trace.itertuples())}
+    for time, worker, _, message in HAND:
+        for later, other, _, its in HAND:
+            if later >= time + 0.5:
+                assert came[worker, message] < came[other, its]
+    after = (result.trace.completed_at - result.trace.assigned_at).sort_values()
+    np.testing.assert_allclose(after, [row[0] for row in HAND], atol=0.4)
+    assert ro.replay(tmp_path / "run").is_equal
 
 
 def test_all_data_are_stored_once_however_many_workers_evaluate_them(cluster, tmp_path, monkeypatch):
