@@ -110,10 +110,29 @@ class MessageArrival(Arrival):
 
     __slots__ = ("is_last", "message")
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self.message: int = 0
-        self.is_last: bool = True
+    def __init__(
+        self,
+        worker: Any,
+        time: float,
+        assigned_at: float,
+        task: Gradient,
+        number: int,
+        source: Source | None,
+        message: int = 0,
+        is_last: bool = True,
+    ) -> None:
+        # Not by the class above: there are many of these.
+        self.worker = worker
+        self.time = self.completed_at = time
+        self.assigned_at = assigned_at
+        self.task = task
+        self.number = number
+        self.source = source
+        self.ok = True
+        self.used = False
+        self._value = None
+        self.message = message
+        self.is_last = is_last
 
 
 class Alarm(Arrival):

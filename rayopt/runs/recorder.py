@@ -164,7 +164,8 @@ class Recorder:
         self._checksum = math.nan
         self._members = method.members()
         self._dense_bits = FLOAT_BITS * method.x.shape[-1]
-        self._sizes: dict[Any, int] = {}
+        self._size_is_of: Any = None
+        self._size = 0
         self._met = np.zeros(len(self._members), dtype=bool)
         self._every = self.record.every or math.inf
         # Rows are due at start_time + every * (their number - start_row), so that no sum of intervals rounds.
@@ -217,10 +218,9 @@ class Recorder:
 
     def _compressed(self, arrival: Arrival, compressor: Any) -> int:
         """Counts a message that was compressed, and returns its bits."""
-        if compressor not in self._sizes:
-            self._sizes[compressor] = compressor.bits(self._method.x.shape[-1])
-        bits = self._sizes[compressor]
-        counts = self.counts
+        if compressor is not self._size_is_of:
+            self._size_is_of, self._size = compressor, compressor.bits(self._method.x.shape[-1])
+        bits, counts = self._size, self.counts
         counts.compressed += 1
         counts.compressed_bits += bits
         if not arrival.is_last:

@@ -9,6 +9,7 @@ import rayopt as ro
 from methods_page.curves import Scene
 from methods_page.timeline import TIMES, Timeline
 from rayopt import methods
+from rayopt.compression import RandK, TopK
 from rayopt.methods import Method
 
 STEPS = [2.0**-power for power in range(12)]
@@ -82,6 +83,27 @@ FINITE_SUM = Scene(
     ro.Workers(30, "sqrt(i)"), 6000, STEPS[:8],
 )  # fmt: skip
 
+SENDING = Scene(
+    "the quadratic with d = 100 and noise 0.01 on 30 workers that need sqrt(i) seconds for a gradient and "
+    "0.1 sqrt(i) for each float that they send",
+    lambda: ro.problems.Quadratic(dimension=100, noise=0.01),
+    ro.Workers(30, "sqrt(i)", upload=ro.Link(per_float="0.1 * sqrt(i)")), 3000, STEPS[:10],
+)  # fmt: skip
+SENDING_BOTH_WAYS = Scene(
+    "the quadratic with d = 100 and noise 0.01 on 30 workers that need sqrt(i) seconds for a gradient and 0.1 for each "
+    "float that is sent, either way",
+    lambda: ro.problems.Quadratic(dimension=100, noise=0.01),
+    ro.Workers(30, "sqrt(i)", upload=ro.Link(per_float=0.1), download=ro.Link(per_float=0.1)), 3000, STEPS[:10],
+)  # fmt: skip
+OWN_FUNCTIONS = Scene(
+    "10 workers with a nonconvex quadratic each, d = 50, that need a second for a gradient and 0.2 for each float that "
+    "they send",
+    lambda: ro.problems.NonconvexQuadratics(
+        components=10, dimension=50, spread=0.5, regularisation=0.01, split=True
+    ),
+    ro.Workers(10, 1.0, upload=ro.Link(per_float=0.2)), 3000, STEPS[:10],
+)  # fmt: skip
+
 HERO, MINIBATCH, ASGD = methods.Hero(0.5), methods.Minibatch(0.5), methods.ASGD(0.1)
 SOVIET = methods.SovietPAGE(0.5)
 GTA, UTA = methods.GTA(0.5, batch_size=12), methods.UTA(0.5, batch_size=12)
@@ -89,11 +111,23 @@ USUAL = (MINIBATCH, ASGD)
 LIMITS = [seconds + 0.5 for seconds in TIMES]
 
 
+MESSAGES = (0.2, 0.4, 0.3)
+K1, K5, TOP5 = RandK(1), RandK(5), TopK(5)
+QSGD = methods.QSGD(0.1, RandK(10))
+HETEROGENEOUS = (MINIBATCH, methods.DCGD(0.1, K5))
+
+
 def case(
-    shown: Method, scene: Scene, compared: Method | None = None, beside: Sequence[Method] = USUAL, fails: float = 0.0
-) -> Case:
+    shown: Method, scene: Scene, compared: Method | None = None, beside: Sequence[Method] = USUAL, fails: float = 0.0,
+    upload: float | tuple[float, ...] = 0.0,
+) -> Case:  # fmt: skip
     """Returns a case; ``compared`` is by default what is shown."""
-    return Case(Timeline(shown, fails), scene, compared or shown, beside)
+    return Case(Timeline(shown, fails, upload), scene, compared or shown, beside)
+
+
+def sends(shown: Method, scene: Scene, compared: Method | None = None, beside: Sequence[Method] = USUAL) -> Case:
+    """Returns the case of a method whose messages take time."""
+    return case(shown, scene, compared, beside, upload=MESSAGES)
 
 
 CASES: dict[str, dict[str, Case]] = {
@@ -160,6 +194,28 @@ CASES: dict[str, dict[str, Case]] = {
             methods.FreyaSGD(0.5, batch_size=3), FINITE_SUM, methods.FreyaSGD(0.5, batch_size=20), (MINIBATCH, SOVIET)
         ),
         "freya_page": case(methods.FreyaPAGE(0.5), FINITE_SUM, beside=(SOVIET, ASGD)),
+    },
+    "For messages that take time": {
+        "sgd_one": sends(methods.SGDone(0.5), SENDING, beside=(MINIBATCH, QSGD)),
+        "qsgd": sends(methods.QSGD(0.5, K1), SENDING, QSGD),
+        "batch_qsgd": sends(
+            methods.BatchQSGD(0.5, K1, batch_size=2, messages=3), SENDING,
+            methods.BatchQSGD(0.5, K1, batch_size=2, messages=10), (MINIBATCH, QSGD),
+        ),
+        "shadowheart": sends(
+            methods.Shadowheart(0.5, RandK(5), 1.0), SENDING, methods.Shadowheart(0.5, K1, 1.0), (MINIBATCH, QSGD)
+        ),
+        "bidirectional_shadowheart": sends(
+            methods.BidirectionalShadowheart(0.1, RandK(5), 1.0, TOP5), SENDING_BOTH_WAYS,
+            methods.BidirectionalShadowheart(0.1, K1, 1.0, TopK(10)), (MINIBATCH, QSGD),
+        ),
+    },
+    "For messages that take time, on heterogeneous data": {
+        "dcgd": sends(methods.DCGD(0.1, K5), OWN_FUNCTIONS),
+        "diana": sends(methods.DIANA(0.1, K5), OWN_FUNCTIONS, beside=HETEROGENEOUS),
+        "marina": sends(methods.MARINA(0.1, K5), OWN_FUNCTIONS, beside=HETEROGENEOUS),
+        "perm_k_marina": sends(methods.PermKMARINA(0.1), OWN_FUNCTIONS, beside=HETEROGENEOUS),
+        "ef21": sends(methods.EF21(0.1, TOP5), OWN_FUNCTIONS, beside=HETEROGENEOUS),
     },
     "Federated": {
         "fedavg": case(methods.FedAvg(0.1, local_steps=2), OWN_DATA_FAR_AWAY, methods.FedAvg(0.1, local_steps=5)),

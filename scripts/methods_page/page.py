@@ -9,6 +9,7 @@ from methods_page.docstrings import entries, inline, parse, to_markdown
 from methods_page.gallery import CASES, Case
 from methods_page.timeline import HORIZON, TIMES, chosen, said
 from rayopt import methods
+from rayopt.experiments.description import plain
 from rayopt.methods import METHODS, Method
 
 FIGURES = "methods"
@@ -88,6 +89,6 @@ def _caption(case: Case) -> str:
 def workload_line(method: Method) -> str:
     """Returns a method as an item of the methods of a workload file, without the arguments that are the default."""
     # JSON is YAML on one line.
-    told: dict[str, Any] = {"name": method.name, **chosen(method)}
+    told: dict[str, Any] = plain({"name": method.name, **chosen(method)})
     values = (f"{key}: {value if key == 'name' else json.dumps(value)}" for key, value in told.items())
     return "- {" + ", ".join(values) + "}"

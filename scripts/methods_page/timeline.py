@@ -35,15 +35,18 @@ class Timeline:
     Attributes:
       method: with the arguments that are shown.
       fails: the probability that a task never ends.
+      upload: seconds per message of each worker.
       seed: of the run.
     """
 
     method: Method
     fails: float = 0.0
+    upload: float | tuple[float, ...] = 0.0
     seed: int = 0
 
     def bars(self) -> pd.DataFrame:
-        """Returns the tasks that begin before the end, rows of a trace, in order.
+        """Returns the tasks that begin before the end, rows of a trace, in order; a message after the first of a task
+        begins when the one before it has come.
 
         One that ends later has the outcome RUNNING and the end as its time.
         """
@@ -55,8 +58,12 @@ class Timeline:
         if self.method.needs_components:
             problem = ro.problems.NonconvexQuadratics(components=4, dimension=10)
         record = ro.Record(every=until.time, metrics=["value"])
-        result = ro.run(self.method, problem, ro.Workers(3, compute), until=until, record=record, seed=self.seed)
+        result = ro.run(
+            self.method, problem, ro.Workers(3, compute, self.upload), until=until, record=record, seed=self.seed
+        )
         trace = result.trace.astype({"outcome": str})
+        before = trace.groupby(["worker", "number"]).time.shift()
+        trace["assigned_at"] = trace.assigned_at.where(trace.message == 0, before)
         bars = trace[trace.assigned_at < HORIZON].copy()
         late = bars.time > HORIZON
         bars.loc[late, "outcome"] = RUNNING

@@ -89,7 +89,8 @@ class SimulatedWorkers:
         self._messages_left = np.zeros(n, dtype=np.int64)
         self._messages_left_view = self._messages_left.data
         self._sends_several = False
-        self._gaps: dict[Any, Any] = {}
+        self._gaps_are_of: Any = self
+        self._gaps: Any = None
         self._everyone = np.arange(n)
         self._ends_view: Any = self._ends.data
         self._given_view = self._given.data
@@ -245,8 +246,8 @@ class SimulatedWorkers:
                 break
             if ends[worker] == time:
                 self.now = time
-                if self._sends_several and self._tasks[worker].messages > 1:
-                    return self._next_message(worker, time)
+                if self._sends_several and (task := self._tasks[worker]).messages > 1:
+                    return self._next_message(task, worker, time)
                 ends[worker] = math.inf
                 assigned_at = self._assigned_at_view[worker]
                 self._assigned_at_view[worker] = IDLE
@@ -265,34 +266,28 @@ class SimulatedWorkers:
         self.now = until
         return None
 
-    def _next_message(self, worker: int, time: float) -> Arrival:
+    def _next_message(self, task: Gradient, worker: int, time: float) -> Arrival:
         """Returns the message that is due, and lets the next one of the task follow it."""
-        task, number = self._tasks[worker], self._numbers_view[worker]
-        assigned_at = self._assigned_at_view[worker]
-        arrival = MessageArrival(worker, time, assigned_at, task, number, self.source)
+        number, assigned_at = self._numbers_view[worker], self._assigned_at_view[worker]
         left = self._messages_left_view[worker]
-        arrival.message = message = task.messages - 1 - left
+        message = task.messages - 1 - left
         if left:
-            arrival.is_last = False
             self._messages_left_view[worker] = left - 1
-            gaps = self._gaps_of(task)
-            gap = self._times.message_seconds(task, worker, number, message + 1, time) if gaps is None else gaps[worker]
-            self._ends_view[worker] = time = time + gap
-            if time <= self._horizon:
-                heappush(self._late, (time, worker))
+            if task.compressor is not self._gaps_are_of:
+                gaps = self._times.message_gaps(task)
+                self._gaps_are_of, self._gaps = task.compressor, None if gaps is None else gaps.data
+            if self._gaps is None:
+                following = time + self._times.message_seconds(task, worker, number, message + 1, time)
+            else:
+                following = time + self._gaps[worker]
+            self._ends_view[worker] = following
+            if following <= self._horizon:
+                heappush(self._late, (following, worker))
         else:
             self._ends_view[worker] = math.inf
             self._assigned_at_view[worker] = IDLE
             self._ended_seconds += time - assigned_at
-        return arrival
-
-    def _gaps_of(self, task: Gradient) -> Any:
-        """Returns the seconds between two messages by worker, None if they are drawn."""
-        found = self._gaps.get(task.compressor, False)
-        if found is False:
-            gaps = self._times.message_gaps(task)
-            found = self._gaps[task.compressor] = None if gaps is None else gaps.data
-        return found
+        return MessageArrival(worker, time, assigned_at, task, number, self.source, message, not left)
 
     def upcoming(self, count: int) -> list[tuple[Gradient, int, int]]:
         """Returns (task, worker, number) of the next tasks to end with a value, in order, ``count`` at most.
