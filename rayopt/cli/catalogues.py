@@ -1,4 +1,4 @@
-"""``rayopt methods``, ``problems`` and ``latencies``: what there is, and how to write it in a workload file."""
+"""``rayopt methods``, ``problems``, ``latencies``, ``compressors``: what there is, and how to write it in a file."""
 
 from __future__ import annotations
 
@@ -57,10 +57,24 @@ def latencies(name: Name = None) -> None:
             typer.echo(f"  {kind.example}")
 
 
+@main.command()
+def compressors(name: Name = None) -> None:
+    """List the compressors of messages, or show one.
+
+    \b
+    rayopt compressors
+    rayopt compressors rand_k
+    """
+    from rayopt.compression import COMPRESSORS
+
+    _show(COMPRESSORS, name, "- {name: qsgd, step_size: 0.1, compressor: ENTRY}")
+
+
 def _show(registry: Mapping[str, type[Any]], name: str | None, example: str) -> None:
     """Prints a table of all classes, or one with its documentation and how to write it in a workload."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     from rayopt.experiments.components import arguments_of, look_up
 
@@ -77,7 +91,8 @@ def _show(registry: Mapping[str, type[Any]], name: str | None, example: str) -> 
     for title in ("name", "what it is", "paper"):
         table.add_column(title, overflow="fold")
     for known, component in registry.items():
-        table.add_row(known, (inspect.getdoc(component) or "").partition("\n")[0], component.paper)
+        # As it stands: a tag such as [code] is no markup.
+        table.add_row(known, Text((inspect.getdoc(component) or "").partition("\n")[0]), component.paper)
     open_console().print(table)
 
 
@@ -87,5 +102,7 @@ def _entry(name: str, arguments: Iterable[inspect.Parameter]) -> str:
     values = [
         f"{argument.name}: {'...' if argument.default is argument.empty else json.dumps(argument.default)}"
         for argument in arguments
+        # A compressor is an option of methods that need none.
+        if not (argument.name == "compressor" and argument.default is None)
     ]
     return "{" + ", ".join([f"name: {name}", *values]) + "}"

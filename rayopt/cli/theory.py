@@ -34,6 +34,23 @@ def theory(
     components: Annotated[
         int | None, typer.Option(metavar="M", help="A finite sum of so many components that every worker can evaluate.")
     ] = None,
+    upload: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Seconds per float that a worker sends: a number, a list, a formula of i, n and the dimension d.",
+        ),
+    ] = None,
+    per_message: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="Seconds of a message whatever its size, beside --upload.")
+    ] = None,
+    dimension: Annotated[int | None, typer.Option(metavar="D", help="Of x, for --upload and --per-message.")] = None,
+    compressor: Annotated[
+        str, typer.Option(metavar="YAML", help="Of the messages of QSGD and Shadowheart, for --upload.")
+    ] = "{name: rand_k, k: 1}",
+    shadowheart_table: Annotated[
+        bool, typer.Option("--shadowheart-table", help="Print the numbers of the Shadowheart paper's Table 1.")
+    ] = False,
     distance: Annotated[float, typer.Option(metavar="R0", help="||x0 - x*||, for --convex.")] = 1.0,
     lipschitz: Annotated[
         float | None, typer.Option(metavar="M", help="Lipschitz constant of f, for --convex; default: not known.")
@@ -66,8 +83,16 @@ def theory(
     from rayopt.report.theory_table import compare, render
     from rayopt.theory import Setting
 
-    asked = [name for name, given in (("--heterogeneous", heterogeneous), ("--convex", convex),
-                                      ("--components", components is not None)) if given]  # fmt: skip
+    if shadowheart_table:
+        from rayopt.report.theory_table import render_shadowheart_table
+
+        open_console().print(render_shadowheart_table())
+        return
+    regimes = {
+        "--heterogeneous": heterogeneous, "--convex": convex, "--components": components is not None,
+        "--upload": upload is not None or per_message is not None,
+    }  # fmt: skip
+    asked = [name for name, is_given in regimes.items() if is_given]
     if len(asked) > 1:
         raise InvalidInput(asked[1], f"stands beside {asked[0]}", "one of them")
     if plot is not None:
@@ -75,6 +100,11 @@ def theory(
     if workers is not None:
         at_least("--workers", workers, 1)
     fleet = times_of(times, profile, workers)
+    links = {}
+    if "--upload" in asked:
+        from rayopt.cli.links import links_of
+
+        links = links_of(fleet.known["times"], upload, per_message, dimension, compressor)
     with translated_errors():
         setting = Setting(
             eps=positive("--eps", eps),
@@ -88,9 +118,10 @@ def theory(
             distance=non_negative("--distance", distance) if convex else None,
             lipschitz=positive("--lipschitz", lipschitz) if convex and lipschitz is not None else None,
             **fleet.known,
+            **links,
         )
         regime = asked[0].removeprefix("--") if asked else "homogeneous"
-        regime = "finite_sum" if regime == "components" else regime
+        regime = {"components": "finite_sum", "upload": "communication"}.get(regime, regime)
         comparison = compare(setting, regime)
     if as_json:
         typer.echo(json.dumps(comparison.to_json()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rayopt.core.arrivals import Arrival
@@ -27,6 +28,8 @@ class ASGD(Method):
 
     Args:
       step_size: gamma; with concurrency n of order min{1/(2 n L), eps/(4 L sigma^2)} [derived].
+      compressor: of what workers send, unbiased, or the mapping of a workload file; None, the paper, for floats as they
+        are.
 
     Examples:
       >>> import rayopt as ro
@@ -42,6 +45,10 @@ class ASGD(Method):
 
     name = "asgd"
     paper = "arXiv 2206.08307, Algorithm 1"
+
+    def __init__(self, step_size: float | Sequence[float], compressor: Any = None) -> None:
+        super().__init__(step_size)
+        self.compress_with(compressor)
 
     @classmethod
     def theory(cls, setting: Setting) -> dict[str, Any]:

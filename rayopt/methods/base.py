@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from rayopt.compression import unbiased
 from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import InvalidInput, NoTheory, nearest, positive
 from rayopt.core.tasks import Gradient, Message
@@ -114,6 +115,19 @@ class Method:
         # Plain numbers, whatever they came in: methods are compared, written down and shown by their arguments.
         self.step_size: float | list[float] = self._step if isinstance(self._step, float) else self.members()
 
+    def compress_with(self, given: Any) -> None:
+        """Takes the compressor of every reply, for a method that asks for plain gradients; None for none.
+
+        Raises:
+          InvalidInput: it is biased, or it needs all workers to act in concert.
+        """
+        if given is None:
+            return
+        self.compressor = unbiased(given, type(self).__name__)
+        if self.compressor.common:
+            raise InvalidInput("compressor", f"{self.compressor!r} needs all workers to act in concert",
+                               "a compressor of each worker alone, or perm_k_marina")  # fmt: skip
+
     @classmethod
     def theory(cls, setting: Setting) -> dict[str, Any]:
         """Returns the arguments that theory recommends, by name (see ``rayopt.theory.parameters``).
@@ -173,6 +187,8 @@ class Method:
         Raises:
           InvalidInput: a parameter does not fit this number of workers.
         """
+        if self.compressor is not None:
+            self.compressor.check(start_point.shape[-1])
         grid = np.shape(self._step)[:1]
         self.x = np.array(np.broadcast_to(start_point, (*grid, *start_point.shape)))
         self.updates = 0
@@ -224,8 +240,9 @@ class Method:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The arguments that make an equal method."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        """The arguments that make an equal method; no compressor is not told."""
+        found = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return {name: value for name, value in found.items() if name != "compressor" or value is not None}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Returns the arguments that make an equal method, as scikit-learn's estimators do."""

@@ -36,6 +36,8 @@ class Malenia(Method):
       batch_size: S >= 1; in theory max{ceil(sigma^2 / eps), n}. Values up to n all mean: one from everyone.
       interrupt: False: stale computations run to their end and are ignored (the paper); True: at an
         update all workers are reset to x^{k+1} at once [code].
+      compressor: of what workers send, unbiased, or the mapping of a workload file; None, the paper, for floats as they
+        are.
 
     Examples:
       >>> import rayopt as ro
@@ -55,8 +57,11 @@ class Malenia(Method):
     heterogeneous = True
     waits_for_everyone = True
 
-    def __init__(self, step_size: float | Sequence[float], batch_size: int, interrupt: bool = False) -> None:
+    def __init__(
+        self, step_size: float | Sequence[float], batch_size: int, interrupt: bool = False, compressor: Any = None
+    ) -> None:
         super().__init__(step_size)
+        self.compress_with(compressor)
         self.batch_size = at_least("batch_size", batch_size, 1)
         self.interrupt = boolean("interrupt", interrupt)
 

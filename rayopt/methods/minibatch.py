@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rayopt.core.arrivals import Arrival, GradientSum
@@ -26,6 +27,8 @@ class Minibatch(Method):
 
     Args:
       step_size: gamma; in theory min{1, eps n / sigma^2} / (2L).
+      compressor: of what workers send, unbiased, or the mapping of a workload file; None, the paper, for floats as they
+        are.
 
     Examples:
       >>> import rayopt as ro
@@ -43,6 +46,10 @@ class Minibatch(Method):
     paper = "folklore; baseline of arXiv 2305.12387"
     heterogeneous = True
     waits_for_everyone = True
+
+    def __init__(self, step_size: float | Sequence[float], compressor: Any = None) -> None:
+        super().__init__(step_size)
+        self.compress_with(compressor)
 
     @classmethod
     def theory(cls, setting: Setting) -> dict[str, Any]:

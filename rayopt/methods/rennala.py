@@ -34,6 +34,8 @@ class Rennala(Method):
       batch_size: S >= 1; in theory max{ceil(sigma^2 / eps), 1}.
       interrupt: False: stale computations run to their end and are ignored (the paper's Method 4/5);
         True: at an update all workers are reset to x^{k+1} at once (never slower when times are fixed).
+      compressor: of what workers send, unbiased, or the mapping of a workload file; None, the paper, for floats as they
+        are.
 
     Examples:
       >>> import rayopt as ro
@@ -52,8 +54,11 @@ class Rennala(Method):
     name = "rennala"
     paper = "arXiv 2305.12387, Method 4"
 
-    def __init__(self, step_size: float | Sequence[float], batch_size: int, interrupt: bool = False) -> None:
+    def __init__(
+        self, step_size: float | Sequence[float], batch_size: int, interrupt: bool = False, compressor: Any = None
+    ) -> None:
         super().__init__(step_size)
+        self.compress_with(compressor)
         self.batch_size = at_least("batch_size", batch_size, 1)
         self.interrupt = boolean("interrupt", interrupt)
 

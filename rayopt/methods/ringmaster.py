@@ -37,6 +37,8 @@ class Ringmaster(Method):
       threshold: R >= 1, or infinity; in theory max{1, ceil(sigma^2 / eps)}.
       interrupt: False: Algorithm 4; True: Algorithm 5, with calculation stops: a worker whose running
         computation has reached delay R is stopped and restarted at x^k, so that every arrival is applied.
+      compressor: of what workers send, unbiased, or the mapping of a workload file; None, the paper, for floats as they
+        are.
 
     Examples:
       >>> import rayopt as ro
@@ -54,8 +56,11 @@ class Ringmaster(Method):
     name = "ringmaster"
     paper = "arXiv 2501.16168, Algorithms 4 and 5"
 
-    def __init__(self, step_size: float | Sequence[float], threshold: float, interrupt: bool = False) -> None:
+    def __init__(
+        self, step_size: float | Sequence[float], threshold: float, interrupt: bool = False, compressor: Any = None
+    ) -> None:
         super().__init__(step_size)
+        self.compress_with(compressor)
         infinity = "infinity (.inf in a file)"
         self.threshold = threshold if threshold == math.inf else at_least("threshold", threshold, 1, infinity)
         self.interrupt = boolean("interrupt", interrupt)

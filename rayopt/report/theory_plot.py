@@ -61,7 +61,10 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _with_times(setting: Setting, times: Array) -> Setting:
-    return replace(setting, times=times, **with_fixed_times(times))
+    # Links are those of the first workers.
+    links = {name: np.asarray(found)[: len(times)] for name in ("upload", "dense_upload")
+             if (found := getattr(setting, name)) is not None}  # fmt: skip
+    return replace(setting, times=times, **with_fixed_times(times), **links)
 
 
 def _curves(settings: Sequence[Setting], regime: str) -> dict[str, Array]:

@@ -38,6 +38,8 @@ SYMBOLS = {
     "hessian_variance": "L_pm, in the finite sum's Hessian variance L_pm^2",
     "mean_smoothness": "L_+, in (1/m) sum_j ||grad f_j(x) - grad f_j(y)||^2 <= L_+^2 ||x - y||^2",
     "component_smoothness": "max_j L_j, the largest Lipschitz constant of the gradients of the components f_j",
+    "upload": "tau_i, the seconds of one message of worker i",
+    "dense_upload": "the seconds that worker i needs to send d floats",
     "omega": "omega, in E||C(v) - v||^2 <= omega ||v||^2 of an unbiased compressor",
     "downlink_alpha": "alpha, in E||C(v) - v||^2 <= (1 - alpha) ||v||^2 of the compressor of what the server sends",
     "alpha": "alpha, in E||C(v) - v||^2 <= (1 - alpha) ||v||^2 of a contractive compressor",
@@ -94,6 +96,8 @@ class Setting:
       mean_smoothness: L_+, at least L and L_pm.
       component_smoothness: the largest L_j.
       component_gap: Delta_inf.
+      upload: tau_i, seconds of one message, at least 0, shape (n,).
+      dense_upload: seconds of d floats, at least 0, shape (n,).
       omega: of the compressor of messages.
       downlink_alpha: alpha of the compressor of what the server sends.
       alpha: of the contractive compressor of messages.
@@ -132,6 +136,8 @@ class Setting:
     mean_smoothness: float | None = None
     component_smoothness: float | None = None
     component_gap: float | None = None
+    upload: ArrayLike | None = None
+    dense_upload: ArrayLike | None = None
     omega: float | None = None
     downlink_alpha: float | None = None
     alpha: float | None = None
@@ -154,6 +160,11 @@ class Setting:
             if len(found) != self.workers:
                 raise NotAllowed(name, f"{len(found)} numbers for {self.workers} workers", "one for each worker")
             return found
+        if name in ("upload", "dense_upload"):
+            links = np.asarray(value, dtype=np.float64)
+            if links.shape != (self.workers,) or not (links >= 0).all():
+                raise NotAllowed(name, f"{value!r}", f"{self.workers} numbers of at least 0")
+            return links
         if name == "components":
             return at_least(name, value, 1)
         return (non_negative if name in _MAY_BE_ZERO else positive)(name, value)

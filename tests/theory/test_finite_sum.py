@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
 
 from rayopt import theory
-from rayopt.theory import communication, decentralized, finite_sum
+from rayopt.theory import decentralized, finite_sum
 from rayopt.theory.checks import NotAllowed
 
 SQRT = np.sqrt(np.arange(1, 101))
@@ -68,63 +67,6 @@ class TestFiniteSums:
     def test_what_is_not_allowed(self, times, S):
         with pytest.raises(NotAllowed):
             theory.finite_sum_time(times, S)
-
-
-class TestEquilibriumTime:
-    @pytest.mark.parametrize(
-        ("omega", "ratio", "h", "tau", "expected"),
-        [
-            (2, 2, [1, 2, 3], [0.5, 1, 0.25], 4.1660052186),
-            (9, 1, [1, 1, 1, 1], [0.2, 0.4, 0.8, 1.6], 3.6835618873),
-            (99, 10, [1, 1.5, 4, 9], [0.1, 0.3, 0.2, 2], 32.2052035850),
-            (0, 5, [1, 2, 3], [1, 1, 1], 5.4545454545),
-            (4, 0, [1, 2, 3], [1, 2, 4], 4.5714285714),
-        ],
-    )
-    def test_values_of_an_independent_program(self, omega, ratio, h, tau, expected):
-        assert theory.equilibrium_time(omega, ratio, h, tau) == pytest.approx(expected, rel=1e-9)
-
-    def test_brute_force_over_j_on_1000_random_instances(self):
-        generator = np.random.default_rng(0)
-        for _ in range(1000):
-            n = int(generator.integers(1, 12))
-            h, tau = generator.lognormal(size=n, sigma=2), generator.lognormal(size=n, sigma=2)
-            omega, ratio = float(generator.choice([0, 0.5, 7, 1000])), float(generator.choice([0, 0.1, 10, 1e4]))
-            order = np.argsort(np.maximum(h, tau))
-            brute = min(
-                max(
-                    np.maximum(h, tau)[order[j]],
-                    communication._balance(omega, ratio, h[order[: j + 1]], tau[order[: j + 1]]),
-                )
-                for j in range(n)
-            )
-            assert theory.equilibrium_time(omega, ratio, h, tau) == pytest.approx(brute, rel=1e-9)
-
-    @pytest.mark.parametrize(("omega", "ratio"), [(9, 3), (0.125, 100), (99, 0.5)])
-    def test_closed_form_of_equal_workers(self, omega, ratio):
-        n, h, tau = 50, 2.0, 0.3
-        a = (omega * tau + h * ratio) / n
-        closed = max(h, tau, a + math.sqrt(a**2 + 4 * tau * h * ratio * omega / n))
-        assert theory.equilibrium_time(omega, ratio, [h] * n, [tau] * n) == pytest.approx(closed)
-
-    def test_a_straggler_changes_nothing(self):
-        finite = theory.equilibrium_time(9, 10, [1, 2], [1, 1])
-        assert theory.equilibrium_time(9, 10, [1, 2, math.inf], [1, 1, 1]) == finite
-        assert theory.equilibrium_time(9, 10, [1, 2, 1], [1, 1, math.inf]) == finite
-
-    def test_a_million_workers_in_seconds(self):
-        generator = np.random.default_rng(0)
-        began = time.process_time()
-        theory.equilibrium_time(7849, 100, generator.lognormal(size=10**6), generator.lognormal(size=10**6))
-        assert time.process_time() - began < 5
-
-    @pytest.mark.parametrize(
-        "arguments", [(-1, 1, [1], [1]), (1, -1, [1], [1]), (1, 1, [-1], [1]), (1, 1, [1, 2], [1]), (1, 1, [], []),
-                      (math.inf, 1, [1], [1])],
-    )  # fmt: skip
-    def test_what_is_not_allowed(self, arguments):
-        with pytest.raises(NotAllowed):
-            theory.equilibrium_time(*arguments)
 
 
 class TestDecentralizedEquilibriumTime:
