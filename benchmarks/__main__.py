@@ -10,6 +10,7 @@ from rich.table import Table
 from benchmarks import (
     ahead,
     checkpoint,
+    compression,
     finite_sums,
     hogwild,
     large_gradients,
@@ -25,6 +26,7 @@ PARTS = {
     "virtual": virtual_time.rows,
     "papers": paper_sizes.rows,
     "finite": finite_sums.rows,
+    "compression": compression.rows,
     "real": real_time.rows,
     "many": many_workers.rows,
     "large": large_gradients.rows,

@@ -166,6 +166,10 @@ class Addressed:
         self._generator = np.random.Generator(self._philox)
         self._state = self._philox.state
 
+    def __reduce__(self) -> tuple[type[Addressed], tuple[()]]:
+        # It has no state of its own, and what comes out of Ray's object store is read-only.
+        return type(self), ()
+
     def generator(self, key: int) -> np.random.Generator:
         """Returns the generator at the begin of what it draws for this key; the next call sets it elsewhere."""
         self._state["state"]["counter"][:] = 0

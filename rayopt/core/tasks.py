@@ -280,10 +280,12 @@ class Message(Gradient):
       messages: how many messages C_1, C_2, ... of the one value are sent, with draws of their own.
       y: a point before x whose gradient on the same sample is subtracted, the shape of x; it costs as much again.
       shift: what else is subtracted, the shape of x.
+      keeps: (s, rate) if the worker keeps the shift itself, s times changed by ``shift + rate * message`` from zeros:
+        in real time it is sent only to a process that has lost it.
       download: the compressor of what the worker is sent; None for x as it is.
     """
 
-    __slots__ = ("compressor", "download", "messages", "shift", "y")
+    __slots__ = ("compressor", "download", "keeps", "messages", "shift", "y")
 
     estimates_gradient = False
 
@@ -296,9 +298,11 @@ class Message(Gradient):
         messages: int = 1,
         y: Array | None = None,
         shift: Array | None = None,
+        keeps: tuple[int, float] | None = None,
         download: Any = None,
     ) -> None:
         super().__init__(x, version, count)
+        self.keeps = keeps
         self.compressor = compressor
         self.messages = messages
         self.y = y
@@ -313,6 +317,12 @@ class Message(Gradient):
         if self.y is not None:
             value = value - problem.gradient(self.y, sample, checkpoint)
         return value if self.shift is None else value - self.shift
+
+    def with_shift(self, shift: Array | None) -> Message:
+        """Returns the same task with another shift, or without one to travel to a worker that keeps it."""
+        found = copy.copy(self)
+        found.shift = shift
+        return found
 
     def evaluate_sum(self, problem: Oracle, samples: Any, weights: Array | None) -> Array:
         weights = np.ones(len(samples)) if weights is None else weights

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -62,7 +63,7 @@ def save(figure: Figure, path: Path) -> None:
 
 def _with_times(setting: Setting, times: Array) -> Setting:
     # Links are those of the first workers.
-    links = {name: np.asarray(found)[: len(times)] for name in ("upload", "dense_upload")
+    links: dict[str, Any] = {name: np.asarray(found)[: len(times)] for name in ("upload", "dense_upload")
              if (found := getattr(setting, name)) is not None}  # fmt: skip
     return replace(setting, times=times, **with_fixed_times(times), **links)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from rayopt.core import keys
 from rayopt.core.keys import (
     MASK,
     NormalVectors,
@@ -181,3 +183,12 @@ class TestDistinct:
         assert len(counts) == 10
         # chi-squared with 9 degrees of freedom: 27.9 at 0.001.
         assert np.square(counts - 2000).sum() / 2000 < 27.9
+
+
+def test_long_draws_survive_a_way_through_shared_memory():
+    """Arrays out of Ray's object store are read-only; a generator that travelled must not hold any."""
+    for kind in (keys.NormalVectors(), keys.Permutations()):
+        buffers = []
+        sent = pickle.dumps(kind, protocol=5, buffer_callback=buffers.append)
+        there = pickle.loads(sent, buffers=[bytes(buffer.raw()) for buffer in buffers])
+        assert there.draw(5, 9).tolist() == kind.draw(5, 9).tolist()

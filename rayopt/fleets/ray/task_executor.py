@@ -12,7 +12,7 @@ import numpy as np
 
 from rayopt.compression.draws import Draws
 from rayopt.core.keys import Stream
-from rayopt.core.tasks import Gradient
+from rayopt.core.tasks import Gradient, Message
 from rayopt.fleets.ray.messages import Order, Profile
 
 SANE = 1e9
@@ -36,6 +36,7 @@ class TaskExecutor:
         self._samples = Stream(profile.seed, "sample")
         self._draws = Draws(profile.seed)
         self._kept: tuple[int, Any] = (-1, None)
+        self._shifts: dict[int, Any] = {}
         # Clocks of two machines cannot be compared: there a task is due after its receipt.
         self._shares_clock = shares_clock
         if not warm_up:
@@ -98,7 +99,25 @@ class TaskExecutor:
         if order.task.compressor is None:
             return value, None
         with np.errstate(over="ignore", invalid="ignore"):
-            return self._draws.encode(value, order.task, order.worker, order.number, order.message), None
+            sent = self._draws.encode(value, order.task, order.worker, order.number, order.message)
+            if isinstance(order.task, Message) and order.task.keeps is not None:
+                self._change_shift(order, sent)
+            return sent, None
+
+    def _shift(self, task: Message) -> Any:
+        """Returns the shift of a task: what was sent with it, or what the worker keeps, zeros at first."""
+        if task.shift is not None or task.keeps is None:
+            return task.shift
+        changes, _ = task.keeps
+        return np.zeros(task.x.shape) if changes == 0 else self._shifts[changes]
+
+    def _change_shift(self, order: Order, sent: Any) -> None:
+        """Keeps the next shift; the one before it too, in case the task is asked for again."""
+        task: Any = order.task
+        changes, rate = task.keeps
+        shift = self._shift(task)
+        message = self._draws.decode(sent, task, order.worker, order.number, order.message)
+        self._shifts = {changes: shift, changes + 1: shift + rate * message}
 
     def _value_of_message(self, order: Order, checkpoint: Any) -> Any:
         """Returns the order's gradient; it is kept if several messages are sent of it."""
@@ -125,8 +144,10 @@ class TaskExecutor:
         shard = self._profile.shard
         key = self._samples.key(order.worker, order.number)
         with np.errstate(over="ignore", invalid="ignore"):
-            sample = order.task.draw(shard, order.worker, key)
-            return order.task.evaluate(shard, sample, checkpoint)
+            task = order.task
+            if isinstance(task, Message):
+                task = task.with_shift(self._shift(task))
+            return task.evaluate(shard, task.draw(shard, order.worker, key), checkpoint)
 
 
 def fault_of(value: Any, task: Gradient) -> str | None:

@@ -18,7 +18,7 @@ from rayopt.compression.draws import Draws
 from rayopt.core.arrivals import Alarm, Arrival, MessageArrival, Source, sum_one_by_one
 from rayopt.core.errors import FleetStuck
 from rayopt.core.keys import Stream
-from rayopt.core.tasks import Gradient
+from rayopt.core.tasks import Gradient, Message
 from rayopt.fleets.ray.messages import Order, Reply
 from rayopt.fleets.ray.slip import Slip
 from rayopt.fleets.ray.supervision import Supervision
@@ -78,6 +78,8 @@ class RayWorkers:
         self._draws = Draws(seed)
         self._stamp = np.full(workers, IDLE)
         self._message = [0] * workers
+        # How often the shift has changed that a worker's process keeps; 0 is that of zeros, which all have.
+        self._shift_kept = [0] * workers
         self._given = [0] * workers
         self._task: list[Any] = [None] * workers
         self._assigned_at = np.zeros(workers)
@@ -161,7 +163,8 @@ class RayWorkers:
             self._due_at[worker] = now + min(self._times.seconds(own, worker, number, now), own.time_limit)
             # A worker without a process is sent its order when it has one again.
             if worker not in self._supervision.silent:
-                self._transport.send(Order(worker, stamp, number, own, now, self._started_at + now * self._time_scale))
+                sent_at = self._started_at + now * self._time_scale
+                self._transport.send(Order(worker, stamp, number, self._as_sent(worker), now, sent_at))
 
     def cancel(self, workers: int | NDArray[np.integer]) -> None:
         """Stops the workers; they are idle until the next ``assign``."""
@@ -274,6 +277,8 @@ class RayWorkers:
         for actor, workers in self._supervision.returned(self._awaited):
             self._transport.returned(actor)
             busy = [worker for worker in workers if self._stamp[worker] != IDLE]
+            for worker in workers:
+                self._shift_kept[worker] = 0
             for worker in self._supervision.survivors(busy):
                 self._reassign(worker)
 
@@ -311,7 +316,14 @@ class RayWorkers:
             seconds = min(self._times.seconds(task, worker, number, assigned_at), task.time_limit)
         self._due_at[worker] = start + seconds
         sent_at = self._started_at + start * self._time_scale
-        self._transport.send(Order(worker, stamp, number, task, assigned_at, sent_at, message))
+        self._transport.send(Order(worker, stamp, number, self._as_sent(worker), assigned_at, sent_at, message))
+
+    def _as_sent(self, worker: int) -> Gradient:
+        """Returns the task of a worker, without a shift that its process keeps."""
+        task: Gradient = self._task[worker]
+        if isinstance(task, Message) and task.keeps is not None and task.keeps[0] == self._shift_kept[worker]:
+            return task.with_shift(None)
+        return task
 
     def _deliver(self, received_at: float, reply: Reply) -> Arrival:
         worker = reply.worker
@@ -319,6 +331,8 @@ class RayWorkers:
         assert task is not None
         self.now = received_at
         self._supervision.accepted(worker)
+        if isinstance(task, Message) and task.keeps is not None:
+            self._shift_kept[worker] = task.keeps[0] + 1
         self._stamp[worker] = IDLE
         assigned_at = float(self._assigned_at[worker])
         message, number = self._message[worker], self._given[worker] - task.draws

@@ -72,7 +72,8 @@ class DIANA(Rounds):
         self._mean_shift = np.zeros(self.x.shape)
 
     def tasks(self, fleet: Fleet) -> Sequence[Gradient]:
-        return [self.message(worker, shift=shift) for worker, shift in enumerate(self.shifts)]
+        keeps = self.updates, self._rate
+        return [self.message(worker, shift=shift, keeps=keeps) for worker, shift in enumerate(self.shifts)]
 
     def take(self, arrival: Arrival) -> None:
         super().take(arrival)

@@ -63,7 +63,8 @@ class EF21(Rounds):
         self._mean_estimate = np.zeros(self.x.shape)
 
     def tasks(self, fleet: Fleet) -> Sequence[Gradient]:
-        return [self.message(worker, shift=estimate) for worker, estimate in enumerate(self.estimates)]
+        keeps = self.updates, 1.0
+        return [self.message(worker, shift=estimate, keeps=keeps) for worker, estimate in enumerate(self.estimates)]
 
     def take(self, arrival: Arrival) -> None:
         super().take(arrival)
