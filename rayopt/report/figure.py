@@ -30,11 +30,17 @@ AXIS_TITLES = {
     "grad_norm_sq": r"$\|\nabla f(x)\|^2$",
     "accuracy": "test accuracy",
 }
+AXES = {
+    "time": "fleet time (seconds)",
+    "bits_up": "bits sent by all workers",
+    "bits_down": "bits sent to all workers",
+}
+"""What a metric is drawn against, by the column of the history."""
 RESOLUTION = 150
 
 
-def draw(history: pd.DataFrame, summary: dict[str, Any], metric: str = "value") -> Figure:
-    """Returns a metric against fleet time: of each method its best step size, median and quartiles over seeds.
+def draw(history: pd.DataFrame, summary: dict[str, Any], metric: str = "value", against: str = "time") -> Figure:
+    """Returns a metric against fleet time, or against bits: of each method its best step size, median and quartiles over seeds.
 
     A method of which every step size diverged has its place in the legend and no line.
 
@@ -42,11 +48,13 @@ def draw(history: pd.DataFrame, summary: dict[str, Any], metric: str = "value") 
       history: as ``rayopt.experiments.summary.history_frame`` makes it.
       summary: as ``rayopt.experiments.summary.summarise`` makes it; tells the best step sizes and the target.
       metric: a metric that was recorded.
+      against: "time", "bits_up" or "bits_down".
 
     Raises:
-      InvalidInput: the metric was not recorded.
+      InvalidInput: the metric was not recorded, or there is no such axis.
     """
     one_of("metric", metric, recorded_metrics(history))
+    one_of("against", against, [axis for axis in AXES if axis in history.columns])
     labels = list(dict.fromkeys(row["label"] for row in summary["table"]))
     legend_columns = 2 if max(map(len, labels), default=0) < 30 else 1
     legend_height = 0.21 * math.ceil((len(labels) + 1) / legend_columns)
@@ -58,7 +66,7 @@ def draw(history: pd.DataFrame, summary: dict[str, Any], metric: str = "value") 
         colour = COLOURS[position % len(COLOURS)]
         line_style = LINE_STYLES[position // len(COLOURS) % len(LINE_STYLES)]
         rows = history[(history.label == label) & (history.step_size == best.get(label))]
-        times, quartiles = over_seeds(rows, metric)
+        times, quartiles = over_seeds(rows, metric, against)
         if not len(times):
             reason = "nothing recorded" if label in best else "diverged"
             axes.plot([], [], line_style, color=colour, label=f"{label}: {reason}")
@@ -72,7 +80,7 @@ def draw(history: pd.DataFrame, summary: dict[str, Any], metric: str = "value") 
     if metric != "accuracy" and bands:
         choose_scale(axes, np.concatenate(bands, axis=1))
     axes.set_xlim(left=0)
-    axes.set_xlabel("fleet time (seconds)")
+    axes.set_xlabel(AXES[against])
     axes.set_ylabel(AXIS_TITLES.get(metric, metric.replace("_", " ")))
     axes.set_title(_title(history, summary), fontsize="medium", wrap=True)
     axes.grid(alpha=0.3)
@@ -81,14 +89,27 @@ def draw(history: pd.DataFrame, summary: dict[str, Any], metric: str = "value") 
     return figure
 
 
-def save_figures(history: pd.DataFrame, summary: dict[str, Any], folder: Path) -> list[Path]:
-    """Writes ``<metric>.png`` for each metric that was recorded, and returns the paths."""
+def save_figures(
+    history: pd.DataFrame, summary: dict[str, Any], folder: Path, against_bits: bool = False
+) -> list[Path]:
+    """Writes ``<metric>.png`` for each metric that was recorded, and returns the paths.
+
+    Args:
+      history: as for :func:`draw`.
+      summary: likewise.
+      folder: where to.
+      against_bits: whether ``<metric>-bits.png`` are written too, against the bits that workers have sent.
+    """
     paths: list[Path] = []
     for metric in recorded_metrics(history):
         path = Path(folder) / f"{file_name(metric, (known.stem for known in paths), 'metric')}.png"
         figure = draw(history, summary, metric)
         write_complete(path, partial(figure.savefig, format="png", dpi=RESOLUTION))
         paths.append(path)
+        if against_bits:
+            drawn = draw(history, summary, metric, "bits_up")
+            paths.append(path.with_name(f"{path.stem}-bits.png"))
+            write_complete(paths[-1], partial(drawn.savefig, format="png", dpi=RESOLUTION))
     return paths
 
 
@@ -97,8 +118,8 @@ def recorded_metrics(history: pd.DataFrame) -> list[str]:
     return [name for name in history.columns if name not in (*RUN_COLUMNS, *BITS) and history[name].notna().any()]
 
 
-def over_seeds(rows: pd.DataFrame, metric: str) -> tuple[Array, Array]:
-    """Returns the quartiles of a metric over seeds, on the history times of all seeds together.
+def over_seeds(rows: pd.DataFrame, metric: str, against: str = "time") -> tuple[Array, Array]:
+    """Returns the quartiles of a metric over seeds, on the history times (or bits) of all seeds together.
 
     Runs end at different times, at a target for instance. Between its rows a run is taken as a straight line, as
     it is drawn; after its end it keeps its last value, so that the median does not jump when a run drops out.
@@ -106,14 +127,15 @@ def over_seeds(rows: pd.DataFrame, metric: str) -> tuple[Array, Array]:
     Args:
       rows: the history rows of one step size of one method; those whose metric is not finite are left out.
       metric: a column of the rows.
+      against: the column of the times.
 
     Returns:
       The times in fleet seconds, shape (T,), and the lower quartile, median and upper quartile, shape (3, T).
     """
     rows = rows[np.isfinite(rows[metric])]
-    times = np.unique(rows.time.to_numpy())
+    times = np.unique(rows[against].to_numpy())
     curves = [
-        np.interp(times, one.time.to_numpy(), one[metric].to_numpy()) for _, one in rows.groupby("seed", sort=False)
+        np.interp(times, one[against].to_numpy(), one[metric].to_numpy()) for _, one in rows.groupby("seed", sort=False)
     ]
     if not curves:
         return times, np.empty((3, 0))

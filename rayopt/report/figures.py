@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -20,11 +21,13 @@ from rayopt.storage.trace.reader import TraceReader
 def save_all(result: Result) -> list[Path]:
     """Writes every figure that a result has anything for, and returns the paths.
 
-    ``<metric>.png`` for each metric; ``costs.png`` where runs end with a number of updates; ``delays.png``
+    ``<metric>.png`` for each metric, and ``<metric>-bits.png`` where sending takes time or replies are compressed;
+    ``costs.png`` where runs end with a number of updates; ``delays.png``
     where time was real and the trace was kept: delays that were measured.
     """
     folder = result.folder.path
-    paths = figure.save_figures(result.history, result.summary, folder)
+    against_bits = counts_bits(result.config) and "bits_up" in result.history.columns
+    paths = figure.save_figures(result.history, result.summary, folder, against_bits)
     if ends_with_updates(result.summary):
         paths.append(_save(draw_costs(result.summary), folder / "costs.png"))
     if result.config.get("fleet", {}).get("name") == "ray" and (folder / TRACE_FILE).is_file():
@@ -32,6 +35,12 @@ def save_all(result: Result) -> list[Path]:
             delays = draw_delays(count_delays(trace), result.config["workers"]["count"])
         paths += [] if delays is None else [_save(delays, folder / "delays.png")]
     return paths
+
+
+def counts_bits(config: dict[str, Any]) -> bool:
+    """Whether sending takes time or replies are compressed, so that bits tell methods apart."""
+    workers, methods = config.get("workers") or {}, config.get("methods") or []
+    return "upload" in workers or "download" in workers or any("compressor" in method for method in methods)
 
 
 def _save(drawn: Figure, path: Path) -> Path:

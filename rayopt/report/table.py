@@ -74,7 +74,7 @@ def _columns(summary: Summary) -> list[Column]:
         return Column(title, lambda row: _metric_cell(row, name), lambda row: name in row)
 
     target = summary["target"]
-    costs = shows_costs(summary)
+    costs, sizes = shows_costs(summary), shows_bits(summary)
     grids = {label for label, rows in _by_label(summary["table"]).items() if len(rows) > 1}
     return [
         Column("", lambda row: "*" if row["best"] else "", lambda row: row["label"] in grids),
@@ -85,6 +85,7 @@ def _columns(summary: Summary) -> list[Column]:
         Column("multiple\nof bound", multiple_of_bound, lambda row: row.get("lower_bound") is not None),
         Column("\nseconds", lambda row: _number(row["time"]), lambda row: costs),
         Column("worker\nseconds", lambda row: _number(row["worker_seconds"]), lambda row: costs),
+        Column("bits\nsent", lambda row: _count(row["bits_up"]), lambda row: sizes),
         *(metric(name, METRIC_TITLES[name]) for name in _shown_metrics(summary)),
         metric("accuracy", "accuracy"),
     ]
@@ -98,6 +99,12 @@ def shows_costs(summary: Summary) -> bool:
     """
     rates = [row["worker_seconds"] / row["time"] for row in summary["table"] if row["time"] and row["worker_seconds"]]
     return ends_with_updates(summary) or (bool(rates) and 2 * min(rates) < max(rates))
+
+
+def shows_bits(summary: Summary) -> bool:
+    """Whether the messages of one method are smaller than those of another."""
+    sizes = {row.get("bits_up", 0) / row["arrivals"] for row in summary["table"] if row["arrivals"]}
+    return len(sizes) > 1
 
 
 def _shown_metrics(summary: Summary) -> list[str]:
