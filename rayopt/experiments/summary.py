@@ -52,7 +52,10 @@ def history_frame(runs: Sequence[Run], record: Record) -> pd.DataFrame:
     types = {"method": "str", "label": "str", "seed": "int64", "step_size": "float64", "time": "float64",
              "updates": "int64", "arrivals": "int64", "bits_up": "int64", "bits_down": "int64",
              **dict.fromkeys(metrics, "float64")}  # fmt: skip
-    return pd.DataFrame(rows, columns=[*RUN_COLUMNS, *metrics, *BITS]).astype(types)
+    frame = pd.DataFrame(rows, columns=[*RUN_COLUMNS, *metrics, *BITS])
+    # Rows of a checkpoint of an older version do not have them.
+    frame[[*BITS]] = frame[[*BITS]].fillna(0)
+    return frame.astype(types)
 
 
 def summarise(

@@ -40,7 +40,7 @@ RESOLUTION = 150
 
 
 def draw(history: pd.DataFrame, summary: dict[str, Any], metric: str = "value", against: str = "time") -> Figure:
-    """Returns a metric against fleet time, or against bits: of each method its best step size, median and quartiles over seeds.
+    """Returns a metric against fleet time or bits: of each method its best step size, median and quartiles over seeds.
 
     A method of which every step size diverged has its place in the legend and no line.
 

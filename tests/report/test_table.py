@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+import rayopt as ro
 from rayopt import Experiment, Record, Result, Target, Until, Workers, methods
 from rayopt.experiments.experiment import Run
 from rayopt.experiments.summary import history_frame, summarise
@@ -67,7 +68,7 @@ def text_of(summary: dict, width: int = 100) -> str:
 
 def test_history_has_the_fixed_columns_and_then_the_other_metrics(result):
     history = result.history
-    assert list(history.columns) == [*COLUMNS, "gap"]
+    assert list(history.columns) == [*COLUMNS, "gap", "bits_up", "bits_down"]
     assert set(history.label) == {"Rennala", "ASGD", "Hero"}
     assert set(history.method) == {"rennala", "asgd", "hero"}
     assert history[["value", "grad_norm_sq", "gap"]].dtypes.eq("float64").all()
@@ -79,9 +80,21 @@ def test_history_of_nothing_has_the_same_columns_and_types():
     empty = history_frame([asgd(0, None, "skipped")], record)
     full = history_frame([asgd(0, outcome(rows(0.5, metric="accuracy")))], record)
     assert len(empty) == 0
-    assert list(empty.columns) == [*COLUMNS, "accuracy"]
+    assert list(empty.columns) == [*COLUMNS, "accuracy", "bits_up", "bits_down"]
     pd.testing.assert_series_equal(empty.dtypes, full.dtypes)
     assert full.value.isna().all()
+
+
+def test_bits_are_shown_where_messages_differ():
+    workers = ro.Workers(3, 1.0, upload=ro.Link(per_float=0.1))
+    chosen = [ro.methods.Minibatch(0.1), ro.methods.QSGD(0.1, ro.compressors.RandK(2))]
+    result = ro.run(chosen, ro.problems.Quadratic(10), workers, until=ro.Until(updates=4))
+    text = text_of(result.summary)
+    assert "sent" in text
+    assert "7,680" in text
+    assert "1,536" in text
+    same = ro.run(chosen[0], ro.problems.Quadratic(10), workers, until=ro.Until(updates=4))
+    assert "sent" not in text_of(same.summary)
 
 
 def test_summary_is_strict_json(result):

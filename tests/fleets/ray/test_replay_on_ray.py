@@ -81,12 +81,14 @@ def test_methods_with_compressed_messages(cluster, tmp_path, per_actor):
         methods.BidirectionalShadowheart(0.1, c.RandK(50), 1.0, c.TopK(200), max_messages=3),
         methods.Shadowheart(0.1, c.RandK(50), 1.0, max_messages=3),
     ]  # fmt: skip
+    if per_actor > 1:
+        chosen = [method for method in chosen if type(method).__name__ in ("QSGD", "EF21", "Shadowheart")]
     workers = ro.Workers(4, "0.004 * sqrt(i)", upload=ro.Link(per_message=0.002, per_float=1e-5))
     result = ro.run(chosen, LogisticRegression.digits(batch=8), workers, until=ro.Until(updates=8),
                     fleet=ro.RayFleet(workers_per_actor=per_actor), out=tmp_path / "run", force=True)  # fmt: skip
-    assert result.table.updates.tolist() == [8] * 10
+    assert result.table.updates.tolist() == [8] * len(chosen)
     again = ro.replay(tmp_path / "run")
-    assert [run.difference for run in again.runs] == [None] * 10
+    assert [run.difference for run in again.runs] == [None] * len(chosen)
     virtual = ro.run(chosen, LogisticRegression.digits(batch=8), workers, until=ro.Until(updates=8), force=True)
     assert virtual.table.bits_up.tolist() == result.table.bits_up.tolist()
 
