@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -241,7 +241,16 @@ class MessageSum:
         """What it has collected, as :meth:`of` takes it."""
         return self._shape, self._total, self._first, self._counts, self._weights
 
-    def add(self, arrival: Arrival, weight: float) -> None:
+    @property
+    def counts(self) -> dict[int, int]:
+        """How many messages of each worker were collected, where nothing is added before the end."""
+        return self._counts
+
+    def weigh(self, weights: Mapping[int, float]) -> None:
+        """Gives workers other weights than their messages came with, before the sum is made."""
+        self._weights.update(weights)
+
+    def add(self, arrival: Arrival, weight: float = 1.0) -> None:
         """Adds ``weight`` times the value of the next message of a worker's task; the messages come in order."""
         arrival.used = True
         worker = arrival.worker

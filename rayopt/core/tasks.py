@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from rayopt.core.keys import subkey
 
 Array = NDArray[np.float64]
+MANY = 2**28
+"""Messages of a task that goes on until it is stopped."""
 BYTES_PER_STEP = 64
 """Of the samples that a task of local steps draws, at the least."""
 
@@ -327,6 +329,30 @@ class Message(Gradient):
     def evaluate_sum(self, problem: Oracle, samples: Any, weights: Array | None) -> Array:
         weights = np.ones(len(samples)) if weights is None else weights
         return weighted_total(self.x, (self.evaluate(problem, sample) for sample in samples), weights)
+
+
+class Forward(Message):
+    """Messages of the mean of gradients that the worker has computed before: no computation, and no end of its own.
+
+    Args:
+      x: the point, shape (dimension,) or (G, dimension).
+      version: the number k of the iterate x^k.
+      compressor: C of each message.
+      collected: the worker's gradients (a :class:`~rayopt.core.arrivals.GradientSum`).
+      messages: how many.
+    """
+
+    __slots__ = ("collected",)
+
+    def __init__(self, x: Array, version: int, compressor: Any, collected: Any, messages: int = MANY) -> None:
+        super().__init__(x, version, compressor, messages=messages)
+        self.collected = collected
+        self.cost = 0
+
+    def evaluate(self, problem: Oracle, sample: Any, checkpoint: Any = None) -> Array:
+        """Returns the mean of what was collected, the shape of x."""
+        found: Array = self.collected.mean()
+        return found
 
 
 class OneComponentEach(Sequence[Component]):

@@ -131,6 +131,8 @@ class FleetKind:
             what = "is split over the workers" if not problem.homogeneous else "is no finite sum"
             return (f"{type(method).__name__} is made for finite sums of which every worker can evaluate every "
                     f"component, and {problem.name} {what}")  # fmt: skip
+        if method.needs_virtual_time and self.is_real_time:
+            return f"{type(method).__name__} runs in virtual time only so far: the fleet 'simulated'"
         if method.needs_shared_memory:
             return f"{method!r} runs on the fleet shared_memory alone; {self.name} has a server that updates x"
         return ""

@@ -14,6 +14,7 @@ from rayopt.methods.asgd import ASGD
 from rayopt.methods.ata import ATA
 from rayopt.methods.ata_empirical import ATAEmpirical
 from rayopt.methods.base import Fleet, Method
+from rayopt.methods.compressed.adaptive_shadowheart import AdaptiveShadowheart
 from rayopt.methods.compressed.batch_qsgd import BatchQSGD
 from rayopt.methods.compressed.bidirectional_shadowheart import BidirectionalShadowheart
 from rayopt.methods.compressed.dcgd import DCGD
@@ -89,6 +90,7 @@ METHODS: dict[str, type[Method]] = {
         HeroPAGE,
         SovietPAGE,
         Shadowheart,
+        AdaptiveShadowheart,
         BidirectionalShadowheart,
         QSGD,
         BatchQSGD,
@@ -117,6 +119,7 @@ __all__ = [
     "UTA",
     "ATAEmpirical",
     "AcceleratedRennala",
+    "AdaptiveShadowheart",
     "BatchQSGD",
     "BidirectionalShadowheart",
     "DelayAdaptiveASGD",

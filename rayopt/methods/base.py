@@ -217,6 +217,9 @@ class Method:
         """
         return True
 
+    needs_virtual_time: ClassVar[bool] = False
+    """Whether the method runs in virtual time only."""
+
     @property
     def needs_shared_memory(self) -> bool:
         """Whether the method runs only where workers change x in place, not where a server receives arrivals."""

@@ -212,7 +212,7 @@ class Recorder:
             self._cancellations(arrival.time, updates)
         if updates != self._updates:
             self._updates = updates
-            self._last_update = counts.arrivals
+            self._last_update = counts.arrivals - counts.early
         if updates >= self._last or counts.arrivals >= self._checkup:
             self._check(updates)
 
@@ -243,7 +243,8 @@ class Recorder:
             self._finish("updates")
         if arrivals >= self.until.arrivals:
             self._finish("arrivals")
-        if arrivals - self._last_update >= self._patience:
+        # Messages of one task before its last are no arrivals in vain.
+        if self._since_update >= self._patience:
             raise FleetStuck(self._fleet.now, self._fleet.busy, self._fleet.n - self._fleet.busy)
         self._plan_checkup()
         if self.on_progress is not None:
@@ -252,7 +253,13 @@ class Recorder:
 
     def _plan_checkup(self) -> None:
         arrivals = self.counts.arrivals
-        self._checkup = min(arrivals + CHECK_EVERY, self.until.arrivals, self._last_update + self._patience)
+        left = max(self._patience - self._since_update, 1)
+        self._checkup = min(arrivals + CHECK_EVERY, self.until.arrivals, arrivals + left)
+
+    @property
+    def _since_update(self) -> int:
+        """Tasks that have ended since the last update."""
+        return self.counts.arrivals - self.counts.early - self._last_update
 
     def _settle_checkpoint(self) -> None:
         if self._checkpoint_is_due and not self.finished:

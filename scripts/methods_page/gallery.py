@@ -205,6 +205,10 @@ CASES: dict[str, dict[str, Case]] = {
         "shadowheart": sends(
             methods.Shadowheart(0.5, RandK(5), 1.0), SENDING, methods.Shadowheart(0.5, K1, 1.0), (MINIBATCH, QSGD)
         ),
+        "adaptive_shadowheart": sends(
+            methods.AdaptiveShadowheart(0.5, RandK(5), 1.0), SENDING, methods.AdaptiveShadowheart(0.5, K1, 1.0),
+            (MINIBATCH, QSGD),
+        ),
         "bidirectional_shadowheart": sends(
             methods.BidirectionalShadowheart(0.1, RandK(5), 1.0, TOP5), SENDING_BOTH_WAYS,
             methods.BidirectionalShadowheart(0.1, K1, 1.0, TopK(10)), (MINIBATCH, QSGD),

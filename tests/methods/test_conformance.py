@@ -62,6 +62,7 @@ TABLE = [
     methods.SovietPAGE(0.1),
     methods.Shadowheart(0.1, RandK(4), noise_ratio=2.0),
     methods.Shadowheart(0.1, RandK(4), noise_ratio=2.0, max_messages=True, without_replacement=True),
+    methods.AdaptiveShadowheart(0.1, RandK(4), noise_ratio=2.0),
     methods.BidirectionalShadowheart(0.05, RandK(4), noise_ratio=2.0, downlink=TopK(7)),
     methods.QSGD(0.1, RandK(8)),
     methods.BatchQSGD(0.1, RandK(4), batch_size=2, messages=3),

@@ -18,7 +18,9 @@ WORKERS = ro.Workers(6, compute="sqrt(i)")
 CONVEX = {"distance": 3.0, "lipschitz": 2.0}
 COMPRESSED = {"compressor": {"name": "rand_k", "k": 5}}
 ARGUMENTS = {
-    **dict.fromkeys(("shadowheart", "qsgd", "batch_qsgd", "dcgd", "diana", "marina"), COMPRESSED),
+    **dict.fromkeys(
+        ("shadowheart", "adaptive_shadowheart", "qsgd", "batch_qsgd", "dcgd", "diana", "marina"), COMPRESSED
+    ),
     "bidirectional_shadowheart": {**COMPRESSED, "downlink": "natural"},
     "ef21": {"compressor": {"name": "top_k", "k": 5}},
     "perm_k_marina": {"hessian_variance": 1.0},

@@ -69,6 +69,7 @@ ONE_AFTER_THE_OTHER = {
     methods.SovietPAGE: "as Soviet GD",
     methods.Shadowheart: "numbers of messages are fixed: only rounding tells orders apart, as BatchQSGD's",
     methods.BidirectionalShadowheart: "as Shadowheart",
+    methods.AdaptiveShadowheart: "as Shadowheart: what comes at the end of a budget counts before the alarm",
     methods.BatchQSGD: "as Shadowheart",
     methods.SGDone: "one worker: nothing is simultaneous",
 }

@@ -118,6 +118,35 @@ def test_an_iteration_takes_at_most_twice_t_star_and_the_weights_are_enough():
             assert shadowheart_weights(omega, ratio, b, m).sum() >= 1 - 1e-9
 
 
+def test_the_adaptive_form_takes_at_most_eight_t_star():
+    """Where its first budget is at most t*: the mean over three iterations, of 100 random fleets."""
+    generator = np.random.default_rng(1)
+    for _ in range(100):
+        n = int(generator.integers(1, 7))
+        h, tau = generator.lognormal(size=(2, n))
+        omega, ratio = int(generator.choice([1, 9, 30])), float(generator.choice([0.5, 3, 20]))
+        best = equilibrium_time(omega, ratio, h, tau)
+        first = best * float(generator.uniform(0.05, 1))
+        method = methods.AdaptiveShadowheart(0.1, c.RandK(1), ratio, first_budget=first)
+        workers = ro.Workers(n, h.tolist(), upload=tau.tolist())
+        record = ro.Record(trace=False, metrics=["value"])
+        until = ro.Until(updates=3)
+        result = ro.run(method, ro.problems.Quadratic(omega + 1), workers, until=until, record=record)
+        assert result.table.time[0] <= 3 * 8 * best
+
+
+def test_the_adaptive_form_by_hand():
+    """One worker, h = 1, tau = 0.5, omega = 1, r = 1: T = 1 gives b = 1, m = 2, q = 1 / (1/2 + 1/2 + 1) < 1."""
+    method = methods.AdaptiveShadowheart(0.1, c.RandK(1), 1.0)
+    workers = ro.Workers(1, 1.0, upload=0.5)
+    result = ro.run(method, ro.problems.Quadratic(2), workers, until=ro.Until(updates=1))
+    # T = 2: b = 1 + 2, m = 4, q = 1 / (1/4 + 1/12 + 1/3) = 1.5. Gradients come at 1, 3 and 4.
+    used = result.trace[result.trace.outcome == "used"]
+    assert used.time.tolist() == [1.0, 1.5, 2.0, 3.0, 4.0, 4.5, 5.0, 5.5, 6.0]
+    assert used.bits.tolist() == [0, 64, 64, 0, 0, 64, 64, 64, 64]
+    assert result.table.time.tolist() == [6.0]
+
+
 def test_equal_workers_have_a_closed_form():
     for omega, ratio, h, tau, n in [(9, 2, 1.0, 0.3, 4), (99, 0.5, 0.2, 1.0, 50), (3, 100, 2.0, 0.01, 7)]:
         a = (omega * tau + h * ratio) / n
@@ -177,6 +206,13 @@ def test_the_estimate_is_unbiased_and_of_the_variance_that_is_promised():
         assert (np.abs(estimates.mean(axis=0) - gradient) <= 4 * error).all()
         variance = ((estimates - gradient) ** 2).sum(axis=1)
         assert variance.mean() <= (gradient @ gradient + eps) * 1.05
+
+
+def test_thousands_of_messages_of_one_worker_are_not_a_fleet_that_is_stuck():
+    method = methods.Shadowheart(0.1, c.RandK(1), 3000.0)
+    workers = ro.Workers(1, 1.0, upload=0.5)
+    result = ro.run(method, ro.problems.Quadratic(2), workers, until=ro.Until(updates=1))
+    assert result.table.arrivals[0] > 2000
 
 
 def test_a_sum_of_messages_in_virtual_time_is_that_of_messages_as_they_come(simulate):
