@@ -148,7 +148,7 @@ class Recorder:
         """Makes ``on_checkpoint`` be called after the next event; may be called from another thread."""
         self._checkpoint_is_due = True
         # Written after the flag: a checkup that has just looked at it is followed by another.
-        self._checkup = -1
+        self._checkup: float = -1
 
     def _open(self, method: Method, fleet: RecordedFleet) -> None:
         self._method = method

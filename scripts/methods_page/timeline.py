@@ -62,8 +62,7 @@ class Timeline:
             self.method, problem, ro.Workers(3, compute, self.upload), until=until, record=record, seed=self.seed
         )
         trace = result.trace.astype({"outcome": str})
-        before = trace.groupby(["worker", "number"]).time.shift()
-        trace["assigned_at"] = trace.assigned_at.where(trace.message == 0, before)
+        trace["assigned_at"] = trace.groupby(["worker", "number"]).time.shift().fillna(trace.assigned_at)
         bars = trace[trace.assigned_at < HORIZON].copy()
         late = bars.time > HORIZON
         bars.loc[late, "outcome"] = RUNNING
