@@ -164,7 +164,9 @@ class Method:
         arguments = inspect.signature(cls).parameters
         for name in given:
             if name not in SYMBOLS and name not in arguments:
-                everything = (*arguments, *SYMBOLS)
+                # A compressor is an option of methods that need none.
+                own = [key for key, found in arguments.items() if key != "compressor" or found.default is found.empty]
+                everything = (*own, *SYMBOLS)
                 raise InvalidInput(name, f"unknown{nearest(name, everything)}", ", ".join(everything))
         known = {**cls.told_by(given, problem, workers), **{k: v for k, v in given.items() if k in SYMBOLS}}
         setting = setting_of(problem, workers, eps, known)

@@ -37,11 +37,11 @@ class BatchQSGD(CompressedMethod):
 
     Examples:
       >>> import rayopt as ro
-      >>> workers = ro.Workers(3, compute=1.0, upload=ro.Link(per_float=0.1))
+      >>> workers = ro.Workers(3, compute=1.0, upload=ro.Link(per_float=0.25))
       >>> method = ro.methods.BatchQSGD(step_size=0.1, compressor=ro.compressors.RandK(1), batch_size=2, messages=5)
       >>> result = ro.run(method, ro.problems.Quadratic(dimension=10), workers, until=ro.Until(updates=2))
       >>> result.table.time.tolist(), result.table.arrivals.tolist()
-      ([5.0], [30])
+      ([6.5], [30])
 
     References:
       Tyurin, Sivtsov, `The Limits of Scalability <https://arxiv.org/abs/2506.23836>`_, 2025 (as a baseline).
