@@ -122,6 +122,10 @@ class ReplayedWorkers:
         self.now = due
         return Alarm(due, set_at)
 
+    def has(self, event: Event) -> bool:
+        """Returns whether the worker of an event has its task."""
+        return self._running.get(event.worker, (None, None))[0] == event.number
+
     def deliver(self, event: Event) -> Arrival:
         """Returns the arrival that an event of the trace was.
 

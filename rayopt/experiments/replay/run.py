@@ -98,6 +98,7 @@ class ReplayRun:
         for event, after in rows:
             self._check_hashes()
             self._ring(event.time, before_arrival=True)
+            self._ring_until_given(event)
             # What alarms have cancelled stands before the arrival too.
             self._compare_cancellations(cancelled)
             self._worker = event.worker
@@ -143,6 +144,16 @@ class ReplayRun:
         while self._alarms < most and (alarm := self._fleet.alarm(until, before_arrival)) is not None:
             self._alarms += 1
             self._method.receive(alarm, self._fleet)
+
+    def _ring_until_given(self, event: Event) -> None:
+        """Gives the method alarms of the time of an arrival one by one until the worker has the task that arrives.
+
+        An alarm comes behind the arrivals of its time, but not behind those of tasks that it has brought about.
+        """
+        had = -1
+        while had < self._alarms and not self._fleet.has(event):
+            had = self._alarms
+            self._ring(event.time, most=had + 1)
 
     def _compare_cancellations(self, recorded: list[Event]) -> None:
         found = list(self._fleet.cancelled)
