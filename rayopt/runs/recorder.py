@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rayopt.compression import FLOAT_BITS
 from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import FleetStuck
+from rayopt.core.tasks import Gradient
 from rayopt.runs.fingerprints import Fingerprint, Fingerprints
 from rayopt.runs.outcome import Counts, Outcome, Progress, Row
 from rayopt.runs.record import MOST_ROWS, Record
@@ -192,7 +193,7 @@ class Recorder:
         if arrival.worker is not None:
             counts.arrivals += 1
             bits = self._dense_bits
-            if (compressor := arrival.task.compressor) is not None:
+            if type(arrival.task) is not Gradient and (compressor := arrival.task.compressor) is not None:
                 bits = self._compressed(arrival, compressor)
             if arrival.used:
                 counts.used += 1

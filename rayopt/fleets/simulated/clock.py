@@ -177,11 +177,11 @@ class SimulatedWorkers:
             if component >= 0:
                 self._chooses = True
             self._components_view[worker] = component
+            if self._sends_several or own.messages > 1:
+                self._sends_several = True
+                self._messages_left_view[worker] = own.messages - 1
         elif self._chooses:
             self._components_view[worker] = -1
-        if self._sends_several or own.messages > 1:
-            self._sends_several = True
-            self._messages_left_view[worker] = own.messages - 1
         number = self._given_view[worker]
         now = self.now
         if (kind is not Gradient and kind is not Component) or own.cost != 1:
