@@ -98,11 +98,12 @@ def _show(registry: Mapping[str, type[Any]], name: str | None, example: str) -> 
 
 def _entry(name: str, arguments: Iterable[inspect.Parameter]) -> str:
     """Returns the mapping that stands for a component in a workload file."""
+    from rayopt.methods.base import is_optional_compressor
+
     # JSON is YAML on one line.
     values = [
         f"{argument.name}: {'...' if argument.default is argument.empty else json.dumps(argument.default)}"
         for argument in arguments
-        # A compressor is an option of methods that need none.
-        if not (argument.name == "compressor" and argument.default is None)
+        if not is_optional_compressor(argument)
     ]
     return "{" + ", ".join([f"name: {name}", *values]) + "}"

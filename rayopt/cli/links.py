@@ -28,7 +28,8 @@ def links_of(
     """
     from rayopt.compression import compressor as parse
     from rayopt.compression import unbiased
-    from rayopt.latency.link import FLOAT_BITS, Link
+    from rayopt.core.tasks import FLOAT_BITS
+    from rayopt.latency.link import Link
 
     if dimension is None:
         raise InvalidInput("--dimension", "missing beside --upload", "the dimension of x")

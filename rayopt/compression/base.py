@@ -12,11 +12,9 @@ from numpy.typing import NDArray
 
 from rayopt.core.errors import InvalidInput
 from rayopt.core.keys import subkey
+from rayopt.core.tasks import FLOAT_BITS
 
 Array = NDArray[np.float64]
-
-FLOAT_BITS = 64
-"""Bits of a float, as rayopt computes and sends it."""
 
 
 class Compressor:

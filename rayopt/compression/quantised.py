@@ -8,10 +8,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.compression.base import FLOAT_BITS, Array, Compressor, rows_of
+from rayopt.compression.base import Array, Compressor, rows_of
 from rayopt.compression.packing import pack, pack_elias, unpack, unpack_elias
 from rayopt.core.errors import at_least
 from rayopt.core.keys import subkeys, uniforms
+from rayopt.core.tasks import FLOAT_BITS
 
 LEAST_EXPONENT = -126
 """Of natural compression: 8 bits hold 2**-126 to 2**128, and 0."""

@@ -7,11 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from rayopt.compression.base import FLOAT_BITS, Array, Compressor, rows_of
+from rayopt.compression.base import Array, Compressor, rows_of
 from rayopt.compression.packing import pack, unpack
 from rayopt.compression.quantised import draws
 from rayopt.core.errors import InvalidInput, at_least
 from rayopt.core.keys import NormalVectors, subkey, subkeys
+from rayopt.core.tasks import FLOAT_BITS
 
 
 class CORE(Compressor):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.compression.base import FLOAT_BITS, Array, Compressor, at_most_dimension, index_bits, rows_of
+from rayopt.compression.base import Array, Compressor, at_most_dimension, index_bits, rows_of
 from rayopt.compression.packing import pack, unpack
-from rayopt.core.errors import InvalidInput, at_least, positive
+from rayopt.core.errors import at_least, share
 from rayopt.core.keys import Permutations, all_below, below, subkey, subkeys, uniform, uniforms
+from rayopt.core.tasks import FLOAT_BITS
 
 
 class Sparsifier(Compressor):
@@ -28,10 +29,14 @@ class Sparsifier(Compressor):
     def bits(self, dimension: int) -> int:
         return int(FLOAT_BITS * self.floats(dimension))
 
+    def part(self, key: int, dimension: int) -> tuple[NDArray[np.intp], float]:
+        """Returns the support and its scale."""
+        return self.support(key, dimension), self.scale(dimension)
+
     def compress(self, x: Array, key: int) -> Array:
-        kept = self.support(key, x.shape[-1])
+        kept, scale = self.part(key, x.shape[-1])
         found = np.zeros(x.shape)
-        found[..., kept] = x[..., kept] * self.scale(x.shape[-1])
+        found[..., kept] = x[..., kept] * scale
         return found
 
     def sum(self, x: Array, key: int, messages: Sequence[int] | NDArray[np.integer]) -> Array:
@@ -44,13 +49,52 @@ class Sparsifier(Compressor):
         return np.ascontiguousarray(x[..., self.support(key, x.shape[-1])]).tobytes()
 
     def decode(self, message: bytes, key: int, shape: tuple[int, ...]) -> Array:
-        kept = self.support(key, shape[-1])
+        kept, scale = self.part(key, shape[-1])
         found = np.zeros(shape)
-        found[..., kept] = np.frombuffer(message).reshape(*shape[:-1], len(kept)) * self.scale(shape[-1])
+        found[..., kept] = np.frombuffer(message).reshape(*shape[:-1], len(kept)) * scale
         return found
 
 
-class RandK(Sparsifier):
+class OfK(Compressor):
+    """A compressor that keeps k coordinates.
+
+    Args:
+      k: how many coordinates are kept, from 1 to d.
+
+    Raises:
+      InvalidInput: k is no integer of at least 1.
+    """
+
+    def __init__(self, k: int) -> None:
+        self.k = at_least("compressor.k", k, 1)
+
+    def floats(self, dimension: int) -> float:
+        self.check(dimension)
+        return float(self.k)
+
+    def check(self, dimension: int) -> None:
+        at_most_dimension("k", self.k, dimension)
+
+
+class UniformK(OfK, Sparsifier):
+    """A sparsifier whose support is a uniform subset of k coordinates."""
+
+    def support(self, key: int, dimension: int) -> NDArray[np.intp]:
+        if self.k == 1:
+            return np.array([below(subkey(key, 0), dimension)])
+        return _PERMUTATIONS.subset(key, dimension, self.k)
+
+    def sum(self, x: Array, key: int, messages: Sequence[int] | NDArray[np.integer]) -> Array:
+        if self.k > 1:
+            return super().sum(x, key, messages)
+        # The supports of all messages in one call.
+        dimension = x.shape[-1]
+        keys = subkeys(np.array([key], dtype=np.uint64), int(np.max(messages)) + 1)[0][np.asarray(messages)]
+        kept = all_below(subkeys(keys, 1)[:, 0], dimension)
+        return x * (np.bincount(kept, minlength=dimension) * self.scale(dimension))
+
+
+class RandK(UniformK):
     """RandK: k coordinates, a uniform subset, times d / k; omega = d / k - 1 [talk][code].
 
     Args:
@@ -67,38 +111,15 @@ class RandK(Sparsifier):
     name: ClassVar[str] = "rand_k"
     paper: ClassVar[str] = "Stich, Cordonnier & Jaggi 2018, arXiv 1809.07599"
 
-    def __init__(self, k: int) -> None:
-        self.k = at_least("compressor.k", k, 1)
-
     def omega(self, dimension: int) -> float:
         self.check(dimension)
         return dimension / self.k - 1
 
-    def floats(self, dimension: int) -> float:
-        self.check(dimension)
-        return float(self.k)
-
-    def check(self, dimension: int) -> None:
-        at_most_dimension("k", self.k, dimension)
-
-    def support(self, key: int, dimension: int) -> NDArray[np.intp]:
-        if self.k == 1:
-            return np.array([below(subkey(key, 0), dimension)])
-        return _PERMUTATIONS.subset(key, dimension, self.k)
-
     def scale(self, dimension: int) -> float:
         return dimension / self.k
 
-    def sum(self, x: Array, key: int, messages: Sequence[int] | NDArray[np.integer]) -> Array:
-        if self.k > 1:
-            return super().sum(x, key, messages)
-        dimension = x.shape[-1]
-        keys = subkeys(np.array([key], dtype=np.uint64), int(np.max(messages)) + 1)[0][np.asarray(messages)]
-        kept = all_below(subkeys(keys, 1)[:, 0], dimension)
-        return x * (np.bincount(kept, minlength=dimension) * float(dimension))
 
-
-class ScaledRandK(RandK):
+class ScaledRandK(UniformK):
     """RandK without the factor d / k: biased and contractive, alpha = k / d [code].
 
     Args:
@@ -106,10 +127,8 @@ class ScaledRandK(RandK):
     """
 
     name: ClassVar[str] = "scaled_rand_k"
+    paper: ClassVar[str] = RandK.paper
     unbiased: ClassVar[bool] = False
-
-    def omega(self, dimension: int) -> float:
-        return Compressor.omega(self, dimension)
 
     def alpha(self, dimension: int) -> float:
         self.check(dimension)
@@ -118,11 +137,8 @@ class ScaledRandK(RandK):
     def scale(self, dimension: int) -> float:
         return 1.0
 
-    def sum(self, x: Array, key: int, messages: Sequence[int] | NDArray[np.integer]) -> Array:
-        return Sparsifier.sum(self, x, key, messages)
 
-
-class RandKStream(Sparsifier):
+class RandKStream(OfK, Sparsifier):
     """RandK without replacement: the messages of one value are blocks of one random permutation [derived].
 
     There are J = ceil(d / k) blocks of at most k coordinates; message j has block j mod J, times J. The mean of m
@@ -137,21 +153,15 @@ class RandKStream(Sparsifier):
 
     name: ClassVar[str] = "rand_k_stream"
 
-    def __init__(self, k: int) -> None:
-        self.k = at_least("compressor.k", k, 1)
-
     def omega(self, dimension: int) -> float:
         return float(self._parts(dimension) - 1)
 
-    def omega_of_mean(self, dimension: int, messages: float) -> float:
-        """Returns max(J / m - 1, 0), the omega of the mean of m messages of one value."""
-        return max(self._parts(dimension) / messages - 1, 0.0)
+    def omega_of_mean(self, dimension: int, messages: Any) -> Any:
+        """Returns max(J / m - 1, 0), the omega of the mean of m messages of one value; m is a number or an array."""
+        return np.maximum(self._parts(dimension) / messages - 1, 0.0)
 
     def floats(self, dimension: int) -> float:
         return float(-(-dimension // self._parts(dimension)))
-
-    def check(self, dimension: int) -> None:
-        at_most_dimension("k", self.k, dimension)
 
     def _parts(self, dimension: int) -> int:
         self.check(dimension)
@@ -195,9 +205,7 @@ class BernoulliSampling(Sparsifier):
     name: ClassVar[str] = "bernoulli"
 
     def __init__(self, probability: float) -> None:
-        self.probability = positive("compressor.probability", probability)
-        if self.probability > 1:
-            raise InvalidInput("compressor.probability", f"{probability!r} is above 1", "a number in (0, 1]")
+        self.probability = share("compressor.probability", probability)
 
     def omega(self, dimension: int) -> float:
         return 1 / self.probability - 1
@@ -249,8 +257,7 @@ class PermK(Sparsifier):
         """Returns the largest number of floats of a worker, ceil(d / n)."""
         return float(-(-dimension // (self.workers or dimension)))
 
-    def _part(self, key: int, dimension: int) -> tuple[NDArray[np.intp], float]:
-        """Returns the coordinates of the worker, and their scale."""
+    def part(self, key: int, dimension: int) -> tuple[NDArray[np.intp], float]:
         n = self.workers or dimension
         worker = below(subkey(key, 2), n) if self.worker is None else self.worker
         if dimension >= n:
@@ -260,25 +267,14 @@ class PermK(Sparsifier):
         return np.array([coordinate]), n / sharers
 
     def support(self, key: int, dimension: int) -> NDArray[np.intp]:
-        return self._part(key, dimension)[0]
-
-    def compress(self, x: Array, key: int) -> Array:
-        kept, scale = self._part(key, x.shape[-1])
-        found = np.zeros(x.shape)
-        found[..., kept] = x[..., kept] * scale
-        return found
+        return self.part(key, dimension)[0]
 
     def sum(self, x: Array, key: int, messages: Sequence[int] | NDArray[np.integer]) -> Array:
+        # The scales of messages may differ.
         return Compressor.sum(self, x, key, messages)
 
-    def decode(self, message: bytes, key: int, shape: tuple[int, ...]) -> Array:
-        kept, scale = self._part(key, shape[-1])
-        found = np.zeros(shape)
-        found[..., kept] = np.frombuffer(message).reshape(*shape[:-1], len(kept)) * scale
-        return found
 
-
-class TopK(Compressor):
+class TopK(OfK):
     """TopK: the k coordinates of largest magnitude; biased, alpha = k / d [code]. Indices are sent.
 
     Args:
@@ -296,24 +292,14 @@ class TopK(Compressor):
     paper: ClassVar[str] = "Alistarh et al. 2018, arXiv 1809.10505"
     unbiased: ClassVar[bool] = False
 
-    def __init__(self, k: int) -> None:
-        self.k = at_least("compressor.k", k, 1)
-
     def alpha(self, dimension: int) -> float:
         self.check(dimension)
         return self.k / dimension
-
-    def floats(self, dimension: int) -> float:
-        self.check(dimension)
-        return float(self.k)
 
     def bits(self, dimension: int) -> int:
         """Returns k floats and k indices of ceil(log2 d) bits."""
         self.check(dimension)
         return self.k * (FLOAT_BITS + index_bits(dimension))
-
-    def check(self, dimension: int) -> None:
-        at_most_dimension("k", self.k, dimension)
 
     def _largest(self, x: Array) -> NDArray[np.intp]:
         """Returns the coordinates that each row keeps, ascending, shape (G, k)."""

@@ -130,6 +130,14 @@ def positive(key: str, value: Any, or_else: str = "") -> float:
     return float(value)
 
 
+def share(key: str, value: Any) -> float:
+    """Returns ``value`` if it is a number above 0 and at most 1."""
+    found = positive(key, value)
+    if found > 1:
+        raise InvalidInput(key, f"{value!r} is above 1", "a number in (0, 1]")
+    return found
+
+
 def non_negative(key: str, value: Any) -> float:
     """Returns ``value`` if it is a finite number of at least 0."""
     if not _is_finite(value) or value < 0:

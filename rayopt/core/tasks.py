@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from rayopt.core.keys import subkey
 
 Array = NDArray[np.float64]
+FLOAT_BITS = 64
+"""Bits of a float, as rayopt computes and sends it."""
 MANY = 2**28
 """Messages of a task that goes on until it is stopped."""
 BYTES_PER_STEP = 64
@@ -135,7 +137,20 @@ class Series(Gradient):
         self.draws = count
 
 
-class LocalSGD(Gradient):
+class SummedOneByOne(Gradient):
+    """A task whose values have no product in common: sums add them one after the other."""
+
+    __slots__ = ()
+
+    sums_one_by_one = True
+
+    def evaluate_sum(self, problem: Oracle, samples: Sequence[Any], weights: Array | None) -> Array:
+        """Returns sum_j weights[j] * evaluate(samples[j]), the shape of x."""
+        weights = np.ones(len(samples)) if weights is None else weights
+        return weighted_total(self.x, (self.evaluate(problem, sample) for sample in samples), weights)
+
+
+class LocalSGD(SummedOneByOne):
     """Steps of SGD on the worker's own data, from x to y; the reply is x - y.
 
     Args:
@@ -148,7 +163,6 @@ class LocalSGD(Gradient):
     __slots__ = ("step_size",)
 
     estimates_gradient = False
-    sums_one_by_one = True
 
     def __init__(self, x: Array, version: int, steps: int, step_size: Any) -> None:
         super().__init__(x, version, steps)
@@ -168,11 +182,6 @@ class LocalSGD(Gradient):
         for drawn in sample:
             y = y - self.step_size * problem.gradient(y, drawn, checkpoint)
         return self.x - y
-
-    def evaluate_sum(self, problem: Oracle, samples: Sequence[Any], weights: Array | None) -> Array:
-        """Returns sum_j weights[j] * evaluate(samples[j]), the shape of x."""
-        weights = np.ones(len(samples)) if weights is None else weights
-        return weighted_total(self.x, (self.evaluate(problem, sample) for sample in samples), weights)
 
 
 class Component(Gradient):
@@ -271,7 +280,7 @@ class Difference(Component):
         return problem.component_difference(self.x, self.y, np.atleast_1d(self.indices), self.weights)
 
 
-class Message(Gradient):
+class Message(SummedOneByOne):
     """A stochastic gradient at x that is sent compressed: C(g(x)), or C(g(x) - g(y) - shift).
 
     Args:
@@ -325,10 +334,6 @@ class Message(Gradient):
         found = copy.copy(self)
         found.shift = shift
         return found
-
-    def evaluate_sum(self, problem: Oracle, samples: Any, weights: Array | None) -> Array:
-        weights = np.ones(len(samples)) if weights is None else weights
-        return weighted_total(self.x, (self.evaluate(problem, sample) for sample in samples), weights)
 
 
 class Forward(Message):

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from rayopt.core.errors import InvalidInput, nearest
 from rayopt.core.keys import Stream
+from rayopt.core.tasks import FLOAT_BITS
 from rayopt.latency.base import BoundLatency, Latency
 from rayopt.latency.config import latency
 from rayopt.latency.formula import dimension_is
 
 Array = NDArray[np.float64]
 
-FLOAT_BITS = 64
 PARTS = ("per_message", "per_float", "per_bit")
 ANY_DIMENSION = 1000
 """What d stands for in a formula until the problem is known."""

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from rayopt.core.errors import InvalidInput, at_least
 from rayopt.core.keys import Stream
 from rayopt.core.memory import check_fits
-from rayopt.core.tasks import Gradient
+from rayopt.core.tasks import FLOAT_BITS, Gradient
 from rayopt.latency import BoundLatency, latency, zero
 from rayopt.latency.bisection import last_float
-from rayopt.latency.link import FLOAT_BITS, BoundLink, link_of
+from rayopt.latency.link import BoundLink, link_of
 from rayopt.latency.measured import Measured
 
 Array = NDArray[np.float64]

@@ -164,9 +164,7 @@ class Method:
         arguments = inspect.signature(cls).parameters
         for name in given:
             if name not in SYMBOLS and name not in arguments:
-                # A compressor is an option of methods that need none.
-                own = [key for key, found in arguments.items() if key != "compressor" or found.default is found.empty]
-                everything = (*own, *SYMBOLS)
+                everything = (*(key for key, found in arguments.items() if not is_optional_compressor(found)), *SYMBOLS)
                 raise InvalidInput(name, f"unknown{nearest(name, everything)}", ", ".join(everything))
         known = {**cls.told_by(given, problem, workers), **{k: v for k, v in given.items() if k in SYMBOLS}}
         setting = setting_of(problem, workers, eps, known)
@@ -286,6 +284,11 @@ class Method:
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
         return f"{type(self).__name__}({arguments})"
+
+
+def is_optional_compressor(argument: inspect.Parameter) -> bool:
+    """Whether an argument is the compressor of a method that needs none, of which nobody is told who does not ask."""
+    return argument.name == "compressor" and argument.default is None
 
 
 def steps(step_size: float | Sequence[float]) -> float | Array:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.compression import FLOAT_BITS
 from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import FleetStuck
-from rayopt.core.tasks import Gradient
+from rayopt.core.tasks import FLOAT_BITS, Gradient
 from rayopt.runs.fingerprints import Fingerprint, Fingerprints
 from rayopt.runs.outcome import Counts, Outcome, Progress, Row
 from rayopt.runs.record import MOST_ROWS, Record

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rayopt.theory.checks import NotAllowed, times_of
+from rayopt.theory.checks import Array, NotAllowed, times_of
 from rayopt.theory.setting import Setting
 
 
@@ -32,12 +32,17 @@ def finite_sum_time(times: ArrayLike, S: float) -> float:
     Raises:
       NotAllowed: a time is not above 0, or S is negative.
     """
+    return float(np.min(_seconds_of_fastest(times, S)))
+
+
+def _seconds_of_fastest(times: ArrayLike, S: float) -> Array:
+    """Returns the seconds of the j fastest workers for S gradients up to a constant, j = 1, ..., n, shape (n,)."""
     found = times_of("times", times)
     if not S >= 0:
         raise NotAllowed("S", f"{S!r}", "a number of at least 0")
-    found = np.sort(found)
     with np.errstate(divide="ignore"):
-        return float(np.min((S + np.arange(1, len(found) + 1)) / np.cumsum(1 / found)))
+        seconds: Array = (S + np.arange(1, len(found) + 1)) / np.cumsum(1 / np.sort(found))
+    return seconds
 
 
 def gradient_time(times: ArrayLike, components: int) -> float:
@@ -231,9 +236,7 @@ def fewest_workers(times: ArrayLike, S: float) -> int:
       times: seconds of one component for each worker, shape (n,).
       S: how many gradients, at least 0.
     """
-    found = np.sort(times_of("times", times))
-    with np.errstate(divide="ignore"):
-        return int(np.argmin((S + np.arange(1, len(found) + 1)) / np.cumsum(1 / found))) + 1
+    return int(np.argmin(_seconds_of_fastest(times, S))) + 1
 
 
 def is_large_scale(times: ArrayLike, components: int) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from rayopt.compression import Compressor, compressor, unbiased
 from rayopt.core.arrivals import Arrival, GradientSum
 from rayopt.core.errors import InvalidInput
@@ -46,8 +48,6 @@ class CompressedMethod(Method):
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)
         self._own = [self.compressor.of(worker, workers) for worker in range(workers)]
-        for own in self._own[:1]:
-            own.check(start_point.shape[-1])
 
     def message(self, worker: int, **parts: Any) -> Message:
         """Returns the task of a compressed gradient at (x^k, k) of one worker."""
@@ -85,6 +85,38 @@ class Rounds(CompressedMethod):
     def update(self, mean: Array, fleet: Fleet) -> None:
         """Makes the step; ``mean`` is that of the replies."""
         raise NotImplementedError
+
+
+class ShiftedRounds(Rounds):
+    """Rounds in which worker i sends C_i(g_i - s_i), and its shift s_i changes by a rate times the message.
+
+    Attributes:
+      shifts: s_i, from zeros, n arrays of the shape of x.
+    """
+
+    vectors_per_worker = 1
+
+    def prepare(self, start_point: Array, workers: int) -> None:
+        super().prepare(start_point, workers)
+        self.shifts = [np.zeros(self.x.shape) for _ in range(workers)]
+        self._mean_shift = np.zeros(self.x.shape)
+        self._rate = self.rate(start_point.shape[-1])
+
+    def rate(self, dimension: int) -> float:
+        """Returns by how much of a message a shift changes."""
+        raise NotImplementedError
+
+    def tasks(self, fleet: Fleet) -> Sequence[Gradient]:
+        keeps = self.updates, self._rate
+        return [self.message(worker, shift=shift, keeps=keeps) for worker, shift in enumerate(self.shifts)]
+
+    def take(self, arrival: Arrival) -> None:
+        super().take(arrival)
+        self.shifts[arrival.worker] = self.shifts[arrival.worker] + self._rate * arrival.value
+
+    def update(self, mean: Array, fleet: Fleet) -> None:
+        self.descend(self._mean_shift + mean)
+        self._mean_shift = self._mean_shift + self._rate * mean
 
 
 def constants_of(found: Compressor, dimension: int, workers: int) -> dict[str, float]:

@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from rayopt.core.arrivals import Arrival
-from rayopt.core.errors import InvalidInput, positive
-from rayopt.core.tasks import Gradient
-from rayopt.methods.base import Array, Fleet
-from rayopt.methods.compressed.base import Rounds
+from rayopt.core.errors import share
+from rayopt.methods.compressed.base import ShiftedRounds
 from rayopt.theory import Setting, parameters
 
 
-class DIANA(Rounds):
+class DIANA(ShiftedRounds):
     """DIANA: worker i sends C_i(g_i - s_i), and its shift s_i follows its gradient.
 
     .. math::
@@ -52,33 +47,14 @@ class DIANA(Rounds):
 
     name = "diana"
     paper = "Mishchenko, Gorbunov, Takac & Richtarik 2019, arXiv 1901.09269"
-    vectors_per_worker = 1
 
     def __init__(self, step_size: float | Sequence[float], compressor: Any, shift_step: float | None = None) -> None:
         super().__init__(step_size, compressor)
-        self.shift_step = None if shift_step is None else positive("shift_step", shift_step)
-        if self.shift_step is not None and self.shift_step > 1:
-            raise InvalidInput("shift_step", f"{shift_step!r} is above 1", "a number in (0, 1]")
+        self.shift_step = None if shift_step is None else share("shift_step", shift_step)
 
     @classmethod
     def theory(cls, setting: Setting) -> dict[str, Any]:
         return parameters.diana(setting)
 
-    def prepare(self, start_point: Array, workers: int) -> None:
-        super().prepare(start_point, workers)
-        dimension = start_point.shape[-1]
-        self._rate = 1 / (1 + self._own[0].omega(dimension)) if self.shift_step is None else self.shift_step
-        self.shifts = [np.zeros(self.x.shape) for _ in range(workers)]
-        self._mean_shift = np.zeros(self.x.shape)
-
-    def tasks(self, fleet: Fleet) -> Sequence[Gradient]:
-        keeps = self.updates, self._rate
-        return [self.message(worker, shift=shift, keeps=keeps) for worker, shift in enumerate(self.shifts)]
-
-    def take(self, arrival: Arrival) -> None:
-        super().take(arrival)
-        self.shifts[arrival.worker] = self.shifts[arrival.worker] + self._rate * arrival.value
-
-    def update(self, mean: Array, fleet: Fleet) -> None:
-        self.descend(self._mean_shift + mean)
-        self._mean_shift = self._mean_shift + self._rate * mean
+    def rate(self, dimension: int) -> float:
+        return 1 / (1 + self._own[0].omega(dimension)) if self.shift_step is None else self.shift_step

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from rayopt.core.arrivals import Arrival
-from rayopt.core.tasks import Gradient
-from rayopt.methods.base import Array, Fleet
-from rayopt.methods.compressed.base import Rounds, contractive
+from rayopt.methods.base import Array
+from rayopt.methods.compressed.base import ShiftedRounds, contractive
 from rayopt.theory import Setting, parameters
 
 
-class EF21(Rounds):
+class EF21(ShiftedRounds):
     """EF21: worker i sends C(grad f_i(x) - g_i), and g_i adds what was sent.
 
     .. math::
@@ -49,7 +44,6 @@ class EF21(Rounds):
 
     name = "ef21"
     paper = "Richtarik, Sokolov & Fatkhullin 2021, arXiv 2106.05203"
-    vectors_per_worker = 1
     needs_unbiased = False
 
     @classmethod
@@ -59,17 +53,6 @@ class EF21(Rounds):
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)
         contractive(self.compressor, start_point.shape[-1], type(self).__name__)
-        self.estimates = [np.zeros(self.x.shape) for _ in range(workers)]
-        self._mean_estimate = np.zeros(self.x.shape)
 
-    def tasks(self, fleet: Fleet) -> Sequence[Gradient]:
-        keeps = self.updates, 1.0
-        return [self.message(worker, shift=estimate, keeps=keeps) for worker, estimate in enumerate(self.estimates)]
-
-    def take(self, arrival: Arrival) -> None:
-        super().take(arrival)
-        self.estimates[arrival.worker] = self.estimates[arrival.worker] + arrival.value
-
-    def update(self, mean: Array, fleet: Fleet) -> None:
-        self._mean_estimate = self._mean_estimate + mean
-        self.descend(self._mean_estimate)
+    def rate(self, dimension: int) -> float:
+        return 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rayopt.core.errors import InvalidInput, positive
+from rayopt.core.errors import share
 from rayopt.core.tasks import Gradient
 from rayopt.methods.base import Array, Fleet
 from rayopt.methods.compressed.base import Rounds
@@ -52,9 +52,7 @@ class MARINA(Rounds):
 
     def __init__(self, step_size: float | Sequence[float], compressor: Any, probability: float | None = None) -> None:
         super().__init__(step_size, compressor)
-        self.probability = None if probability is None else positive("probability", probability)
-        if self.probability is not None and self.probability > 1:
-            raise InvalidInput("probability", f"{probability!r} is above 1", "a number in (0, 1]")
+        self.probability = None if probability is None else share("probability", probability)
 
     @classmethod
     def theory(cls, setting: Setting) -> dict[str, Any]:
@@ -63,8 +61,8 @@ class MARINA(Rounds):
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)
         dimension = start_point.shape[-1]
-        share = self._own[0].floats(dimension) / dimension
-        self._chance = min(share, 1.0) if self.probability is None else self.probability
+        sent = self._own[0].floats(dimension) / dimension
+        self._chance = min(sent, 1.0) if self.probability is None else self.probability
         self._gradient: Array | None = None
         self._before: Array | None = None
 

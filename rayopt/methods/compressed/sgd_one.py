@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 
 from rayopt.compression import Stays
-from rayopt.core.arrivals import Arrival
-from rayopt.core.errors import InvalidInput, at_least
-from rayopt.core.tasks import Message
-from rayopt.methods.base import Array, Fleet, Method, check_worker
-from rayopt.theory import Setting, parameters
+from rayopt.core.tasks import Gradient, Message
+from rayopt.methods.base import Fleet, fastest
+from rayopt.methods.hero import Hero
 
 
-class SGDone(Method):
+class SGDone(Hero):
     """SGDone: SGD on the worker that computes fastest; nothing is sent.
 
     .. math:: x^{k+1} = x^k - \\gamma \\nabla f(x^k; \\xi^k)
@@ -50,27 +45,11 @@ class SGDone(Method):
     paper = "baseline of arXiv 2402.04785"
     downlink = Stays()
 
-    def __init__(self, step_size: float | Sequence[float], worker: int | None = None) -> None:
-        super().__init__(step_size)
-        self.worker = None if worker is None else at_least("worker", worker, 0)
-
-    @classmethod
-    def theory(cls, setting: Setting) -> dict[str, Any]:
-        return parameters.hero(setting)
-
-    def prepare(self, start_point: Array, workers: int) -> None:
-        super().prepare(start_point, workers)
-        check_worker(self.worker, workers)
-
     def start(self, fleet: Fleet) -> None:
-        chosen = self.worker
-        if chosen is None:
-            parts = fleet.expected_parts(None)
-            if parts is None:
-                raise InvalidInput("worker", "the fleet does not tell who is fastest", "the number of a worker")
-            chosen = int(np.argmin(parts[0]))
-        fleet.assign(chosen, Message(self.x, self.updates, self.downlink, download=self.downlink))
+        parts = fleet.expected_parts(None)
+        # Messages do not count: the fastest is who computes fastest.
+        chosen = self.worker if self.worker is not None or parts is None else int(np.argmin(parts[0]))
+        fleet.assign(fastest(fleet, chosen), self.point())
 
-    def receive(self, arrival: Arrival, fleet: Fleet) -> None:
-        self.descend(arrival.value)
-        fleet.assign(arrival.worker, Message(self.x, self.updates, self.downlink, download=self.downlink))
+    def point(self) -> Gradient:
+        return Message(self.x, self.updates, self.downlink, download=self.downlink)

@@ -120,8 +120,8 @@ class Shadowheart(CompressedMethod):
             most = math.ceil(dimension / self.compressor.floats(dimension))
             self.messages = np.minimum(self.messages, most if self.max_messages is True else self.max_messages)
         of_mean = None
-        if self.without_replacement:
-            of_mean = np.maximum(math.ceil(dimension / self.compressor.k) / np.maximum(self.messages, 1) - 1, 0.0)
+        if isinstance(self._sent, RandKStream):
+            of_mean = self._sent.omega_of_mean(dimension, np.maximum(self.messages, 1))
         quality = shadowheart_weights(omega, self.noise_ratio, self.batches, self.messages, of_mean)
         self._active = np.flatnonzero(quality > 0)
         sent = np.where(np.isfinite(self.messages), self.messages, 1)

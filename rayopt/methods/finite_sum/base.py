@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayopt.core.arrivals import Arrival, GradientSum
-from rayopt.core.errors import InvalidInput, at_least, positive
+from rayopt.core.errors import InvalidInput, at_least, share
 from rayopt.core.tasks import Component, Difference, OneComponentEach
 from rayopt.methods.base import Array, Fleet, Method, check_worker, everyone, fastest
 
@@ -139,9 +139,7 @@ class PAGEMethod(FiniteSumMethod):
     ) -> None:
         super().__init__(step_size)
         self.batch_size = None if batch_size is None else at_least("batch_size", batch_size, 1)
-        self.probability = None if probability is None else positive("probability", probability)
-        if self.probability is not None and self.probability > 1:
-            raise InvalidInput("probability", f"{probability!r} is above 1", "a number in (0, 1]")
+        self.probability = None if probability is None else share("probability", probability)
 
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)
