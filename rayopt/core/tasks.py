@@ -64,6 +64,11 @@ class Gradient:
     messages: int = 1
 
     @property
+    def can_travel(self) -> bool:
+        """Whether another process than the method's own can compute the value in virtual time."""
+        return True
+
+    @property
     def component(self) -> int:
         """The index of the component of a finite sum that the task is about, -1 if it is about none or several."""
         return -1
@@ -293,10 +298,13 @@ class Message(SummedOneByOne):
       shift: what else is subtracted, the shape of x.
       keeps: (s, rate) if the worker keeps the shift itself, s times changed by ``shift + rate * message`` from zeros:
         in real time it is sent only to a process that has lost it.
+      momentum: (v, rate) if what is sent is v + rate (g(x) - v) in place of g(x): the worker's own mean of its
+        gradients, the shape of x, which :meth:`evaluate` changes in place to that. It needs ``shift``, and ``keeps``,
+        which numbers the changes. In real time v never travels: the worker's process keeps it, from zeros on.
       download: the compressor of what the worker is sent; None for x as it is.
     """
 
-    __slots__ = ("compressor", "download", "keeps", "messages", "shift", "y")
+    __slots__ = ("compressor", "download", "keeps", "messages", "momentum", "shift", "y")
 
     estimates_gradient = False
 
@@ -310,9 +318,11 @@ class Message(SummedOneByOne):
         y: Array | None = None,
         shift: Array | None = None,
         keeps: tuple[int, float] | None = None,
+        momentum: tuple[Any, float] | None = None,
         download: Any = None,
     ) -> None:
         super().__init__(x, version, count)
+        self.momentum = momentum
         self.keeps = keeps
         self.compressor = compressor
         self.messages = messages
@@ -327,12 +337,22 @@ class Message(SummedOneByOne):
         value = problem.gradient(self.x, sample, checkpoint)
         if self.y is not None:
             value = value - problem.gradient(self.y, sample, checkpoint)
+        if self.momentum is not None:
+            mean, rate = self.momentum
+            mean += rate * (value - mean)
+            value = mean
         return value if self.shift is None else value - self.shift
 
-    def with_shift(self, shift: Array | None) -> Message:
-        """Returns the same task with another shift, or without one to travel to a worker that keeps it."""
+    @property
+    def can_travel(self) -> bool:
+        return self.momentum is None
+
+    def with_kept(self, shift: Array | None, mean: Array | None = None) -> Message:
+        """Returns the same task with another shift and mean, or without them to travel to a worker that keeps them."""
         found = copy.copy(self)
         found.shift = shift
+        if self.momentum is not None:
+            found.momentum = mean, self.momentum[1]
         return found
 
 
@@ -353,6 +373,10 @@ class Forward(Message):
         super().__init__(x, version, compressor, messages=messages)
         self.collected = collected
         self.cost = 0
+
+    @property
+    def can_travel(self) -> bool:
+        return False
 
     def evaluate(self, problem: Oracle, sample: Any, checkpoint: Any = None) -> Array:
         """Returns the mean of what was collected, the shape of x."""

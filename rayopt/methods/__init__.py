@@ -20,6 +20,7 @@ from rayopt.methods.compressed.bidirectional_shadowheart import BidirectionalSha
 from rayopt.methods.compressed.dcgd import DCGD
 from rayopt.methods.compressed.diana import DIANA
 from rayopt.methods.compressed.ef21 import EF21
+from rayopt.methods.compressed.ef21_sgdm import EF21SGDM
 from rayopt.methods.compressed.marina import MARINA
 from rayopt.methods.compressed.perm_k_marina import PermKMARINA
 from rayopt.methods.compressed.qsgd import QSGD
@@ -100,6 +101,7 @@ METHODS: dict[str, type[Method]] = {
         MARINA,
         PermKMARINA,
         EF21,
+        EF21SGDM,
     )
 }
 
@@ -109,6 +111,7 @@ __all__ = [
     "DCGD",
     "DIANA",
     "EF21",
+    "EF21SGDM",
     "GTA",
     "IA2SGD",
     "MARINA",

@@ -220,6 +220,7 @@ CASES: dict[str, dict[str, Case]] = {
         "marina": sends(methods.MARINA(0.1, K5), OWN_FUNCTIONS, beside=HETEROGENEOUS),
         "perm_k_marina": sends(methods.PermKMARINA(0.1), OWN_FUNCTIONS, beside=HETEROGENEOUS),
         "ef21": sends(methods.EF21(0.1, TOP5), OWN_FUNCTIONS, beside=HETEROGENEOUS),
+        "ef21_sgdm": sends(methods.EF21SGDM(0.1, TOP5, 0.3), OWN_FUNCTIONS, beside=HETEROGENEOUS),
     },
     "Federated": {
         "fedavg": case(methods.FedAvg(0.1, local_steps=2), OWN_DATA_FAR_AWAY, methods.FedAvg(0.1, local_steps=5)),

@@ -72,6 +72,7 @@ TABLE = [
     methods.MARINA(0.1, RandK(8)),
     methods.PermKMARINA(0.1),
     methods.EF21(0.1, TopK(8)),
+    methods.EF21SGDM(0.1, TopK(8), momentum=0.3),
 ]
 UNEQUAL = "1 + sqrt(i) / 3"
 

@@ -23,6 +23,7 @@ ARGUMENTS = {
     ),
     "bidirectional_shadowheart": {**COMPRESSED, "downlink": "natural"},
     "ef21": {"compressor": {"name": "top_k", "k": 5}},
+    "ef21_sgdm": {"compressor": {"name": "top_k", "k": 5}},
     "perm_k_marina": {"hessian_variance": 1.0},
 }
 WITHOUT_THEORY = {"fedavg", "fedbuff"}

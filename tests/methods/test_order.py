@@ -46,6 +46,7 @@ ANY_ORDER = [
     methods.MARINA(0.2, RandK(3)),
     methods.PermKMARINA(0.2),
     methods.EF21(0.2, TopK(3)),
+    methods.EF21SGDM(0.2, TopK(3), momentum=0.3),
 ]
 
 ONE_AFTER_THE_OTHER = {

@@ -77,6 +77,8 @@ def setting():
         # 9 ((10 / 3 - 1) 16 + 9)
         ("perm_k_marina", {"step_size": 1 / (2 + math.sqrt(9 * (112 / 3 + 9)))}),
         ("ef21", {"step_size": 1 / (2 + 4 * ((1 + math.sqrt(0.9)) / 0.1 - 1))}),
+        # r = 10: eta = min{3 / 40, sqrt(0.1 / 40), cbrt(0.01 / 40)}, gamma = min{0.1 / 80, eta / 14}
+        ("ef21_sgdm", {"step_size": 0.1 / 80, "momentum": 0.05}),
         ("nonsmooth_rennala", {"step_size": 0.5 / 6.5, "batch_size": 2}),
         # T_m as for naive_optimal_asgd: T* = 26 / 3, B = ceil(26/3 - 1), ceil(26/12 - 1) twice
         ("mindflayer", {"step_size": 0.25, "trials": [2, 8, 2], "time_limit": TIMES}),

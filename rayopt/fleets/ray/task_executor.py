@@ -37,6 +37,7 @@ class TaskExecutor:
         self._draws = Draws(profile.seed)
         self._kept: tuple[int, Any] = (-1, None)
         self._shifts: dict[int, Any] = {}
+        self._means: dict[int, Any] = {}
         # Clocks of two machines cannot be compared: there a task is due after its receipt.
         self._shares_clock = shares_clock
         if not warm_up:
@@ -146,8 +147,17 @@ class TaskExecutor:
         with np.errstate(over="ignore", invalid="ignore"):
             task = order.task
             if isinstance(task, Message):
-                task = task.with_shift(self._shift(task))
+                task = task.with_kept(self._shift(task), self._next_mean(task))
             return task.evaluate(shard, task.draw(shard, order.worker, key), checkpoint)
+
+    def _next_mean(self, task: Message) -> Any:
+        """Returns the mean of the worker's gradients, for the task to change; the one before is kept, as for shifts."""
+        if task.momentum is None or task.keeps is None:
+            return None
+        changes, _ = task.keeps
+        mean = np.zeros(task.x.shape) if changes == 0 else self._means[changes]
+        self._means = {changes: mean, changes + 1: mean.copy()}
+        return self._means[changes + 1]
 
 
 def fault_of(value: Any, task: Gradient) -> str | None:

@@ -19,6 +19,7 @@ from rayopt.core.arrivals import Alarm, Arrival, MessageArrival, Source, sum_one
 from rayopt.core.errors import FleetStuck
 from rayopt.core.keys import Stream
 from rayopt.core.tasks import Gradient, Message
+from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.ray.messages import Order, Reply
 from rayopt.fleets.ray.slip import Slip
 from rayopt.fleets.ray.supervision import Supervision
@@ -225,6 +226,7 @@ class RayWorkers:
             self._supervision.faults.slow += 1
         except ray.exceptions.RayError:
             self._supervision.faults.recomputed += 1
+        self._needs_no_mean(arrival.worker, arrival.task)
         # The sample is addressed, not consumed: here the same task has the same value.
         executor = TaskExecutor()
         executor.load(self._supervision.profile(arrival.worker), shares_clock=True, warm_up=False)
@@ -319,11 +321,24 @@ class RayWorkers:
         self._transport.send(Order(worker, stamp, number, self._as_sent(worker), assigned_at, sent_at, message))
 
     def _as_sent(self, worker: int) -> Gradient:
-        """Returns the task of a worker, without a shift that its process keeps."""
+        """Returns the task of a worker, without what its process keeps.
+
+        Raises:
+          WorkerLost: its process should keep what nobody else has, and is a new one.
+        """
         task: Gradient = self._task[worker]
-        if isinstance(task, Message) and task.keeps is not None and task.keeps[0] == self._shift_kept[worker]:
-            return task.with_shift(None)
+        if not isinstance(task, Message) or task.keeps is None:
+            return task
+        if task.keeps[0] == self._shift_kept[worker]:
+            return task.with_kept(None)
+        self._needs_no_mean(worker, task)
         return task
+
+    def _needs_no_mean(self, worker: int, task: Gradient) -> None:
+        """Raises WorkerLost if a task needs what only a process had that has gone."""
+        if isinstance(task, Message) and task.momentum is not None:
+            raise WorkerLost(f"worker {worker} has lost the mean of its gradients with a process or a reply: "
+                             "nobody else has it, and the method cannot go on. Run again, or in virtual time")  # fmt: skip
 
     def _deliver(self, received_at: float, reply: Reply) -> Arrival:
         worker = reply.worker

@@ -51,11 +51,13 @@ class ComputedValues:
 
     def value(self, arrival: Arrival) -> Array:
         """Computes the value of one arrival."""
-        task, worker, number = arrival.task, arrival.worker, arrival.number
-        found = self.value_of(task, worker, number)
-        if task.compressor is None:
-            return found
-        return self._draws.compress(found, task, worker, number, arrival.message)
+        return self._as_sent(arrival, self.value_of(arrival.task, arrival.worker, arrival.number))
+
+    def _as_sent(self, arrival: Arrival, value: Array) -> Array:
+        """Returns the value of a task as it arrives: compressed if its task says so."""
+        if arrival.task.compressor is None:
+            return value
+        return self._draws.compress(value, arrival.task, arrival.worker, arrival.number, arrival.message)
 
     def sum_of_messages(self, arrival: Arrival, count: int) -> Array:
         """Returns the sum of the first ``count`` messages of the task of an arrival."""

@@ -73,3 +73,22 @@ def ef21(setting: Setting) -> dict[str, Any]:
     alpha = setting.get("alpha")
     factor = (1 + math.sqrt(1 - alpha)) / alpha - 1
     return {"step_size": 1 / (setting.get("smoothness") + setting.get("largest_smoothness") * factor)}
+
+
+def ef21_sgdm(setting: Setting) -> dict[str, Any]:
+    r"""Returns gamma and eta of EF21-SGDM, L_max >= Ltilde.
+
+    .. math:: \gamma = \min\Big\{\frac{\alpha}{20 L_{\max}}, \frac{\eta}{7 L}\Big\}, \quad
+        \eta = \min\Big\{1, \frac{n}{4 r}, \sqrt{\frac{\alpha}{4 r}}, \sqrt[3]{\frac{\alpha^2}{4 r}}\Big\},
+        \quad r = \sigma^2 / \varepsilon
+
+    The step is that of the paper [memory]. With it the noise adds terms of the order of eta^3 sigma^2 / alpha^2,
+    eta^2 sigma^2 / alpha and eta sigma^2 / n [memory]; eta keeps each below eps / 4 up to their constants [derived].
+    """
+    alpha, ratio = setting.get("alpha"), setting.noise_ratio
+    momentum = 1.0
+    if ratio:
+        quarter = 1 / (4 * ratio)
+        momentum = min(1.0, setting.workers * quarter, math.sqrt(alpha * quarter), math.cbrt(alpha**2 * quarter))
+    step = min(alpha / (20 * setting.get("largest_smoothness")), momentum / (7 * setting.get("smoothness")))
+    return {"step_size": step, "momentum": momentum}

@@ -15,8 +15,9 @@ from ray_sessions import Slow
 from threadpoolctl import ThreadpoolController, threadpool_info
 
 import rayopt as ro
-from benchmarks.kills import kill_one, killing
+from benchmarks.kills import kill_one
 from rayopt import methods
+from rayopt.compression import QSGD, RandK, TopK
 from rayopt.core.tasks import Gradient
 from rayopt.fleets.base import Job
 from rayopt.fleets.ray.connection import connect
@@ -83,6 +84,10 @@ SPLIT = LogisticRegression.digits(batch=4, partition={"name": "labels", "shards_
         (methods.FedBuff(0.1, local_steps=2, buffer_size=3), SPLIT),
         (methods.Ringleader(0.1), SPLIT),
         (methods.Ringleader(0.1), Quadratic(30)),
+        (methods.Shadowheart(0.1, RandK(5), noise_ratio=2.0, max_messages=3), DIGITS),
+        (methods.AdaptiveShadowheart(0.1, RandK(5), noise_ratio=2.0), DIGITS),
+        (methods.EF21SGDM(0.1, TopK(5), momentum=0.3), SPLIT),
+        (methods.Minibatch(0.1, compressor=QSGD(4)), DIGITS),
     ],
     ids=repr,
 )
@@ -166,13 +171,11 @@ def test_a_process_that_dies_is_started_again(cluster, tmp_path):
 
 def test_killed_again_and_again_from_outside(cluster):
     """More often than one piece of work may kill its process: what counts is that work gets done in between."""
-    problem, until = Slow(5), ro.Until(updates=1_500)
-    with (
-        ParallelSession(problem, WORKERS, Calculators(2), lambda: None) as session,
-        killing(2, kill=lambda: kill_one(("Calculator",))) as killed,
-    ):
-        _, rows, x = run(session, methods.ASGD(0.1), until)
-    assert len(killed) > module.RETRIES
+    problem, until, killed = Slow(5), ro.Until(updates=300), []
+    kills = {updates: lambda: killed.append(kill_one(("Calculator",))) for updates in range(40, 280, 40)}
+    with ParallelSession(problem, WORKERS, Calculators(2), lambda: None) as session:
+        _, rows, x = run(session, asgd_that(kills), until)
+    assert killed.count(True) > module.RETRIES
     _, same_rows, same_x = run(SimulatedSession(Quadratic(5), WORKERS), methods.ASGD(0.1), until)
     assert rows.tobytes() == same_rows.tobytes()
     np.testing.assert_array_equal(x, same_x)

@@ -11,6 +11,7 @@ from benchmarks.kills import kill_one, killing
 from rayopt import methods
 from rayopt.experiments.displays import Displays
 from rayopt.fleets.ray.connection import connect
+from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.ray.memory_estimate import bytes_of
 from rayopt.problems import MLP, LogisticRegression, Quadratic
 from tests.experiments.replay.tampering import rewrite
@@ -76,13 +77,14 @@ def test_methods_with_compressed_messages(cluster, tmp_path, per_actor):
     c = ro.compressors
     chosen = [
         methods.QSGD(0.3, c.QSGD(4)), methods.DCGD(0.3, c.Natural()), methods.DIANA(0.3, c.RandK(50)),
-        methods.EF21(0.3, c.TopK(50)), methods.MARINA(0.3, c.RandK(100)), methods.PermKMARINA(0.3),
+        methods.EF21(0.3, c.TopK(50)), methods.EF21SGDM(0.3, c.TopK(50), 0.3),
+        methods.MARINA(0.3, c.RandK(100)), methods.PermKMARINA(0.3),
         methods.BatchQSGD(0.3, c.RandK(50), batch_size=2, messages=3), methods.SGDone(0.3),
         methods.BidirectionalShadowheart(0.1, c.RandK(50), 1.0, c.TopK(200), max_messages=3),
         methods.Shadowheart(0.1, c.RandK(50), 1.0, max_messages=3),
     ]  # fmt: skip
     if per_actor > 1:
-        chosen = [method for method in chosen if type(method).__name__ in ("QSGD", "EF21", "Shadowheart")]
+        chosen = [method for method in chosen if type(method).__name__ in ("QSGD", "EF21SGDM", "Shadowheart")]
     workers = ro.Workers(4, "0.004 * sqrt(i)", upload=ro.Link(per_message=0.002, per_float=1e-5))
     result = ro.run(chosen, LogisticRegression.digits(batch=8), workers, until=ro.Until(updates=8),
                     fleet=ro.RayFleet(workers_per_actor=per_actor), out=tmp_path / "run", force=True)  # fmt: skip
@@ -132,8 +134,8 @@ def test_values_through_the_object_store_and_networks(cluster, tmp_path):
     assert ro.replay(tmp_path / "network").is_equal
 
 
-class Begun(Displays):
-    """Kills workers while runs go on, not while they are made."""
+class OneKill(Displays):
+    """Kills one process of workers, once the run has got somewhere."""
 
     arrivals = 0
 
@@ -141,21 +143,35 @@ class Begun(Displays):
         self.arrivals = progress.arrivals
 
     def kill(self):
-        return self.arrivals > 0 and kill_one()
+        return self.arrivals > 4 and kill_one()
 
 
-def test_workers_that_were_killed(cluster, tmp_path, per_actor):
-    workers, fleet = ro.Workers(4, "0.02 * sqrt(i)"), ro.RayFleet(workers_per_actor=per_actor)
-    both, begun = [methods.ASGD(0.05), methods.Rennala(0.5, batch_size=6, interrupt=True)], Begun([])
-    problem, record = LogisticRegression.digits(batch=8), ro.Record(checkpoint=1.0)
-    experiment = ro.Experiment(both, problem, workers, ro.Until(time=8), fleet, record)
-    with killing(every=1.0, kill=begun.kill):
-        result = experiment.run(tmp_path / "run", begun)
-    recorded = result.summary["runs"]
-    assert all(run["faults"]["restarts"] >= 1 for run in recorded)
-    again = ro.replay(tmp_path / "run")
-    assert [run.difference for run in again.runs] == [None, None]
-    assert [run.arrivals for run in again.runs] == [run["arrivals"] for run in recorded]
+@pytest.mark.parametrize(
+    ("method", "updates"),
+    [(methods.Ringleader(0.05), 120), (methods.Malenia(0.5, batch_size=4, interrupt=True), 30)],
+    ids=["Ringleader", "Malenia"],
+)
+def test_workers_that_were_killed(cluster, tmp_path, per_actor, method, updates):
+    """Both methods wait for every worker, so that no run ends before the one that was killed is back."""
+    workers, fleet = ro.Workers(4, "0.05 * sqrt(i)"), ro.RayFleet(workers_per_actor=per_actor)
+    problem, record, display = LogisticRegression.digits(batch=8), ro.Record(checkpoint=1.0), OneKill([])
+    experiment = ro.Experiment([method], problem, workers, ro.Until(updates=updates), fleet, record)
+    with killing(every=0.05, times=1, kill=display.kill):
+        result = experiment.run(tmp_path / "run", display)
+    (run,) = result.summary["runs"]
+    assert run["faults"]["restarts"] == 1
+    (again,) = ro.replay(tmp_path / "run").runs
+    assert again.difference is None
+    assert again.arrivals == run["arrivals"]
+
+
+def test_momentum_that_only_a_worker_had_goes_with_its_process(cluster, tmp_path):
+    display = OneKill([])
+    experiment = ro.Experiment([methods.EF21SGDM(0.1, ro.compressors.TopK(2), 0.3)], Quadratic(9), ro.Workers(2, 0.05),
+                               ro.Until(updates=200), ro.RayFleet())  # fmt: skip
+    with killing(every=0.05, times=1, kill=display.kill), pytest.raises(WorkerLost) as failed:
+        experiment.run(tmp_path / "run", display)
+    assert "lost the mean of its gradients" in str(failed.value)
 
 
 class Alarmed(methods.ASGD):

@@ -75,10 +75,12 @@ class ParallelValues(ComputedValues):
 
     def value(self, arrival: Arrival) -> Array:
         """Returns the value of one arrival."""
+        if not arrival.task.can_travel:
+            return super().value(arrival)
         self._asks_for_single_values = True
         answer = self._take(arrival.task, arrival.worker, arrival.number)
         self._look_ahead()
-        return self._calculators.collect(answer)
+        return self._as_sent(arrival, self._calculators.collect(answer))
 
     def _sums(self, groups: Sequence[Group]) -> list[Array]:
         in_parts = any(group.task.sums_one_by_one and not self._is_exact(group.task) for group in groups)
@@ -136,7 +138,7 @@ class ParallelValues(ComputedValues):
         for task, worker, number in upcoming:
             if self._would_use(task, later):
                 later += 1
-                if (worker, number) not in self._answers:
+                if task.can_travel and (worker, number) not in self._answers:
                     self._request(task, worker, number)
         if len(self._answers) > KEPT * self._depth:
             needed = {(worker, number) for _, worker, number in upcoming}
