@@ -337,8 +337,10 @@ class RayWorkers:
     def _needs_no_mean(self, worker: int, task: Gradient) -> None:
         """Raises WorkerLost if a task needs what only a process had that has gone."""
         if isinstance(task, Message) and task.momentum is not None:
-            raise WorkerLost(f"worker {worker} has lost the mean of its gradients with a process or a reply: "
-                             "nobody else has it, and the method cannot go on. Run again, or in virtual time")  # fmt: skip
+            raise WorkerLost(
+                f"worker {worker} has lost the mean of its gradients, with its process or a reply: nobody else has it, "
+                "and the method cannot go on. Run again, or in virtual time"
+            )
 
     def _deliver(self, received_at: float, reply: Reply) -> Arrival:
         worker = reply.worker
