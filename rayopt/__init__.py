@@ -14,7 +14,9 @@ from rayopt.experiments.experiment import Experiment
 from rayopt.experiments.result import Result, load
 from rayopt.experiments.tuning.grid import Grid
 from rayopt.fleets.simulated.fleet import SimulatedFleet
+from rayopt.latency import graphs
 from rayopt.latency.link import Link
+from rayopt.latency.network import Network
 from rayopt.latency.workers import Workers
 from rayopt.report.calls import run, tune
 from rayopt.runs.record import Record
@@ -33,6 +35,7 @@ __all__ = [
     "Grid",
     "InvalidInput",
     "Link",
+    "Network",
     "RayFleet",
     "RayoptError",
     "Record",
@@ -43,6 +46,7 @@ __all__ = [
     "Until",
     "Workers",
     "compressors",
+    "graphs",
     "latency",
     "load",
     "methods",

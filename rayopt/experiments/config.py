@@ -17,6 +17,7 @@ from rayopt.experiments.description import describe
 from rayopt.experiments.experiment import Experiment, NothingRan, default_labels
 from rayopt.experiments.tuning.grid import Grid, is_grid
 from rayopt.fleets.base import FleetKind
+from rayopt.latency.network import Network
 from rayopt.latency.workers import Workers
 from rayopt.methods import METHODS, Method
 from rayopt.problems import PROBLEMS, Problem
@@ -149,6 +150,13 @@ class WorkersSection(Section):
     download: Any = None
 
 
+class NetworkSection(Section):
+    graph: Any = Field(description="a graph, such as {name: mesh, shape: [10, 10]} or mesh:10x10")
+    compute: Any = Field(description="seconds per gradient: a number, a list, a formula such as sqrt(i), or a latency")
+    edges: Any = None
+    full_duplex_flows: bool = False
+
+
 class TargetSection(Section):
     metric: str = Field(description="a metric of the problem")
     reaches: float = Field(description="the level at which a run ends")
@@ -184,7 +192,8 @@ class ProblemAlone(Section):
 class Workload(ProblemAlone):
     """A workload file, read and checked."""
 
-    workers: WorkersSection = Field(description="a mapping such as {count: 100, compute: sqrt(i)}")
+    workers: WorkersSection | None = Field(default=None, description="a mapping such as {count: 100, compute: sqrt(i)}")
+    network: NetworkSection | None = None
     fleet: FleetSection = FleetSection()
     methods: list[MethodSection] = Field(description="a list of at least one method")
     until: UntilSection = Field(description="a mapping with at least one of time, updates, arrivals, target")
@@ -254,8 +263,7 @@ class Workload(ProblemAlone):
 
     def _setting(self) -> dict[str, Any]:
         """Returns what stands around the methods and the problem: arguments of an experiment."""
-        with _at("workers"):
-            workers = Workers(**self.workers.given())
+        workers = self._workers()
         with _at("fleet"):
             fleet = self.fleet.build()
         with _at("until"):
@@ -263,6 +271,18 @@ class Workload(ProblemAlone):
         with _at("record"):
             record = Record(**self.record.given())
         return {"workers": workers, "fleet": fleet, "until": until, "record": record, "force": self.force}
+
+    def _workers(self) -> Workers:
+        """Returns the workers of a server, or the network."""
+        if self.workers is not None and self.network is not None:
+            raise InvalidInput("network", "stands beside workers", "one of them")
+        if self.network is not None:
+            with _at("network"):
+                return Network(**self.network.given())
+        if self.workers is None:
+            raise InvalidInput("workers", "missing", "a mapping such as {count: 100, compute: sqrt(i)}; or network")
+        with _at("workers"):
+            return Workers(**self.workers.given())
 
     def _each_method(self, build: Callable[[MethodSection], T]) -> list[T]:
         """Returns what is built of each section of ``methods``; errors say of which."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from rayopt.compression import Compressor
 from rayopt.fleets.base import FleetKind
+from rayopt.latency.network import Network
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
@@ -39,13 +40,16 @@ def describe(experiment: Described) -> dict[str, Any]:
     """
     workers, until, record = experiment.workers, experiment.until, experiment.record
     links = {key: getattr(workers, key) for key in ("upload", "download")}
+    fleet: dict[str, Any] = {"workers": {
+        "count": workers.count,
+        "compute": workers.compute.to_config(),
+        **{key: link.to_config() for key, link in links.items() if not link.is_free},
+    }}  # fmt: skip
+    if isinstance(workers, Network):
+        fleet = {"network": workers.to_config()}
     found = {
         "problem": experiment.problem.to_config(),
-        "workers": {
-            "count": workers.count,
-            "compute": workers.compute.to_config(),
-            **{key: link.to_config() for key, link in links.items() if not link.is_free},
-        },
+        **fleet,
         "fleet": experiment.fleet.to_config(),
         "methods": [
             {"name": method.name, **method.parameters, "label": label}

@@ -22,6 +22,7 @@ from rayopt.experiments.result import Result
 from rayopt.experiments.result_writer import ResultWriter
 from rayopt.fleets.base import FleetKind
 from rayopt.fleets.simulated.fleet import SimulatedFleet
+from rayopt.latency.network import Network
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
@@ -90,6 +91,7 @@ class Experiment:
         for position, method in enumerate(self.methods):
             fresh = method.fresh()
             fresh.use_components(self.problem.components)
+            self._check_network(f"methods[{position}]", fresh)
             if fresh.needs_components and self.problem.components is None:
                 continue  # It is skipped, with the reason.
             try:
@@ -100,6 +102,18 @@ class Experiment:
         for seed in self.seeds:
             # A shard that would be empty is an error now, not in the middle of the runs.
             self.problem.split(self.workers.count, seed)
+
+    def _check_network(self, key: str, method: Method) -> None:
+        """Raises InvalidInput for a method that needs a network and has none, or the other way round."""
+        name = type(method).__name__
+        if isinstance(self.workers, Network):
+            if not method.decentralized:
+                raise InvalidInput(key, f"{name} needs a server, and a network has none",
+                                   "a method without a server, such as fragile; or workers")  # fmt: skip
+            method.use_network(self.workers)
+        elif method.decentralized:
+            raise InvalidInput(key, f"{name} runs on a network, and these are workers of a server",
+                               "network: {graph: ..., compute: ..., edges: ...} in place of workers")  # fmt: skip
 
     def runs(self) -> list[Run]:
         """Returns the runs in order: all methods on the first seed, then on the next."""
@@ -230,7 +244,7 @@ class Experiment:
     def _results(self, runs: Sequence[Run], trace: BufferedTraceWriter | None) -> ResultWriter:
         """Returns what the runs have left."""
         from rayopt.experiments.optimality import lower_bound
-        from rayopt.experiments.summary import history_frame, summarise
+        from rayopt.experiments.summary import history_frame, rounds_frame, summarise
 
         history = history_frame(runs, self.record)
         split = self.problem.split(self.workers.count, self.seeds[0])
@@ -242,7 +256,7 @@ class Experiment:
         summary["environment"] = environment(getattr(self.fleet, "blas_threads", None))
         hashes = [None if run.outcome is None else run.outcome.fingerprints for run in runs]
         about = json.dumps({"environment": summary["environment"], "hashes": hashes})
-        return ResultWriter(self.to_config(), history, summary, trace, about)
+        return ResultWriter(self.to_config(), history, rounds_frame(runs), summary, trace, about)
 
     def to_config(self) -> dict[str, Any]:
         """Returns the resolved configuration, as ``config.yaml`` holds it."""

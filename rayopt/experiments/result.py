@@ -49,6 +49,17 @@ class Result:
         version, delay, outcome, updates``; read from disk when it is first asked for."""
         return self.folder.read_trace()
 
+    @cached_property
+    def rounds(self) -> pd.DataFrame:
+        """A row per update of a method without a server: ``method, label, seed, time, updates, collected``, the
+        gradients in it; empty for methods with a server."""
+        import pandas as pd
+
+        from rayopt.experiments.summary import ROUND_COLUMNS
+
+        found = self.folder.read_rounds()
+        return pd.DataFrame(columns=[*ROUND_COLUMNS]) if found is None else found
+
     @property
     def answer(self) -> str:
         """The answer in a sentence: which method was soonest, by how much, on how many seeds; "" if there is none."""

@@ -25,6 +25,7 @@ class ResultWriter:
     Attributes:
       config: the resolved configuration.
       history: the rows of all runs.
+      rounds: the updates of methods without a server.
       summary: the table.
       trace: of all runs; None if none was recorded.
       about: what the trace is to keep about its rows.
@@ -32,6 +33,7 @@ class ResultWriter:
 
     config: dict[str, Any]
     history: pd.DataFrame
+    rounds: pd.DataFrame
     summary: dict[str, Any]
     trace: BufferedTraceWriter | None
     about: str
@@ -66,6 +68,7 @@ class ResultWriter:
         folder.prepare(self.config)
         folder.write_config(self.config)
         folder.write_history(self.history)
+        folder.write_rounds(self.rounds)
         folder.write_summary(self.summary)
         # Parts can be read too: a second interrupt while a long trace is merged loses nothing.
         folder.forget_trace()

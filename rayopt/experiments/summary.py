@@ -22,6 +22,7 @@ from rayopt.storage.trace.rows import OUTCOMES
 Summary = dict[str, Any]
 TableRow = dict[str, Any]
 
+ROUND_COLUMNS = ("method", "label", "seed", "time", "updates", "collected")
 RUN_COLUMNS = ("method", "label", "seed", "step_size", "time", "updates", "arrivals")
 BITS = ("bits_up", "bits_down")
 """Behind the metrics of a history; folders of older versions do not have them."""
@@ -56,6 +57,24 @@ def history_frame(runs: Sequence[Run], record: Record) -> pd.DataFrame:
     # Rows of a checkpoint of an older version do not have them.
     frame[[*BITS]] = frame[[*BITS]].fillna(0)
     return frame.astype(types)
+
+
+def rounds_frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """Returns the updates of methods without a server, in the order of the runs.
+
+    Args:
+      runs: those without an outcome contribute nothing.
+
+    Returns:
+      ``method, label, seed, time`` (fleet seconds)``, updates, collected``, the gradients in the update.
+    """
+    rows = [
+        (run.method.name, run.label, run.seed, *made)
+        for run in runs
+        if run.outcome is not None
+        for made in run.outcome.rounds
+    ]
+    return pd.DataFrame(rows, columns=[*ROUND_COLUMNS])
 
 
 def summarise(

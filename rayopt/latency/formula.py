@@ -19,6 +19,7 @@ MAX_DEPTH = 64
 
 _VARIABLES = ("i", "n", "d")
 _DIMENSION: ContextVar[float | None] = ContextVar("dimension", default=None)
+_ENDS: ContextVar[tuple[NDArray[np.float64], NDArray[np.float64]] | None] = ContextVar("ends", default=None)
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: np.add,
     ast.Sub: np.subtract,
@@ -58,6 +59,16 @@ def dimension_is(dimension: int) -> Iterator[None]:
         _DIMENSION.reset(token)
 
 
+@contextmanager
+def edges_are(i: NDArray[np.float64], j: NDArray[np.float64]) -> Iterator[None]:
+    """Lets i and j stand for where edges begin and end, from 1, in what is evaluated within the block."""
+    token = _ENDS.set((i, j))
+    try:
+        yield
+    finally:
+        _ENDS.reset(token)
+
+
 class Formula:
     """A formula of i, the worker counted from 1, n, the number of workers, and in links d, the dimension.
 
@@ -94,7 +105,8 @@ class Formula:
           InvalidInput: a part of the formula is infinite or not a number for some i.
         """
         at_least("n", n, 1)
-        i = np.arange(1, n + 1, dtype=np.float64)
+        ends = _ENDS.get()
+        i = np.arange(1, n + 1, dtype=np.float64) if ends is None else ends[0]
         with np.errstate(all="ignore"):
             return np.full(n, self._evaluator(i, np.float64(n)))
 
@@ -147,6 +159,8 @@ def _compile(node: ast.expr, depth: int) -> _Evaluator:
             return lambda i, n: n
         case ast.Name(id="d"):
             return _dimension
+        case ast.Name(id="j"):
+            return _head
         case ast.UnaryOp(op=op, operand=operand) if type(op) in _OPERATORS:
             return _operation(node, _OPERATORS[type(op)], [operand], depth)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
@@ -172,6 +186,13 @@ def _dimension(i: NDArray[np.float64], n: np.float64) -> np.float64:
     if found is None:
         raise _invalid("'d' is the dimension, which only links know")
     return np.float64(found)
+
+
+def _head(i: NDArray[np.float64], n: np.float64) -> NDArray[np.float64]:
+    ends = _ENDS.get()
+    if ends is None:
+        raise _invalid("'j' is where an edge ends, which only the edges of a network know")
+    return ends[1]
 
 
 def _constant(value: int | float) -> _Evaluator:

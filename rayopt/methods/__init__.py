@@ -26,6 +26,12 @@ from rayopt.methods.compressed.perm_k_marina import PermKMARINA
 from rayopt.methods.compressed.qsgd import QSGD
 from rayopt.methods.compressed.sgd_one import SGDone
 from rayopt.methods.compressed.shadowheart import Shadowheart
+from rayopt.methods.decentralized.accelerated import AcceleratedAmelie, AcceleratedFragile
+from rayopt.methods.decentralized.amelie import Amelie
+from rayopt.methods.decentralized.fragile import Fragile
+from rayopt.methods.decentralized.gossip import AsynchronousGossip, GossipSGD, GradientTracking, RelaySGD
+from rayopt.methods.decentralized.minibatch import DecentralizedMinibatch
+from rayopt.methods.decentralized.nonsmooth_fragile import NonsmoothFragile
 from rayopt.methods.delay_adaptive_asgd import DelayAdaptiveASGD
 from rayopt.methods.fedavg import FedAvg
 from rayopt.methods.fedbuff import FedBuff
@@ -102,6 +108,16 @@ METHODS: dict[str, type[Method]] = {
         PermKMARINA,
         EF21,
         EF21SGDM,
+        Fragile,
+        Amelie,
+        AcceleratedFragile,
+        AcceleratedAmelie,
+        NonsmoothFragile,
+        DecentralizedMinibatch,
+        GossipSGD,
+        GradientTracking,
+        RelaySGD,
+        AsynchronousGossip,
     )
 }
 
@@ -121,16 +137,24 @@ __all__ = [
     "QSGD",
     "UTA",
     "ATAEmpirical",
+    "AcceleratedAmelie",
+    "AcceleratedFragile",
     "AcceleratedRennala",
     "AdaptiveShadowheart",
+    "Amelie",
+    "AsynchronousGossip",
     "BatchQSGD",
     "BidirectionalShadowheart",
+    "DecentralizedMinibatch",
     "DelayAdaptiveASGD",
     "FedAvg",
     "FedBuff",
     "Fleet",
+    "Fragile",
     "FreyaPAGE",
     "FreyaSGD",
+    "GossipSGD",
+    "GradientTracking",
     "Hero",
     "HeroGD",
     "HeroPAGE",
@@ -141,9 +165,11 @@ __all__ = [
     "MindFlayer",
     "Minibatch",
     "NaiveOptimalASGD",
+    "NonsmoothFragile",
     "NonsmoothRennala",
     "PermKMARINA",
     "Picky",
+    "RelaySGD",
     "Rennala",
     "RescaledASGD",
     "Ringleader",

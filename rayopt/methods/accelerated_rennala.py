@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from rayopt.core.tasks import Gradient
+from rayopt.methods.acceleration import LanScheme
 from rayopt.methods.base import Array
 from rayopt.methods.rennala import Rennala
 from rayopt.theory import Setting, parameters
 
 
-class AcceleratedRennala(Rennala):
+class AcceleratedRennala(LanScheme, Rennala):
     """Accelerated Rennala SGD: collects S gradients as Rennala does, and steps with momentum.
 
     .. math:: y^k = (1 - \\alpha_k) x^k + \\alpha_k u^k, \\qquad
@@ -60,24 +61,9 @@ class AcceleratedRennala(Rennala):
     def theory(cls, setting: Setting) -> dict[str, Any]:
         return parameters.accelerated_rennala(setting)
 
-    def prepare(self, start_point: Array, workers: int) -> None:
-        super().prepare(start_point, workers)
-        self.u = self.x
-
-    @property
-    def momentum(self) -> float:
-        """alpha_k."""
-        return 2.0 / (self.updates + 2)
-
     def point(self) -> Gradient:
         """Returns the task of one stochastic gradient at (y^k, k)."""
         return Gradient(self.between(self.u), self.updates)
 
-    def between(self, u: Array) -> Array:
-        """Returns (1 - alpha_k) x^k + alpha_k u."""
-        return (1.0 - self.momentum) * self.x + self.momentum * u
-
     def update(self, gradient: Array) -> None:
-        self.u = self.u - gradient * (self._step * (self.updates + 1))
-        self.x = self.between(self.u)
-        self.updates += 1
+        self.accelerated_step(gradient)

@@ -95,6 +95,8 @@ class Method:
     """Whether one worker that never answers ends all progress."""
     needs_components: ClassVar[bool] = False
     """Whether the method is made for finite sums, of which the server chooses components."""
+    decentralized: ClassVar[bool] = False
+    """Whether the method runs as a program on every node of a network, and not at a server."""
     vectors_per_worker: ClassVar[int] = 0
     """How many vectors of the length of x the method keeps for each worker."""
     tasks_are_gradients: ClassVar[bool] = True
@@ -192,6 +194,9 @@ class Method:
         grid = np.shape(self._step)[:1]
         self.x = np.array(np.broadcast_to(start_point, (*grid, *start_point.shape)))
         self.updates = 0
+
+    def use_network(self, network: Any) -> None:
+        """Tells a method without a server on which network it runs; others do not need to know."""
 
     def use_components(self, components: int | None) -> None:
         """Tells a method for finite sums how many components the problem has; others do not need to know."""

@@ -40,6 +40,8 @@ def save_all(result: Result) -> list[Path]:
 def counts_bits(config: dict[str, Any]) -> bool:
     """Whether sending takes time or replies are compressed, so that bits tell methods apart."""
     workers, methods = config.get("workers") or {}, config.get("methods") or []
+    if "network" in config:
+        return True
     return "upload" in workers or "download" in workers or any("compressor" in method for method in methods)
 
 

@@ -62,6 +62,7 @@ class Outcome:
       requested: values that other processes were to compute alone, in virtual time with parallel gradients.
       wasted: those of them that were not asked for.
       estimate: the method's estimate at the end, the shape of x, if the job asks for it.
+      rounds: (time, updates, collected) of every update of a method without a server.
       thinned_to: fleet seconds between history rows at the end, if rows came too often; else 0.
     """
 
@@ -80,6 +81,7 @@ class Outcome:
     requested: int = 0
     wasted: int = 0
     thinned_to: float = 0.0
+    rounds: list[tuple[float, int, int]] = field(default_factory=list)
     estimate: Any = None
 
 

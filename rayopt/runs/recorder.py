@@ -163,7 +163,8 @@ class Recorder:
         self._alarms = 0
         self._checksum = math.nan
         self._members = method.members()
-        self._dense_bits = FLOAT_BITS * method.x.shape[-1]
+        # A gradient of a node is sent nowhere by itself.
+        self._dense_bits = 0 if method.decentralized else FLOAT_BITS * method.x.shape[-1]
         self._size_is_of: Any = None
         self._size = 0
         self._met = np.zeros(len(self._members), dtype=bool)
@@ -230,6 +231,9 @@ class Recorder:
     def _count_bits(self) -> None:
         """Brings the bits of the counts up to date."""
         counts, down = self.counts, self._method.downlink
+        if self._method.decentralized:
+            counts.bits_up, counts.bits_down = self._fleet.bits_sent, 0  # type: ignore[attr-defined]
+            return
         counts.bits_up = (
             counts.arrivals - counts.failed - counts.compressed
         ) * self._dense_bits + counts.compressed_bits

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from rayopt.compression import Compressor, Stays, compressor
 from rayopt.core.arrivals import Arrival, GradientSum, MessageSum, Source
 from rayopt.core.errors import InvalidInput
+from rayopt.core.programs import NodeProgram
 from rayopt.core.tasks import Gradient
 
+T = TypeVar("T")
 Tree = Any
 """None, booleans, numbers, strings, lists and mappings with string keys."""
 
@@ -114,6 +116,8 @@ class Encoder:
             return {"kind": "dict", "items": items}
         if isinstance(value, Gradient):
             return self._task(value, place)
+        if isinstance(value, NodeProgram):
+            return {"kind": "program", "type": name_of(type(value)), "fields": self.encode(vars(value), place)}
         if isinstance(value, Compressor):
             return {"kind": "compressor", "config": self.encode(value.to_config(), place)}
         if isinstance(value, Arrival):
@@ -206,6 +210,15 @@ class Decoder:
             setattr(task, name, self.decode(held))
         return task
 
+    def _program(self, tree: Tree) -> NodeProgram:
+        kinds = {name_of(kind): kind for kind in subclasses(NodeProgram)}
+        if tree["type"] not in kinds:
+            raise InvalidInput("checkpoint", f"holds a program of the unknown kind {tree['type']}",
+                               f"the kinds that are imported: {', '.join(kinds)}")  # fmt: skip
+        program = kinds[tree["type"]].__new__(kinds[tree["type"]])
+        vars(program).update(self.decode(tree["fields"]))
+        return program
+
     def _arrival(self, tree: Tree) -> Arrival:
         fields = dict(zip(FIELDS_OF_ARRIVAL, map(self.decode, tree["fields"]), strict=True))
         arrival = Arrival(
@@ -239,6 +252,7 @@ class Decoder:
         "array": _array,
         "dict": _dict,
         "task": _task,
+        "program": _program,
         "arrival": _arrival,
         "sum": _sum,
         "compressor": _compressor,
@@ -255,7 +269,12 @@ def fields_of(task: Gradient) -> dict[str, Any]:
 
 def kinds_of_tasks() -> list[type[Gradient]]:
     """Returns all kinds of tasks that are imported."""
-    found: list[type[Gradient]] = [Gradient]
+    return subclasses(Gradient)
+
+
+def subclasses(first: type[T]) -> list[type[T]]:
+    """Returns a class and all classes below it that are imported."""
+    found = [first]
     for kind in found:
         found += [other for other in kind.__subclasses__() if other not in found]
     return found

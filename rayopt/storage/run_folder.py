@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIG, HISTORY, TRACE_FILE, SUMMARY = "config.yaml", "history.parquet", "trace.parquet", "summary.json"
+ROUNDS = "rounds.parquet"
 ALWAYS_THERE = (CONFIG, HISTORY, SUMMARY)
 UNFINISHED = "unfinished"
 LOCK = "lock"
@@ -238,6 +239,20 @@ class RunFolder:
         import pandas as pd
 
         return pd.read_parquet(self.path / HISTORY)
+
+    def write_rounds(self, rounds: pd.DataFrame) -> None:
+        """Writes the updates of methods without a server; no file if there are none."""
+        if len(rounds):
+            write_complete(self.path / ROUNDS, lambda part: rounds.to_parquet(part, index=False))
+        else:
+            (self.path / ROUNDS).unlink(missing_ok=True)
+
+    def read_rounds(self) -> pd.DataFrame | None:
+        """Returns what :meth:`write_rounds` wrote; None if there are none."""
+        import pandas as pd
+
+        path = self.path / ROUNDS
+        return pd.read_parquet(path) if path.is_file() else None
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Writes the table of the experiment."""

@@ -56,7 +56,9 @@ def jobs_of(experiment: Experiment, combinations: Mapping[str, tuple[str, Combin
     told = experiment.to_config()
     # Data that were given as arrays have no name, and a folder may hold other files tomorrow.
     value = float(experiment.problem.value(experiment.problem.start_point()))
-    common = {key: told[key] for key in ("problem", "workers", "until", "record")}
+    common: dict[str, Any] = {
+        key: told[key] for key in ("problem", "workers", "network", "until", "record") if key in told
+    }
     return [
         TuningJob(
             run,

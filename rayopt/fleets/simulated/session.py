@@ -12,6 +12,8 @@ from threadpoolctl import threadpool_limits
 
 from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace, forget
 from rayopt.fleets.simulated.clock import SimulatedWorkers
+from rayopt.fleets.simulated.network import SimulatedNetwork
+from rayopt.latency.network import Network
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
@@ -60,6 +62,8 @@ class SimulatedSession:
         problem = self._problem.split(self._workers.count, job.seed)
         fleet = self._make_fleet(problem, job)
         job.method.use_components(problem.components)
+        if isinstance(self._workers, Network):
+            job.method.use_network(self._workers)
         job.method.prepare(problem.start_point(), fleet.n)
         recorder = self._recorder = Recorder(
             job.record, job.until, Evaluation(problem, job.record.metrics or ()), on_trace,
@@ -74,12 +78,15 @@ class SimulatedSession:
             self._serve(job.method, fleet, recorder)
         outcome = recorder.outcome(recorder.wall_seconds)
         outcome.estimate = job.method.estimate if job.keep_estimate else None
+        outcome.rounds = [tuple(made) for made in getattr(job.method, "rounds", ())]
         return outcome
 
-    def _serve(self, method: Method, fleet: SimulatedWorkers, recorder: Recorder) -> None:
+    def _serve(self, method: Method, fleet: Any, recorder: Recorder) -> None:
         serve(method, fleet, recorder)
 
-    def _make_fleet(self, problem: Problem, job: Job) -> SimulatedWorkers:
+    def _make_fleet(self, problem: Problem, job: Job) -> Any:
+        if isinstance(self._workers, Network):
+            return SimulatedNetwork(problem, self._workers, job.seed)
         return SimulatedWorkers(problem, self._workers.times(job.seed, problem.dimension), job.seed)
 
     def stop(self) -> None:

@@ -1,0 +1,1 @@
+"""Methods without a server: a program for each node of a network."""

@@ -1,0 +1,221 @@
+"""What methods without a server share: a program per node, the pivot, the trees, and the rounds that are recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+
+from rayopt.core.arrivals import Arrival, GradientSum
+from rayopt.core.errors import InvalidInput, at_least, one_of
+from rayopt.core.programs import Delivery, EdgeFreed, Node, NodeEvent, NodeProgram
+from rayopt.core.tasks import Gradient
+from rayopt.latency.network import Network
+from rayopt.methods.base import Array, Method
+from rayopt.theory.decentralized import decentralized_equilibrium_time
+
+POINTS, SUMS, COUNTERS, SIGNALS = "points", "sums", "counters", "signals"
+TREES = ("shortest", "minimum_hops")
+
+
+class NetworkFleet(Protocol):
+    """The nodes, as a method commands them.
+
+    Attributes:
+      nodes: one for each program.
+      now: seconds since the start.
+    """
+
+    @property
+    def nodes(self) -> Sequence[Node]: ...
+
+    now: float
+
+
+class Round(NamedTuple):
+    """An update of a method without a server.
+
+    Attributes:
+      time: seconds.
+      updates: k after it.
+      collected: s_k, the gradients in it.
+    """
+
+    time: float
+    updates: int
+    collected: int
+
+
+class DecentralizedMethod(Method):
+    """A method that runs as a program on every node of a :class:`~rayopt.latency.network.Network`.
+
+    Attributes:
+      programs: of the nodes, after :meth:`prepare`.
+      rounds: the updates so far.
+    """
+
+    decentralized: ClassVar[bool] = True
+    needs_virtual_time: ClassVar[bool] = True
+
+    _network: Network
+    rounds: list[Round]
+    programs: list[Any]
+
+    def use_network(self, network: Network) -> None:
+        """Tells the method on which network it runs, before ``prepare``."""
+        self._network = network
+
+    def prepare(self, start_point: Array, workers: int) -> None:
+        super().prepare(start_point, workers)
+        self.rounds = []
+        self.programs = self.make_programs(workers)
+
+    def make_programs(self, n: int) -> list[Any]:
+        """Returns the programs of the nodes."""
+        raise NotImplementedError
+
+    def receive(self, arrival: Arrival, fleet: Any) -> None:
+        """Gives an event to the program of its node, and lets the method act after it."""
+        if isinstance(arrival, NodeEvent):
+            number = arrival.node
+            program: NodeProgram = self.programs[number]
+            node = fleet.nodes[number]
+            program.known = self.updates
+            if type(arrival) is Delivery:
+                program.received(node, arrival.sender, arrival.payload)
+            elif type(arrival) is EdgeFreed:
+                program.sent(node, arrival.neighbour)
+            else:
+                program.woken(node)
+        else:
+            number = arrival.worker
+            self.programs[number].known = self.updates
+            self.programs[number].computed(fleet.nodes[number], arrival)
+        self.after(number, fleet)
+
+    def after(self, node: int, fleet: NetworkFleet) -> None:
+        """Looks at what a node has got after an event there."""
+        raise NotImplementedError
+
+    def note_round(self, fleet: NetworkFleet, collected: int) -> None:
+        """Records the update that was just made."""
+        self.rounds.append(Round(fleet.now, self.updates, collected))
+
+
+class PivotMethod(DecentralizedMethod):
+    """A method whose updates are made at one node, the pivot, which sends its points over a spanning tree.
+
+    Args:
+      step_size: gamma.
+      batch_size: S.
+      pivot: "best" (the least equilibrium time), "centre" (the least largest distance there and back), or a node.
+      trees: "shortest" (in seconds) or "minimum_hops".
+
+    Attributes:
+      pivot_node: the node that was chosen, after ``prepare``.
+    """
+
+    def __init__(self, step_size: float | Sequence[float], batch_size: int, pivot: Any = "best",
+                 trees: str = "shortest") -> None:  # fmt: skip
+        super().__init__(step_size)
+        self.batch_size = at_least("batch_size", batch_size, 1)
+        if isinstance(pivot, str) and pivot not in ("best", "centre"):
+            raise InvalidInput("pivot", f"{pivot!r} is no node", "best, centre or the number of a node")
+        self.pivot = pivot if isinstance(pivot, str) else at_least("pivot", pivot, 0)
+        self.trees = one_of("trees", trees, TREES)
+
+    def prepare(self, start_point: Array, workers: int) -> None:
+        dimension = start_point.shape[-1]
+        self.pivot_node = self._choose_pivot(dimension)
+        self._towards, self._outwards = self._network.trees(self.pivot_node, self.trees, dimension)
+        self._children = _children(self._outwards)
+        self._dimension = dimension
+        super().prepare(start_point, workers)
+
+    def _choose_pivot(self, dimension: int) -> int:
+        network = self._network
+        if not isinstance(self.pivot, str):
+            if self.pivot >= network.count:
+                raise InvalidInput("pivot", f"{self.pivot} is no node", f"0 to {network.count - 1}")
+            return self.pivot
+        distances = network.distances(dimension)
+        there_and_back = distances + distances.T
+        if self.pivot == "centre":
+            return int(np.argmin(there_and_back.max(axis=0)))
+        compute = network.times(0, dimension).expected
+        if compute is None:
+            raise InvalidInput("pivot", "best, and the times are not known", "centre or the number of a node")
+        return best_pivot(self.batch_size, compute, there_and_back)
+
+    def start(self, fleet: Any) -> None:
+        self.spread(fleet)
+
+    def spread(self, fleet: NetworkFleet) -> None:
+        """Hands the point of the next update to the pivot."""
+        self.programs[self.pivot_node].point(fleet.nodes[self.pivot_node], self.evaluated_at(), self.updates)
+
+    def evaluated_at(self) -> Array:
+        """Returns the point at which gradients are computed next, the shape of x."""
+        return self.x
+
+    def step(self, gradient: Array) -> None:
+        """Makes an update with the mean of the gradients."""
+        self.descend(gradient)
+
+
+def best_pivot(S: float, compute: Array, there_and_back: Array) -> int:
+    """Returns argmin_j t*(S, h, [tau_ij + tau_ji]_i) (Corollary 1 [paper]); the first of those that are equal."""
+    times = [decentralized_equilibrium_time(S, compute, there_and_back[:, j]) for j in range(len(compute))]
+    return int(np.argmin(times))
+
+
+def _children(parents: Sequence[int]) -> list[list[int]]:
+    """Returns the children of each node of a tree, in order."""
+    found: list[list[int]] = [[] for _ in parents]
+    for node, parent in enumerate(parents):
+        if parent >= 0:
+            found[parent].append(node)
+    return found
+
+
+def children_of(parents: Sequence[int]) -> list[list[int]]:
+    """Returns the children of each node of a tree that gives its parent, -1 for the root."""
+    return _children(parents)
+
+
+class TreeProgram(NodeProgram):
+    """What the programs of a pivot's methods share: they forward points and compute gradients at the newest.
+
+    Attributes:
+      newest: kmax, the number of the newest point that the node knows of.
+      collected: gradients at that point.
+    """
+
+    def __init__(self, number: int, towards: int, children: Sequence[int], dimension: int) -> None:
+        self.number = number
+        self.towards = towards
+        self.children = list(children)
+        self.dimension = dimension
+        self.newest = -1
+        self.point_number = -1
+        self.collected = GradientSum()
+
+    def point(self, node: Node, x: Array, k: int) -> None:
+        """Takes a new point: forwards it to all children at once, forgets what belongs to older ones, and computes."""
+        if k <= self.point_number:
+            return
+        self.point_number = k
+        for child in self.children:
+            node.send(child, (POINTS, x, k), self.dimension, POINTS)
+        if k > self.newest:
+            self.newest = k
+            self.reset()
+        if k == self.newest:
+            node.compute(Gradient(x, k))
+        else:
+            node.stop()
+
+    def reset(self) -> None:
+        """Forgets what was collected."""
+        self.collected = GradientSum()
