@@ -140,7 +140,10 @@ def simulate() -> Callable[..., Ran]:
     ) -> Ran:
         problem = problem or Free(2)
         until = until or ro.Until(time=12)
-        workers = ro.Workers(n or len(times), compute=list(times) if isinstance(times, tuple) else times, **latencies)
+        compute = list(times) if isinstance(times, tuple) else times
+        workers: ro.Workers = ro.Workers(n or len(times), compute=compute, **latencies)
+        if method.decentralized:
+            workers = ro.Network(ro.graphs.star(workers.count), compute=compute, edges=0.25)
         chunks: list[np.ndarray] = []
         record = Record(trace=trace).resolve(problem.metric_names, until)
         with ro.SimulatedFleet().open(problem, workers) as session:

@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 from rayopt.core.errors import InvalidInput, at_least, positive, share
 from rayopt.core.memory import check_fits
 
+__all__ = [
+    "Graph", "binary_tree", "complete", "erdos_renyi", "from_edges", "from_networkx", "line", "mesh",
+    "random_geometric", "ring", "star", "torus",
+]  # fmt: skip
+
 BYTES_PER_EDGE = 200
 """Of an edge and its times, at the least."""
 

@@ -57,7 +57,7 @@ def test_values_belong_to_the_caller() -> None:
         ("i; n", "cannot be read"),
         ("i\x00", "cannot be read"),
         ("(" * 100 + "i", "cannot be read"),
-        ("i + j", "unknown name 'j'"),
+        ("i + k", "unknown name 'k'"),
         ("sqr", "'sqr' (did you mean 'sqrt'?)"),
         ("sqtr(i)", "'sqtr' (did you mean 'sqrt'?)"),
         ("sqrt", "needs an argument, as in sqrt(i)"),

@@ -73,6 +73,17 @@ TABLE = [
     methods.PermKMARINA(0.1),
     methods.EF21(0.1, TopK(8)),
     methods.EF21SGDM(0.1, TopK(8), momentum=0.3),
+    methods.Fragile(0.3, batch_size=6),
+    methods.Amelie(0.3, batch_size=9),
+    methods.AcceleratedFragile(0.1, batch_size=6),
+    methods.AcceleratedAmelie(0.1, batch_size=9),
+    methods.NonsmoothFragile(0.3, batch_size=6),
+    methods.DecentralizedMinibatch(0.3, pivot="centre"),
+    methods.GossipSGD(0.3),
+    methods.GradientTracking(0.1),
+    methods.RelaySGD(0.2),
+    methods.RelaySGD(0.2, relay="gradients"),
+    methods.AsynchronousGossip(0.1),
 ]
 UNEQUAL = "1 + sqrt(i) / 3"
 

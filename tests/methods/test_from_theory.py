@@ -26,7 +26,7 @@ ARGUMENTS = {
     "ef21_sgdm": {"compressor": {"name": "top_k", "k": 5}},
     "perm_k_marina": {"hessian_variance": 1.0},
 }
-WITHOUT_THEORY = {"fedavg", "fedbuff"}
+WITHOUT_THEORY = {"fedavg", "fedbuff", "gossip_sgd", "gradient_tracking", "relay_sgd", "asynchronous_gossip"}
 FINITE_SUM = problems.NonconvexQuadratics(components=50, dimension=10, regularisation=0.1)
 OF_FINITE_SUMS = {name for name, method in METHODS.items() if method.needs_components}
 

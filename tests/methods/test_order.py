@@ -73,6 +73,16 @@ ONE_AFTER_THE_OTHER = {
     methods.AdaptiveShadowheart: "as Shadowheart: what comes at the end of a budget counts before the alarm",
     methods.BatchQSGD: "as Shadowheart",
     methods.SGDone: "one worker: nothing is simultaneous",
+    methods.Fragile: "no server: events of one moment go by node, kind and order of sending; S may be full before all",
+    methods.NonsmoothFragile: "as Fragile",
+    methods.AcceleratedFragile: "as Fragile",
+    methods.Amelie: "as Fragile: the pivot's condition may hold before all of one moment has come",
+    methods.AcceleratedAmelie: "as Amelie",
+    methods.DecentralizedMinibatch: "no server: one gradient of everyone, only rounding tells orders apart",
+    methods.GossipSGD: "no server: a node waits for all its neighbours, only rounding tells orders apart",
+    methods.GradientTracking: "as GossipSGD",
+    methods.RelaySGD: "as GossipSGD",
+    methods.AsynchronousGossip: "no server: a step and a message of one moment do not commute",
 }
 
 

@@ -38,7 +38,8 @@ class Amelie(PivotMethod):
 
     Guarantee:
       K >= 16 L Delta / eps updates with gamma = 1 / (2L) and S = max{ceil(sigma^2 / eps), n}, each of at most
-      4 max mu + 2 (max h + (S / n) mean h) seconds [paper]; it matches the lower bound up to a constant.
+      4 max mu + 2 (max h + (S / n) mean h) seconds [paper], and max mu more for the signal where a number takes as long
+      as a vector [derived]; it matches the lower bound up to a constant.
 
     Args:
       step_size: gamma; 1 / (2L) in theory.

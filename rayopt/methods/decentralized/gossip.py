@@ -9,7 +9,7 @@ import numpy as np
 
 from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import InvalidInput, one_of
-from rayopt.core.programs import Node, NodeProgram
+from rayopt.core.programs import Node, NodeEvent, NodeProgram
 from rayopt.core.tasks import Gradient
 from rayopt.latency.network import Network
 from rayopt.methods.base import Array
@@ -363,9 +363,10 @@ class AsynchronousGossip(DecentralizedMethod):
     .. math:: x_i \\leftarrow x_i - \\gamma \\nabla f_i(x_i^{\\mathrm{old}}; \\xi), \\qquad
               x_i \\leftarrow (1 - W_{ij}) x_i + W_{ij} x_j
 
-    with gamma = ``step_size`` and Metropolis weights: the first whenever the node's gradient, at the point x_i^old where
-    it began, is ready; the second whenever a neighbour's point arrives. A node sends its point over every edge that
-    is free after each of its steps. AGRAF has communication events with any matrices W^t [abstract]; these are ours.
+    with gamma = ``step_size`` and Metropolis weights: the first whenever the node's gradient is ready, which was taken
+    at the point x_i^old; the second whenever a neighbour's point arrives. After each of its steps a node sends its
+    point over every edge that is free. AGRAF has communication events with any matrices W^t [abstract]; these are
+    ours. What is evaluated is the mean of the nodes' points.
 
     Server knows:
       nothing: there is none.
@@ -407,10 +408,12 @@ class AsynchronousGossip(DecentralizedMethod):
         for program, node in zip(self.programs, fleet.nodes, strict=True):
             program.begin(node)
 
-    @property
-    def estimate(self) -> Array:
-        found: Array = sum(program.x for program in self.programs) / len(self.programs)
-        return found
+    def receive(self, arrival: Arrival, fleet: Any) -> None:
+        number = arrival.node if isinstance(arrival, NodeEvent) else arrival.worker
+        before = self.programs[number].x
+        super().receive(arrival, fleet)
+        if (now := self.programs[number].x) is not before:
+            self.x = self.x + (now - before) / len(self.programs)
 
     def after(self, node: int, fleet: NetworkFleet) -> None:
         program = self.programs[node]
