@@ -37,6 +37,7 @@ from rayopt.problems import Free, Problem
 from rayopt.runs.outcome import Outcome
 from rayopt.runs.record import Record
 from rayopt.storage.trace.rows import OUTCOMES
+from tests.fleets_for import workers_for
 
 THREE = (1.0, 2.3, 3.7)
 START_CLUSTERS = (
@@ -141,9 +142,7 @@ def simulate() -> Callable[..., Ran]:
         problem = problem or Free(2)
         until = until or ro.Until(time=12)
         compute = list(times) if isinstance(times, tuple) else times
-        workers: ro.Workers = ro.Workers(n or len(times), compute=compute, **latencies)
-        if method.decentralized:
-            workers = ro.Network(ro.graphs.star(workers.count), compute=compute, edges=0.25)
+        workers = workers_for(method, n or len(times), compute, **latencies)
         chunks: list[np.ndarray] = []
         record = Record(trace=trace).resolve(problem.metric_names, until)
         with ro.SimulatedFleet().open(problem, workers) as session:

@@ -26,5 +26,6 @@ def outcome_of(tree: dict[str, Any]) -> Outcome:
     faults = Faults(**tree["faults"] | {"rejected": dict(tree["faults"]["rejected"])})
     return Outcome(
         **tree | {"counts": Counts(**tree["counts"]), "diverged_at": dict(tree["diverged_at"]), "faults": faults,
-                "fingerprints": [Fingerprint(*found) for found in tree["fingerprints"]]}
+                "fingerprints": [Fingerprint(*found) for found in tree["fingerprints"]],
+                "rounds": [tuple(made) for made in tree.get("rounds", ())]}
     )  # fmt: skip

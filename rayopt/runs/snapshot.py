@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from rayopt.core.arrivals import Source
 from rayopt.core.errors import InvalidInput
+from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
 from rayopt.runs.recorder import Recorder
 from rayopt.storage.encoding import SIMPLE, Decoder, Encoded, Encoder
@@ -89,10 +90,14 @@ def restore(snapshot: Encoded, method: Method, fleet: KeptFleet, recorder: Recor
 def state_of(method: Method) -> dict[str, Any]:
     """Returns the attributes of a method, but for those that its constructor makes again.
 
-    They are hashable values, such as a parsed formula, that equal those of a fresh method.
+    They are hashable values, such as a parsed formula, that equal those of a fresh method. A network is told again.
     """
     fresh = vars(method.fresh())
-    return {name: value for name, value in vars(method).items() if not _is_made_again(value, fresh.get(name))}
+    return {
+        name: value
+        for name, value in vars(method).items()
+        if not isinstance(value, Workers) and not _is_made_again(value, fresh.get(name))
+    }
 
 
 def _is_made_again(value: Any, fresh: Any) -> bool:

@@ -104,10 +104,27 @@ OWN_FUNCTIONS = Scene(
     ro.Workers(10, 1.0, upload=ro.Link(per_float=0.2)), 3000, STEPS[:10],
 )  # fmt: skip
 
+MESH = Scene(
+    "the quadratic with d = 100 and noise 0.01 on a mesh of 5 x 5 nodes that need a second for a gradient and as long "
+    "for a message to a neighbour",
+    lambda: ro.problems.Quadratic(dimension=100, noise=0.01),
+    ro.Network(ro.graphs.mesh(5, 5), 1.0, edges=1.0), 2000, STEPS[:10],
+)  # fmt: skip
+OWN_FUNCTIONS_ON_A_TREE = Scene(
+    "a nonconvex quadratic each, d = 50, on the 15 nodes of a binary tree that need sqrt(i) seconds for a gradient and "
+    "half a second for a message to a neighbour",
+    lambda: ro.problems.NonconvexQuadratics(
+        components=15, dimension=50, spread=0.5, regularisation=0.01, split=True
+    ),
+    ro.Network(ro.graphs.binary_tree(3), "sqrt(i)", edges=0.5), 3000, STEPS[:10],
+)  # fmt: skip
+
 HERO, MINIBATCH, ASGD = methods.Hero(0.5), methods.Minibatch(0.5), methods.ASGD(0.1)
 SOVIET = methods.SovietPAGE(0.5)
 GTA, UTA = methods.GTA(0.5, batch_size=12), methods.UTA(0.5, batch_size=12)
 USUAL = (MINIBATCH, ASGD)
+TREE_MINIBATCH, GOSSIP = methods.DecentralizedMinibatch(0.5), methods.GossipSGD(0.5)
+ON_A_GRAPH = (TREE_MINIBATCH, GOSSIP)
 LIMITS = [seconds + 0.5 for seconds in TIMES]
 
 
@@ -221,6 +238,26 @@ CASES: dict[str, dict[str, Case]] = {
         "perm_k_marina": sends(methods.PermKMARINA(0.1), OWN_FUNCTIONS, beside=HETEROGENEOUS),
         "ef21": sends(methods.EF21(0.1, TOP5), OWN_FUNCTIONS, beside=HETEROGENEOUS),
         "ef21_sgdm": sends(methods.EF21SGDM(0.1, TOP5, 0.3), OWN_FUNCTIONS, beside=HETEROGENEOUS),
+    },
+    "Without a server": {
+        "fragile": case(methods.Fragile(0.5, 4, 1), MESH, methods.Fragile(0.5, 10), beside=ON_A_GRAPH),
+        "accelerated_fragile": case(
+            methods.AcceleratedFragile(0.1, 4, 1), MESH, methods.AcceleratedFragile(0.1, 10), beside=ON_A_GRAPH
+        ),
+        "nonsmooth_fragile": case(
+            methods.NonsmoothFragile(0.5, 4, 1), MESH, methods.NonsmoothFragile(0.5, 10), beside=ON_A_GRAPH
+        ),
+        "decentralized_minibatch": case(TREE_MINIBATCH, MESH, beside=(GOSSIP, methods.Fragile(0.5, 10))),
+        "gossip_sgd": case(GOSSIP, MESH, beside=(TREE_MINIBATCH, methods.Fragile(0.5, 10))),
+        "asynchronous_gossip": case(methods.AsynchronousGossip(0.1), MESH, beside=ON_A_GRAPH),
+        "amelie": case(
+            methods.Amelie(0.5, 4, 1), OWN_FUNCTIONS_ON_A_TREE, methods.Amelie(0.5, 15), beside=ON_A_GRAPH
+        ),
+        "accelerated_amelie": case(
+            methods.AcceleratedAmelie(0.1, 4, 1), MESH, methods.AcceleratedAmelie(0.1, 25), beside=ON_A_GRAPH
+        ),
+        "gradient_tracking": case(methods.GradientTracking(0.1), OWN_FUNCTIONS_ON_A_TREE, beside=ON_A_GRAPH),
+        "relay_sgd": case(methods.RelaySGD(0.1), OWN_FUNCTIONS_ON_A_TREE, beside=ON_A_GRAPH),
     },
     "Federated": {
         "fedavg": case(methods.FedAvg(0.1, local_steps=2), OWN_DATA_FAR_AWAY, methods.FedAvg(0.1, local_steps=5)),

@@ -17,6 +17,8 @@ from rayopt.methods import Method
 
 TIMES = (1.0, 2.3, 3.7)
 HORIZON = 12.0
+EDGE_SECONDS = 0.4
+"""Of a message between two neighbours on the line of three nodes, for methods without a server."""
 RUNNING = "running at the end"
 STYLES: dict[str, dict[str, Any]] = {
     "used": {"facecolor": "#009E73", "edgecolor": "white"},
@@ -58,15 +60,19 @@ class Timeline:
         if self.method.needs_components:
             problem = ro.problems.NonconvexQuadratics(components=4, dimension=10)
         record = ro.Record(every=until.time, metrics=["value"])
-        result = ro.run(
-            self.method, problem, ro.Workers(3, compute, self.upload), until=until, record=record, seed=self.seed
-        )
+        workers = ro.Workers(3, compute, self.upload)
+        if self.method.decentralized:
+            workers = ro.Network(ro.graphs.line(3), compute, edges=EDGE_SECONDS)
+        result = ro.run(self.method, problem, workers, until=until, record=record, seed=self.seed)
         trace = result.trace.astype({"outcome": str})
         trace["assigned_at"] = trace.groupby(["worker", "number"]).time.shift().fillna(trace.assigned_at)
         bars = trace[trace.assigned_at < HORIZON].copy()
         late = bars.time > HORIZON
         bars.loc[late, "outcome"] = RUNNING
         bars["time"] = bars.time.clip(upper=HORIZON)
+        if self.method.decentralized:
+            # Updates come with messages, which are no tasks.
+            bars.attrs["updates"] = result.rounds.time[result.rounds.time <= HORIZON].tolist()
         return bars
 
     def draw(self, axes: Axes) -> None:
@@ -79,7 +85,7 @@ class Timeline:
             if length > 0.3:
                 middle = bar.assigned_at + length / 2
                 axes.text(middle, bar.worker, bar.version, ha="center", va="center", size=7, color=INK[bar.outcome])
-        updates = update_times(bars)
+        updates = np.array(bars.attrs.get("updates", update_times(bars)))
         axes.vlines(updates, -0.5, 2.5, color="#0072B2", linewidth=0.9, linestyle=(0, (3, 2)), zorder=3)
         _number(axes, updates)
         axes.set_ylim(2.55, -0.55)

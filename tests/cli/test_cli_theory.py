@@ -102,7 +102,7 @@ def test_help_teaches_by_example(theory):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--times", "sqrt(j)", "-n", "4"], "--times: unknown name 'j'; allowed: numbers, i (the worker"),
+        (["--times", "sqrt(k)", "-n", "4"], "--times: unknown name 'k'; allowed: numbers, i (the worker"),
         (["--times", "sqrt(i)"], "--workers: missing; allowed: -n N, the number of workers, with a formula"),
         (["--times", "i", "-n", "0"], "--workers: 0 is not an integer of at least 1"),
         (["--times", "1,2", "-n", "5"], "--times: 2 times for 5 workers; allowed: as many times as workers"),

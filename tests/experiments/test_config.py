@@ -117,7 +117,7 @@ class TestOverrides:
 
 
 BAD_VALUES = {
-    "worker.count=3": "worker: unknown key (did you mean 'workers'?); allowed: problem, workers, fleet, methods",
+    "worker.count=3": "worker: unknown key (did you mean 'workers'?); allowed: problem, workers, network, fleet",
     "workers.counts=3": "workers.counts: unknown key (did you mean 'count'?); allowed: count, compute",
     "workers=7": "workers: 7 is of the wrong type; allowed: a mapping",
     "workers.count=0": "workers.count: 0 is not an integer of at least 1",

@@ -18,6 +18,7 @@ from rayopt.runs import snapshot
 from rayopt.runs.record import Record
 from rayopt.storage.checkpoint_files import read, write
 from rayopt.storage.encoding import Encoded
+from tests.fleets_for import workers_for
 from tests.methods.test_conformance import TABLE, fitting
 
 UNTIL = ro.Until(time=60)
@@ -97,7 +98,7 @@ def same(first, second):
 @pytest.mark.parametrize("method", TABLE, ids=repr)
 def test_resumed_is_uninterrupted(method, kill_after, monkeypatch, tmp_path):
     problem = fitting(method, Quadratic(20, noise=0.1))
-    watched = Watched(monkeypatch, problem, ro.Workers(8, ro.latency.half_normal("i", "sqrt(i)")))
+    watched = Watched(monkeypatch, problem, workers_for(method, 8, ro.latency.half_normal("i", "sqrt(i)")))
     whole = watched.run(method.fresh())
     *_, taken = watched.run(method.fresh(), kill_after=kill_after)
     same(whole, watched.run(method.fresh(), start=through_a_file(taken, tmp_path / "checkpoint")))

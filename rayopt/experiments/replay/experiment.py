@@ -14,6 +14,7 @@ from rayopt.experiments.experiment import Experiment
 from rayopt.experiments.replay.fleet import Event, ReplayedWorkers, WorkersValues
 from rayopt.experiments.replay.run import Difference, ReplayRun, events_of
 from rayopt.fleets.simulated.values import ComputedValues
+from rayopt.latency.network import Network
 from rayopt.runs.fingerprints import Fingerprint
 from rayopt.storage.run_folder import TRACE_FILE, RunFolder
 from rayopt.storage.trace.parts import TRACE_COLUMNS
@@ -93,7 +94,8 @@ def replay(
       seed: only the runs with this one; by default all.
 
     Raises:
-      InvalidInput: no run folder, a run without a trace, code that may not run, or no run with this label or seed.
+      InvalidInput: no run folder, a run on a network or without a trace, code that may not run, or no run with this
+        label or seed.
 
     Examples:
       >>> import tempfile
@@ -109,6 +111,9 @@ def replay(
     folder = RunFolder.recorded(path)
     if experiment is None:
         experiment = recorded_experiment(folder, trust_code=trust_code)
+    if isinstance(experiment.workers, Network):
+        raise InvalidInput("run", f"{path} was made on a network: a trace has no messages",
+                           "a run of workers with a server; the same seed gives the same bits again")  # fmt: skip
     with TraceReader([folder.path / TRACE_FILE]) as trace:
         recorded, hashes = _about(trace, path)
         runs = experiment.runs()

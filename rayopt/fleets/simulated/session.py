@@ -78,7 +78,7 @@ class SimulatedSession:
             self._serve(job.method, fleet, recorder)
         outcome = recorder.outcome(recorder.wall_seconds)
         outcome.estimate = job.method.estimate if job.keep_estimate else None
-        outcome.rounds = [tuple(made) for made in getattr(job.method, "rounds", ())]
+        outcome.rounds = list(getattr(job.method, "rounds", ()))
         return outcome
 
     def _serve(self, method: Method, fleet: Any, recorder: Recorder) -> None:

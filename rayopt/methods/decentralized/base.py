@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -33,33 +33,19 @@ class NetworkFleet(Protocol):
     now: float
 
 
-class Round(NamedTuple):
-    """An update of a method without a server.
-
-    Attributes:
-      time: seconds.
-      updates: k after it.
-      collected: s_k, the gradients in it.
-    """
-
-    time: float
-    updates: int
-    collected: int
-
-
 class DecentralizedMethod(Method):
     """A method that runs as a program on every node of a :class:`~rayopt.latency.network.Network`.
 
     Attributes:
       programs: of the nodes, after :meth:`prepare`.
-      rounds: the updates so far.
+      rounds: (time, k after it, s_k gradients in it) of every update so far; time in seconds.
     """
 
     decentralized: ClassVar[bool] = True
     needs_virtual_time: ClassVar[bool] = True
 
     _network: Network
-    rounds: list[Round]
+    rounds: list[tuple[float, int, int]]
     programs: list[Any]
 
     def use_network(self, network: Network) -> None:
@@ -100,7 +86,7 @@ class DecentralizedMethod(Method):
 
     def note_round(self, fleet: NetworkFleet, collected: int) -> None:
         """Records the update that was just made."""
-        self.rounds.append(Round(fleet.now, self.updates, collected))
+        self.rounds.append((fleet.now, self.updates, collected))
 
 
 class PivotMethod(DecentralizedMethod):

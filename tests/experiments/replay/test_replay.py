@@ -42,7 +42,7 @@ def recorded(folder, method, problem=None, **others):
 
 
 REPLAYED = [
-    *((method, "all") for method in TABLE if not method.needs_shared_memory),
+    *((method, "all") for method in TABLE if not method.needs_shared_memory and not method.decentralized),
     (methods.Rennala(0.3, batch_size=6, interrupt=True), "arrivals"),
 ]
 
@@ -57,6 +57,13 @@ def test_virtual_time(method, trace, tmp_path):
     (run,) = again.runs
     assert (run.arrivals, run.updates) == (result.table.arrivals[0], result.table.updates[0])
     assert run.checked == len(hashes(tmp_path / "run")[0]) > 50
+
+
+def test_a_run_on_a_network_is_refused(tmp_path):
+    network = ro.Network("ring:4", 1.0, edges=0.5)
+    ro.run(methods.Fragile(0.1, 4), Quadratic(5), network, until=ro.Until(updates=3), out=tmp_path / "run")
+    with pytest.raises(ro.InvalidInput, match="was made on a network"):
+        replay(tmp_path / "run")
 
 
 def test_grids_data_and_several_runs(tmp_path):
