@@ -55,10 +55,11 @@ class TestFiles:
 
 def test_all_experiments_are_there():
     assert [path.stem for path in FILES] == [
-        "ata", "compression_heterogeneous", "freya_mnist_100", "freya_mnist_10000", "freya_quadratics_1000",
-        "freya_quadratics_10000", "mindflayer", "mishchenko_ray", "rennala_100", "rennala_1000", "rennala_10000",
-        "ringleader_mnist", "ringmaster_figure", "ringmaster_nn", "ringmaster_text", "shadowheart_mnist_fast",
-        "shadowheart_mnist_medium", "shadowheart_mnist_slow", "shadowheart_quadratic", "shadowheart_workers",
+        "amelie_mnist", "ata", "compression_heterogeneous", "fragile_mnist", "fragile_quadratic", "freya_mnist_100",
+        "freya_mnist_10000", "freya_quadratics_1000", "freya_quadratics_10000", "mindflayer", "mishchenko_ray",
+        "rennala_100", "rennala_1000", "rennala_10000", "ringleader_mnist", "ringmaster_figure", "ringmaster_nn",
+        "ringmaster_text", "shadowheart_mnist_fast", "shadowheart_mnist_medium", "shadowheart_mnist_slow",
+        "shadowheart_quadratic", "shadowheart_workers",
     ]  # fmt: skip
 
 
@@ -123,6 +124,45 @@ class TestFreya:
         assert workload.methods.pop().name == "asgd"
         gaps = workload.build().run().table.set_index("label").gap
         assert gaps["FreyaPAGE"] < 0.5 * gaps.drop("FreyaPAGE").min()
+
+
+class TestFragile:
+    def test_alike_where_edges_are_fast_and_ahead_where_they_are_slow(self):
+        """On a mesh of 6 x 6 with a gradient in a hundred."""
+        small = ("problem.dimension=100", "problem.probability=0.01", "network.graph={name: mesh, shape: [6, 6]}",
+                 "methods[0].batch_size=40", "until.time=2000", "record.every=100")  # fmt: skip
+        ratios = {}
+        for rho in (0.1, 10.0):
+            found = medians(run("fragile_quadratic", *small, f"network.edges={rho}"), 2000)
+            ratios[rho] = found["DecentralizedMinibatch"] / found["Fragile"]
+        assert 0.3 < ratios[0.1] < 3
+        assert ratios[10.0] > 3
+
+    def test_thirteen_of_a_hundred_nodes_contribute(self):
+        """Everybody within two edges of the pivot, where no times are equal."""
+        contributed = set()
+
+        class Watched(ro.methods.Fragile):
+            name = "watched"
+
+            def after(self, node, fleet):
+                collected = self.programs[node].collected
+                if node == self.pivot_node and collected.count >= self.batch_size:
+                    contributed.update(arrival.worker for arrival in collected.parts[0])
+                super().after(node, fleet)
+
+        network = ro.Network("mesh:10x10", ro.latency.half_normal(base=1.0, scale=1e-6), edges=10.0)
+        ro.run(Watched(1.0, 120, "centre"), ro.problems.Quadratic(2), network, until=ro.Until(updates=60))
+        distances = network.distances()
+        assert contributed == set((distances[:, 44] <= 20).nonzero()[0].tolist())
+        assert len(contributed) == 13
+
+    def test_amelie_makes_use_of_fast_nodes(self):
+        """On a mesh of 4 x 4 with the digits' data."""
+        small = ("problem.data=digits", "network.graph={name: mesh, shape: [4, 4]}", "until.time=4000",
+                 "methods[0].batch_size=160", "record.every=200")  # fmt: skip
+        found = medians(run("amelie_mnist", *small), 4000)
+        assert found["Amelie"] < 0.5 * min(found["DecentralizedMinibatch"], found["GradientTracking"])
 
 
 def test_freya_page_is_the_smoothest_on_digits():

@@ -25,7 +25,7 @@ def test_python_runs_as_written(block, capsys):
 
 def test_there_is_something_to_run():
     assert len(blocks("python")) == 2
-    assert len(blocks("yaml")) == 1
+    assert len(blocks("yaml")) == 2
 
 
 def test_workload_file_is_one(tmp_path):
@@ -33,6 +33,14 @@ def test_workload_file_is_one(tmp_path):
     path.write_text(blocks("yaml")[0])
     experiment = load_workload(path, ["problem.data=digits"]).build()
     assert [run.label for run in experiment.runs()][:2] == ["Rennala", "Ringmaster R=16"]
+
+
+def test_the_network_runs_and_fragile_is_ahead(tmp_path):
+    path = tmp_path / "network.yaml"
+    path.write_text(blocks("yaml")[1])
+    result = load_workload(path).build().run()
+    gaps = result.table.set_index("label").gap
+    assert gaps["Fragile"] < 0.5 * gaps["DecentralizedMinibatch"]
 
 
 @pytest.mark.parametrize(

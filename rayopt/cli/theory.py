@@ -51,6 +51,13 @@ def theory(
     shadowheart_table: Annotated[
         bool, typer.Option("--shadowheart-table", help="Print the numbers of the Shadowheart paper's Table 1.")
     ] = False,
+    graph: Annotated[
+        str | None,
+        typer.Option(metavar="GRAPH", help="No server: mesh:10x10, torus:8x8, line:9, ring, star, complete."),
+    ] = None,
+    edges: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="Seconds of a message over an edge, for --graph.")
+    ] = None,
     distance: Annotated[float, typer.Option(metavar="R0", help="||x0 - x*||, for --convex.")] = 1.0,
     lipschitz: Annotated[
         float | None, typer.Option(metavar="M", help="Lipschitz constant of f, for --convex; default: not known.")
@@ -76,6 +83,7 @@ def theory(
     rayopt theory --times i -n 6174 --noise-ratio 100 --json
     rayopt theory --times i -n 100 --convex --lipschitz 2 --eps 0.01
     rayopt theory --profile profile.csv --noise-ratio 100
+    rayopt theory --graph mesh:10x10 --edges 1 --noise-ratio 100 --plot graph.png
     """
     from rayopt.cli.times import times_of
     from rayopt.problems.constants import translated_errors
@@ -88,6 +96,15 @@ def theory(
 
         open_console().print(render_shadowheart_table())
         return
+    if plot is not None:
+        _check_figure(plot)
+    if graph is not None:
+        from rayopt.cli.network_theory import show_network
+
+        iterations = positive("--smoothness", smoothness) * non_negative("--delta", delta) / positive("--eps", eps)
+        ratio = non_negative("--noise-ratio", noise_ratio)
+        show_network(graph, edges, times, iterations, ratio, heterogeneous, plot, as_json)
+        return
     regimes = {
         "--heterogeneous": heterogeneous, "--convex": convex, "--components": components is not None,
         "--upload": upload is not None or per_message is not None,
@@ -95,8 +112,6 @@ def theory(
     asked = [name for name, is_given in regimes.items() if is_given]
     if len(asked) > 1:
         raise InvalidInput(asked[1], f"stands beside {asked[0]}", "one of them")
-    if plot is not None:
-        _check_figure(plot)
     if workers is not None:
         at_least("--workers", workers, 1)
     fleet = times_of(times, profile, workers)

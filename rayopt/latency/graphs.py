@@ -78,7 +78,8 @@ class Graph:
     def __repr__(self) -> str:
         given = dict(self.config)
         name = given.pop("name", "Graph")
-        return f"{name}({', '.join(str(value) for value in given.values())})"
+        told = given["shape"] if "shape" in given else given.values()
+        return f"{name}({', '.join(map(str, told))})"
 
 
 def _both_ways(n: int, pairs: Iterable[tuple[int, int]], config: Mapping[str, Any]) -> Graph:

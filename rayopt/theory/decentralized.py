@@ -53,3 +53,72 @@ def _candidates(S: float, compute: ArrayLike, distances: ArrayLike) -> tuple[NDA
     with np.errstate(divide="ignore"):
         batch = S / np.cumsum(1 / h[order])
     return order, np.maximum(slower[order], batch)
+
+
+def best_pivot(S: float, compute: ArrayLike, there_and_back: ArrayLike) -> int:
+    """Returns argmin_j t*(S, h, [tau_ij + tau_ji]_i) (Corollary 1 [paper]); the first of those that are equal.
+
+    Args:
+      S: gradients of an iteration, at least 0.
+      compute: h, seconds of one gradient for each worker, shape (n,).
+      there_and_back: tau_ij + tau_ji, shape (n, n).
+    """
+    return int(np.argmin(_by_pivot(S, compute, there_and_back)))
+
+
+def _by_pivot(S: float, compute: ArrayLike, distances: ArrayLike) -> NDArray[np.float64]:
+    """Returns t* for every pivot, shape (n,)."""
+    to_pivot = np.asarray(distances, dtype=np.float64)
+    return np.array([decentralized_equilibrium_time(S, compute, to_pivot[:, j]) for j in range(len(to_pivot))])
+
+
+def fragile(iterations: float, S: float, compute: ArrayLike, distances: ArrayLike) -> float:
+    """Returns iterations * min_j t*(S, h, [tau_ij + tau_ji]) (Theorem 3, Corollary 1 [paper]).
+
+    Args:
+      iterations: L Delta / eps, or its accelerated or nonsmooth counterpart.
+      S: sigma^2 / eps, or its counterpart.
+      compute: h, seconds of one gradient for each worker, shape (n,).
+      distances: tau_ij, seconds of a vector from i to j over the shortest way, shape (n, n).
+    """
+    tau = np.asarray(distances, dtype=np.float64)
+    return iterations * float(_by_pivot(S, compute, tau + tau.T).min())
+
+
+def fragile_lower_bound(iterations: float, S: float, compute: ArrayLike, distances: ArrayLike) -> float:
+    """Returns iterations / (log n + 1) * min_j t*(S, h, [tau_ij]) (Theorem 1 [paper]), arguments as of Fragile."""
+    tau = np.asarray(distances, dtype=np.float64)
+    return iterations * float(_by_pivot(S, compute, tau).min()) / float(np.log(len(tau)) + 1)
+
+
+def minibatch(iterations: float, ratio: float, compute: ArrayLike, distances: ArrayLike) -> float:
+    """Returns iterations (1 + ratio / n) max{max tau_ij, max h} (Table 1 [paper]), ratio being sigma^2 / eps."""
+    tau, h = np.asarray(distances, dtype=np.float64), np.asarray(compute, dtype=np.float64)
+    return float(iterations * (1 + ratio / len(h)) * max(tau.max(), h.max()))
+
+
+def amelie(iterations: float, ratio: float, compute: ArrayLike, distances: ArrayLike) -> float:
+    """Returns iterations max{max tau_ij, max h, (ratio / n) mean h}, up to a constant the lower bound too [paper]."""
+    tau, h = np.asarray(distances, dtype=np.float64), np.asarray(compute, dtype=np.float64)
+    return float(iterations * max(tau.max(), h.max(), ratio / len(h) * h.mean()))
+
+
+def mesh(iterations: float, ratio: float, n: float, h: float, rho: float, axes: int = 1) -> float:
+    """Returns the closed form for a mesh or torus of equal nodes and edges [paper], up to a constant.
+
+    Args:
+      iterations: L Delta / eps.
+      ratio: sigma^2 / eps.
+      n: number of nodes.
+      h: seconds of a gradient.
+      rho: seconds of a message over an edge, above 0.
+      axes: N, of the mesh; 1 is a line.
+    """
+    used = (ratio * h / rho) ** (axes / (axes + 1))
+    if used <= 1:
+        rest = ratio * h
+    elif used < n:
+        rest = rho ** (axes / (axes + 1)) * (ratio * h) ** (1 / (axes + 1))
+    else:
+        rest = ratio * h / n
+    return iterations * (h + rest)

@@ -34,6 +34,21 @@ def test_json_has_the_reference_numbers(theory):
     assert seconds["Rennala"] == seconds["Ringmaster"] == numbers["lower_bound"]
 
 
+def test_a_network_without_a_server(theory, tmp_path):
+    found = theory("--graph", "mesh:10x10", "--edges", "10", "--noise-ratio", "120", "--json", "--plot", "graph.png")
+    assert found.exit_code == 0, found.output
+    numbers = json.loads(found.stdout)
+    # Five nodes within 20 s there and back: max{20, 120 / 5}; Minibatch: (1 + 120 / 100) 180 s of the farthest two.
+    assert numbers["methods"]["Fragile"] == pytest.approx(24)
+    assert numbers["methods"]["DecentralizedMinibatch"] == pytest.approx(2.2 * 180)
+    assert len(numbers["contributors"]) == 5
+    assert (tmp_path / "graph.png").stat().st_size > 10_000
+    found = theory("--graph", "line:4", "--edges", "i", "--times", "1,2,3,4", "--noise-ratio", "8", "--heterogeneous",
+                   "--json")  # fmt: skip
+    # max{1 + 2 + 3 there or 4 + 3 + 2 back, 4, 8 / 4 * 2.5}
+    assert json.loads(found.stdout)["methods"]["Amelie"] == 9
+
+
 def test_finite_sums(theory):
     found = theory("--times", "sqrt(i)", "-n", "100", "--components", "60000", "--eps", "1e-4", "--json")
     numbers = json.loads(found.stdout)
@@ -102,6 +117,8 @@ def test_help_teaches_by_example(theory):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--graph", "mesh:3x3"], "--edges: missing beside --graph"),
+        (["--graph", "blob", "--edges", "1"], "--graph"),
         (["--times", "sqrt(k)", "-n", "4"], "--times: unknown name 'k'; allowed: numbers, i (the worker"),
         (["--times", "sqrt(i)"], "--workers: missing; allowed: -n N, the number of workers, with a formula"),
         (["--times", "i", "-n", "0"], "--workers: 0 is not an integer of at least 1"),

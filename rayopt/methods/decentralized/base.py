@@ -13,7 +13,7 @@ from rayopt.core.programs import Delivery, EdgeFreed, Node, NodeEvent, NodeProgr
 from rayopt.core.tasks import Gradient
 from rayopt.latency.network import Network
 from rayopt.methods.base import Array, Method
-from rayopt.theory.decentralized import decentralized_equilibrium_time
+from rayopt.theory.decentralized import best_pivot
 
 POINTS, SUMS, COUNTERS, SIGNALS = "points", "sums", "counters", "signals"
 TREES = ("shortest", "minimum_hops")
@@ -115,7 +115,7 @@ class PivotMethod(DecentralizedMethod):
         dimension = start_point.shape[-1]
         self.pivot_node = self._choose_pivot(dimension)
         self._towards, self._outwards = self._network.trees(self.pivot_node, self.trees, dimension)
-        self._children = _children(self._outwards)
+        self._children = children_of(self._outwards)
         self._dimension = dimension
         super().prepare(start_point, workers)
 
@@ -150,24 +150,13 @@ class PivotMethod(DecentralizedMethod):
         self.descend(gradient)
 
 
-def best_pivot(S: float, compute: Array, there_and_back: Array) -> int:
-    """Returns argmin_j t*(S, h, [tau_ij + tau_ji]_i) (Corollary 1 [paper]); the first of those that are equal."""
-    times = [decentralized_equilibrium_time(S, compute, there_and_back[:, j]) for j in range(len(compute))]
-    return int(np.argmin(times))
-
-
-def _children(parents: Sequence[int]) -> list[list[int]]:
-    """Returns the children of each node of a tree, in order."""
+def children_of(parents: Sequence[int]) -> list[list[int]]:
+    """Returns the children of each node, in order, of a tree that gives its parent, -1 for the root."""
     found: list[list[int]] = [[] for _ in parents]
     for node, parent in enumerate(parents):
         if parent >= 0:
             found[parent].append(node)
     return found
-
-
-def children_of(parents: Sequence[int]) -> list[list[int]]:
-    """Returns the children of each node of a tree that gives its parent, -1 for the root."""
-    return _children(parents)
 
 
 class TreeProgram(NodeProgram):
