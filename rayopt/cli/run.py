@@ -126,7 +126,9 @@ def finish(work: Callable[[], Result], folder: Path, console: Console, quiet: bo
 
 @main.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="A folder that `rayopt run` wrote.", metavar="RUN")],
+    folders: Annotated[
+        list[Path], typer.Argument(help="A folder that `rayopt run` wrote; several are compared.", metavar="RUN...")
+    ],
     at: Annotated[
         str | None, typer.Option(metavar="0,100,200", help="Print the values at these fleet seconds too.")
     ] = None,
@@ -134,24 +136,51 @@ def report(
         str | None,
         typer.Option(help="The metric of --at. Default: the target's, or the squared gradient norm.", metavar="NAME"),
     ] = None,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Write the tasks of the trace for Perfetto and chrome://tracing."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Where the page goes. Default: report.html in the first RUN."),
+    ] = None,
 ) -> None:
-    """Show the table of a run again, and draw its figures again.
+    """Show the table of a run again, draw its figures again, and write its page.
+
+    The page, report.html, opens offline in any browser: the answer, the table, the metrics, who did what when, delays,
+    where the seconds went, step sizes, configuration. Several runs are compared on one page.
 
     \b
     rayopt report runs/today
     rayopt report runs/today --at 100,200,500
     rayopt report runs/today --at 100,200,500 --metric gap
+    rayopt report runs/today runs/yesterday --out compared.html
+    rayopt report runs/today --timeline trace.json
     """
     from rayopt.experiments.result import load
     from rayopt.report.values_at import render_values
 
-    result, console = load(folder), open_console()
+    console = open_console()
+    results = [load(folder) for folder in folders]
+    if len(results) > 1:
+        if at is not None or timeline is not None:
+            raise InvalidInput("--at" if at is not None else "--timeline", "beside several runs", "one run")
+        from rayopt.report.page import write_page
+
+        console.out(f"Page: {write_page(results, out)}", highlight=False)
+        return
+    (result,) = results
     if metric is not None and at is None:
         raise InvalidInput("--metric", f"{metric!r} without --at", "--at 0,100,200 beside it")
     values = None if at is None else render_values(result.history, result.summary, _seconds(at), metric)
-    _show(result, console)
+    _show(result, console, page=out)
     if values is not None:
         console.print(values)
+    if timeline is not None:
+        from rayopt.report.chrome_trace import write_chrome_trace
+
+        write_chrome_trace(result, timeline)
+        console.out(f"Timeline: {timeline}", highlight=False)
 
 
 def _seconds(text: str) -> list[float]:
@@ -184,12 +213,13 @@ def announce(experiment: Experiment, folder: Path, console: Console) -> None:
     console.out(f"{', '.join(parts)}; results go to {folder}.", highlight=False)
 
 
-def _show(result: Result, console: Console, figures_later: bool = False) -> None:
+def _show(result: Result, console: Console, figures_later: bool = False, page: Path | None = None) -> None:
     """Prints the table of a result, and if it is on disk, draws its figures and prints their paths.
 
     With ``figures_later``, those that cannot be written are a warning: everything else is kept already.
     """
     from rayopt.report.figures import save_all
+    from rayopt.report.page import write_page
     from rayopt.report.table import render
 
     console.print(render(result.summary))
@@ -197,10 +227,11 @@ def _show(result: Result, console: Console, figures_later: bool = False) -> None
         return
     try:
         figures = save_all(result)
+        written = write_page(result, page)
     except OSError as error:
         if not figures_later:
             raise
-        figures = []
+        figures, written = [], None
         warnings.warn(
             f"the figures cannot be written ({error}); `rayopt report {result.folder.path}` draws them again",
             UserWarning, stacklevel=2,
@@ -208,6 +239,8 @@ def _show(result: Result, console: Console, figures_later: bool = False) -> None
     console.out(f"Run folder: {result.folder.path}", highlight=False)
     for figure in figures:
         console.out(f"Figure: {figure}", highlight=False)
+    if written is not None:
+        console.out(f"Page: {written}", highlight=False)
 
 
 def _kept_after_interrupt(result: Result) -> str:

@@ -1,4 +1,4 @@
-"""``Result.plot`` and ``TuningResult.plot``: the one place where experiments reach up to what shows them.
+"""How results draw themselves: the one place where experiments reach up to what shows them.
 
 A user expects a result to draw itself, as a DataFrame does; everything else hands its displays in from above.
 """
@@ -13,6 +13,20 @@ def result(*arguments: Any) -> Any:
     from rayopt.report.figure import draw
 
     return draw(*arguments)
+
+
+def latex(result: Any) -> str:
+    """Returns the table of a result for a paper (see ``rayopt.report.latex``)."""
+    from rayopt.report.latex import latex_of
+
+    return latex_of(result)
+
+
+def html(result: Any) -> str:
+    """Returns what a notebook shows of a result (see ``rayopt.report.notebook``)."""
+    from rayopt.report.notebook import result_html
+
+    return result_html(result)
 
 
 def tuning(*arguments: Any) -> Any:

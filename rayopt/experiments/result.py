@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,9 +72,52 @@ class Result:
 
         return pd.DataFrame(self.summary["table"])
 
-    def plot(self, metric: str = "value") -> Any:
-        """Returns a matplotlib figure: the metric against fleet time, median and quartiles over seeds."""
-        return plots.result(self.history, self.summary, metric)
+    def best(self) -> pd.DataFrame:
+        """Returns the rows of the table with the best step size of each method, the best method first.
+
+        The best is the soonest at the target, or else the one with the smallest last loss (or largest accuracy).
+        """
+        table = self.table
+        chosen = table[table.best.astype(bool)]
+        if self.summary["target"] is not None:
+            return chosen.sort_values("time_to_target", kind="stable", na_position="last", ignore_index=True)
+        for metric in ("value", "gap", "grad_norm_sq"):
+            if metric in chosen:
+                return chosen.sort_values(metric, kind="stable", na_position="last", ignore_index=True)
+        key = "accuracy" if "accuracy" in chosen else "label"
+        return chosen.sort_values(key, ascending=key == "label", kind="stable", ignore_index=True)
+
+    def plot(
+        self,
+        metric: str = "value",
+        x: str = "time",
+        log: str | None = None,
+        methods: Sequence[str] | None = None,
+        style: str = "screen",
+        width: float | None = None,
+    ) -> Any:
+        """Returns a matplotlib figure: a metric of each method's best step size, median and quartiles over seeds.
+
+        Args:
+          metric: one that was recorded.
+          x: against what: "time" (fleet seconds), "updates", "arrivals", "bits_up" or "bits_down".
+          log: which axes are logarithmic: "", "x", "y" or "xy"; by default y where the values span a power of ten.
+          methods: labels of those to draw; by default all.
+          style: "screen", or "paper": small type, thin lines, no title.
+          width: inches.
+
+        Raises:
+          InvalidInput: the metric was not recorded, or an argument is not allowed.
+        """
+        return plots.result(self.history, self.summary, metric, x, log, methods, style, width)
+
+    def to_latex(self) -> str:
+        """Returns the table of the best step sizes as a LaTeX ``tabular`` with the rules of booktabs."""
+        return plots.latex(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the answer, the table and a figure."""
+        return plots.html(self)
 
     def __repr__(self) -> str:
         labels = ", ".join(self.history.label.unique())

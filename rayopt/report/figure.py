@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
-from rayopt.core.errors import one_of
+from rayopt.core.errors import one_of, positive
 from rayopt.core.file_names import file_name
 from rayopt.experiments.summary import BITS, RUN_COLUMNS
 from rayopt.storage.files import write_complete
@@ -32,14 +34,34 @@ AXIS_TITLES = {
 }
 AXES = {
     "time": "fleet time (seconds)",
+    "updates": "updates",
+    "arrivals": "gradients received",
     "bits_up": "bits sent by all workers",
     "bits_down": "bits sent to all workers",
 }
 """What a metric is drawn against, by the column of the history."""
 RESOLUTION = 150
+STYLES: dict[str, dict[str, Any]] = {
+    "screen": {"width": 8.0, "font": 10.0, "settings": {}},
+    "paper": {
+        "width": 3.3, "font": 7.0,
+        "settings": {"font.size": 7, "axes.linewidth": 0.6, "lines.linewidth": 1.0, "xtick.major.width": 0.6,
+                     "ytick.major.width": 0.6, "pdf.fonttype": 42, "svg.fonttype": "none"},
+    },
+}  # fmt: skip
+"""How a figure is drawn: its width in inches, its type in points, and what matplotlib is told."""
 
 
-def draw(history: pd.DataFrame, summary: dict[str, Any], metric: str = "value", against: str = "time") -> Figure:
+def draw(
+    history: pd.DataFrame,
+    summary: dict[str, Any],
+    metric: str = "value",
+    against: str = "time",
+    log: str | None = None,
+    methods: Sequence[str] | None = None,
+    style: str = "screen",
+    width: float | None = None,
+) -> Figure:
     """Returns a metric against fleet time or bits: of each method its best step size, median and quartiles over seeds.
 
     A method of which every step size diverged has its place in the legend and no line.
@@ -48,21 +70,48 @@ def draw(history: pd.DataFrame, summary: dict[str, Any], metric: str = "value", 
       history: as ``rayopt.experiments.summary.history_frame`` makes it.
       summary: as ``rayopt.experiments.summary.summarise`` makes it; tells the best step sizes and the target.
       metric: a metric that was recorded.
-      against: "time", "bits_up" or "bits_down".
+      against: "time", "updates", "arrivals", "bits_up" or "bits_down".
+      log: which axes are logarithmic: "", "x", "y" or "xy"; by default y where the values span a power of ten.
+      methods: labels of those to draw; by default all.
+      style: "screen" or "paper".
+      width: inches; by default 8, and 3.3 for a paper.
 
     Raises:
-      InvalidInput: the metric was not recorded, or there is no such axis.
+      InvalidInput: the metric was not recorded, there is no such axis, method or style, or the width is not above 0.
     """
     one_of("metric", metric, recorded_metrics(history))
     one_of("against", against, [axis for axis in AXES if axis in history.columns])
-    labels = list(dict.fromkeys(row["label"] for row in summary["table"]))
+    one_of("style", style, STYLES)
+    known = list(dict.fromkeys(row["label"] for row in summary["table"]))
+    labels = known if methods is None else [one_of("methods", label, known) for label in methods]
+    if log is not None:
+        one_of("log", log, ("", "x", "y", "xy"))
+    drawn_in = STYLES[style]
+    inches = drawn_in["width"] if width is None else positive("width", width)
     legend_columns = 2 if max(map(len, labels), default=0) < 30 else 1
-    legend_height = 0.21 * math.ceil((len(labels) + 1) / legend_columns)
-    figure = Figure(figsize=(8, 4.8 + legend_height), layout="constrained")
-    axes = figure.add_subplot()
+    legend_height = 0.026 * drawn_in["font"] * 0.8 * math.ceil((len(labels) + 1) / legend_columns)
+    with rc_context(drawn_in["settings"]):
+        figure = Figure(figsize=(inches, 0.6 * inches + legend_height), layout="constrained")
+        axes = figure.add_subplot()
+        _draw(figure, axes, history, summary, metric, against, known, labels)
+        if log is not None:
+            axes.set_xscale("log" if "x" in log else "linear")
+            axes.set_yscale("log" if "y" in log else "linear")
+        if style == "screen":
+            axes.set_title(_title(history, summary), fontsize="medium", wrap=True)
+        figure.legend(loc="outside lower center", ncols=legend_columns, frameon=False)
+    return figure
+
+
+def _draw(
+    figure: Figure, axes: Axes, history: pd.DataFrame, summary: dict[str, Any], metric: str, against: str,
+    known: Sequence[str], labels: Sequence[str],
+) -> None:  # fmt: skip
+    """Draws the curves; a method has the same colour whether others are drawn or not."""
     bands = []
     best = {row["label"]: row["step_size"] for row in summary["table"] if row["best"]}
-    for position, label in enumerate(labels):
+    for label in labels:
+        position = known.index(label)
         colour = COLOURS[position % len(COLOURS)]
         line_style = LINE_STYLES[position // len(COLOURS) % len(LINE_STYLES)]
         rows = history[(history.label == label) & (history.step_size == best.get(label))]
@@ -82,11 +131,8 @@ def draw(history: pd.DataFrame, summary: dict[str, Any], metric: str = "value", 
     axes.set_xlim(left=0)
     axes.set_xlabel(AXES[against])
     axes.set_ylabel(AXIS_TITLES.get(metric, metric.replace("_", " ")))
-    axes.set_title(_title(history, summary), fontsize="medium", wrap=True)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=legend_columns, frameon=False)
-    return figure
 
 
 def save_figures(

@@ -17,7 +17,16 @@ from typer.testing import CliRunner
 import rayopt as ro
 from rayopt.cli import main
 
-FILES = {"config.yaml", "history.parquet", "trace.parquet", "summary.json", "value.png", "gap.png", "grad_norm_sq.png"}
+FILES = {
+    "report.html",
+    "config.yaml",
+    "history.parquet",
+    "trace.parquet",
+    "summary.json",
+    "value.png",
+    "gap.png",
+    "grad_norm_sq.png",
+}
 
 
 @pytest.fixture

@@ -1,0 +1,130 @@
+"""Writes the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from rayopt.core.version import __version__
+from rayopt.experiments.result import Result
+from rayopt.experiments.summary import seeds_text
+from rayopt.report.latex import COLUMNS, latex_table
+from rayopt.report.page import figures
+from rayopt.report.page.trace_data import Told, told_by_trace
+from rayopt.storage.files import write_text
+
+PAGE = "report.html"
+
+
+def write_page(results: Result | Sequence[Result], path: Path | None = None) -> Path:
+    """Writes ``report.html`` and returns its path.
+
+    Args:
+      results: one run, or several that are compared.
+      path: of the file; by default in the folder of the first run.
+    """
+    found = [results] if isinstance(results, Result) else list(results)
+    place = found[0].folder.path / PAGE if path is None else path
+    write_text(place, page_of(found))
+    return place
+
+
+def page_of(results: Sequence[Result]) -> str:
+    """Returns the page of one run, or of several that are compared: before each method stands its folder's name."""
+    import jinja2
+
+    names = _names(results)
+    history = pd.concat([_named(result.history, name) for result, name in zip(results, names, strict=True)])
+    table = [row for result, name in zip(results, names, strict=True) for row in _rows(result, name)]
+    told: dict[str, Told] = {}
+    for result, name in zip(results, names, strict=True):
+        told |= {f"{name}{label}": own for label, own in told_by_trace(result).items()}
+    target = next((result.summary["target"] for result in results if result.summary["target"] is not None), None)
+    data = {
+        "metric": figures.curves(history, table, target) if len(history) else None,
+        "timeline": figures.timeline(told) if told else None,
+        "delays": figures.delays(told) if told else None,
+        "workers": figures.workers(told) if told else None,
+        "grid": figures.grid(table, target),
+    }
+    shown = [key for key in COLUMNS if any(row.get(key) is not None for row in table)]
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    template = environment.from_string((resources.files(__package__) / "page.html.jinja").read_text(encoding="utf-8"))
+    return template.render(
+        title=" and ".join(str(result.folder.path.name) for result in results),
+        answers=[(name.removesuffix(": "), result.answer) for result, name in zip(results, names, strict=True)],
+        problem=results[0].summary.get("problem") or "",
+        columns=[(key, COLUMNS[key]) for key in shown],
+        rows=[[_cell(row.get(key)) for key in shown] for row in table],
+        best=[bool(row["best"]) for row in table],
+        csv=_csv(table, shown), latex=_latex(table, shown),
+        notes=[note for result in results for note in (*result.summary["notes"], *result.summary["problems"])],
+        seeds=[
+            f"{name}{seeds_text(result.history.seed.unique().tolist())}"
+            for result, name in zip(results, names, strict=True)
+        ],
+        theory=[row for row in table if row.get("lower_bound")],
+        bound=next((result.summary["lower_bound"] for result in results if result.summary.get("lower_bound")), None),
+        told=bool(told), is_cut=any(own.is_cut for own in told.values()), data_of=data,
+        configurations=[(result.folder.path, yaml.safe_dump(result.config, sort_keys=False, allow_unicode=True),
+                         result.summary.get("environment") or {}) for result in results],
+        data=_script(data), plotly=_plotly(), version=__version__,
+    )  # fmt: skip
+
+
+def _plotly() -> str:
+    return (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+
+
+def _names(results: Sequence[Result]) -> list[str]:
+    """Returns what stands before the labels of each run: nothing if there is one."""
+    if len(results) == 1:
+        return [""]
+    names = [result.folder.path.name for result in results]
+    return [
+        f"{name if names.count(name) == 1 else result.folder.path}: "
+        for name, result in zip(names, results, strict=True)
+    ]
+
+
+def _named(history: pd.DataFrame, name: str) -> pd.DataFrame:
+    return history.assign(label=name + history.label)
+
+
+def _rows(result: Result, name: str) -> list[dict[str, Any]]:
+    return [{**row, "label": name + row["label"]} for row in result.summary["table"]]
+
+
+def _cell(value: Any) -> tuple[str, str]:
+    """Returns what a cell shows and what it is sorted by."""
+    if value is None:
+        return "–", "inf"
+    if isinstance(value, str):
+        return value, value
+    text = f"{value:,}" if isinstance(value, int) and abs(value) < 10_000_000 else f"{value:.4g}"
+    return text, repr(float(value))
+
+
+def _frame(table: list[dict[str, Any]], shown: Sequence[str]) -> pd.DataFrame:
+    return pd.DataFrame([[row.get(key) for key in shown] for row in table], columns=[COLUMNS[key] for key in shown])
+
+
+def _csv(table: list[dict[str, Any]], shown: Sequence[str]) -> str:
+    return _frame(table, shown).to_csv(index=False)
+
+
+def _latex(table: list[dict[str, Any]], shown: Sequence[str]) -> str:
+    return latex_table(_frame(table, shown))
+
+
+def _script(data: Any) -> str:
+    """Returns data as JSON that can stand in a script: nothing in it ends the script."""
+    return json.dumps(data, allow_nan=False).replace("<", "\\u003c").replace("\u2028", "\\u2028")
