@@ -3,7 +3,20 @@
 What takes long to import is imported by the command that needs it, so that ``--help`` is quick.
 """
 
-from rayopt.cli import catalogues, doctor, new, plot, profile, replay, resume, run, theory, tune
+from rayopt.cli import catalogues, doctor, new, plot, profile, recommend, replay, resume, run, theory, tune
 from rayopt.cli.app import main
 
-__all__ = ["catalogues", "doctor", "main", "new", "plot", "profile", "replay", "resume", "run", "theory", "tune"]
+__all__ = [
+    "catalogues",
+    "doctor",
+    "main",
+    "new",
+    "plot",
+    "profile",
+    "recommend",
+    "replay",
+    "resume",
+    "run",
+    "theory",
+    "tune",
+]
