@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich import box
@@ -16,6 +17,7 @@ from rich.text import Text
 from rayopt.latency.network import Network
 from rayopt.theory import decentralized
 
+PIVOT, CONTRIBUTES, OTHER = "#D55E00", "#0072B2", "#D9D9D9"
 MOST_LABELS = 150
 """Nodes of a graph beyond which they are drawn without their numbers."""
 
@@ -89,23 +91,26 @@ def render(found: NetworkComparison) -> RenderableType:
 
 def draw(found: NetworkComparison) -> Figure:
     """Returns the graph: its pivot, the nodes whose gradients contribute, and the others."""
-    import networkx as nx
-
     network = found.network
-    graph = network.graph.to_networkx()
-    places = _places(network)
+    by_node = _places(network)
+    places = np.array([by_node[node] for node in range(network.count)], dtype=np.float64)
     contributes = set(found.contributors.tolist())
-    colours = ["#D55E00" if node == found.pivot else "#0072B2" if node in contributes else "#D9D9D9" for node in graph]
+    colours = [
+        PIVOT if node == found.pivot else CONTRIBUTES if node in contributes else OTHER for node in range(network.count)
+    ]
     figure = Figure(figsize=(6.0, 6.0), layout="constrained")
     axes = figure.subplots()
+    tails, heads = network.graph.ends
+    ways = np.stack([places[tails], places[heads]], axis=1)
+    axes.add_collection(LineCollection(list(ways), colors="0.7", linewidths=0.8, zorder=1))
     with_labels = network.count <= MOST_LABELS
-    nx.draw_networkx_edges(graph.to_undirected(), places, ax=axes, edge_color="0.7")
-    size = 300 if with_labels else max(4, 20_000 / network.count)
-    nx.draw_networkx_nodes(graph, places, ax=axes, node_color=colours, node_size=size, edgecolors="white")
+    axes.scatter(
+        places[:, 0], places[:, 1], s=300 if with_labels else max(4, 20_000 / network.count), c=colours, zorder=2
+    )
     if with_labels:
-        dark = {node for node in graph if node == found.pivot or node in contributes}
-        for nodes, colour in ((dark, "white"), (set(graph) - dark, "0.25")):
-            nx.draw_networkx_labels(graph.subgraph(nodes), places, ax=axes, font_size=7, font_color=colour)
+        for node, (x, y) in enumerate(places):
+            ink = "0.25" if colours[node] == OTHER else "white"
+            axes.text(x, y, str(node), size=7, color=ink, ha="center", va="center", zorder=3)
     axes.set_title(f"{network.graph!r}: {len(contributes)} of {network.count} nodes contribute", size=10)
     for place, (label, colour) in enumerate(
         (("pivot", "#D55E00"), ("contributes", "#0072B2"), ("does not", "#D9D9D9"))
