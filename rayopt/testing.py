@@ -29,7 +29,7 @@ from rayopt.runs.snapshot import state_of
 from rayopt.runs.until import Until
 from rayopt.storage.encoding import Encoder
 
-__all__ = ["METHOD_CHECKS", "PROBLEM_CHECKS", "check_method", "check_problem"]
+__all__ = ["METHOD_CHECKS", "PROBLEM_CHECKS", "check_method", "check_problem", "workers_for"]
 
 N = 8
 UNEQUAL = "1 + sqrt(i) / 3"
@@ -92,14 +92,24 @@ def _fitting(method: Method, noise: float = 0.1) -> Problem:
     return Quadratic(20, noise=noise)
 
 
+def workers_for(method: Method, count: int, compute: Any, **links: Any) -> Workers:
+    """Returns so many workers; for a method without a server a star of them, whose edges take a quarter of a second.
+
+    Args:
+      method: that is to run on them.
+      count: how many.
+      compute: seconds per gradient, as for :class:`~rayopt.latency.workers.Workers`.
+      **links: ``upload`` and ``download`` of a server's workers.
+    """
+    if method.decentralized:
+        return Network(graphs.star(count), compute, edges=0.25)
+    return Workers(count, compute, **links)
+
+
 def _run(
     method: Method, problem: Problem, compute: Any = UNEQUAL, time: float = 60.0, seed: int = 0, trace: Any = "all"
 ) -> Ran:
-    if method.decentralized:
-        workers: Workers = Network(graphs.star(N), compute, edges=0.25)
-    else:
-        workers = Workers(N, compute)
-    until = Until(time=time)
+    workers, until = workers_for(method, N, compute), Until(time=time)
     chunks: list[NDArray[Any]] = []
     record = Record(trace=trace).resolve(problem.metric_names, until)
     with SimulatedFleet().open(problem, workers) as session:

@@ -37,7 +37,7 @@ from rayopt.problems import Free, Problem
 from rayopt.runs.outcome import Outcome
 from rayopt.runs.record import Record
 from rayopt.storage.trace.rows import OUTCOMES
-from tests.fleets_for import workers_for
+from rayopt.testing import workers_for
 
 THREE = (1.0, 2.3, 3.7)
 START_CLUSTERS = (

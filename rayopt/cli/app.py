@@ -8,12 +8,13 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from rayopt.core.errors import RayoptError, first_line
+from rayopt.core.errors import InvalidInput, RayoptError, first_line
 from rayopt.core.version import __version__
 
 if TYPE_CHECKING:
@@ -52,6 +53,12 @@ class Commands(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
         finally:
             forget_what_cannot_be_written()
+
+
+def check_folder_of(option: str, path: Path) -> None:
+    """Fails before the work, not after it, if a file cannot be written because there is no such folder."""
+    if not path.parent.is_dir():
+        raise InvalidInput(option, f"there is no folder {path.parent}", "a file in a folder that exists")
 
 
 def forget_what_cannot_be_written() -> None:

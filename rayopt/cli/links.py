@@ -34,10 +34,10 @@ def links_of(
     if dimension is None:
         raise InvalidInput("--dimension", "missing beside --upload", "the dimension of x")
     d = at_least("--dimension", dimension, 1)
-    chosen = unbiased(parse(_value("--compressor", compressor), "--compressor"), "theory")
+    chosen = unbiased(parse(yaml_value("--compressor", compressor), "--compressor"), "theory")
     chosen.check(d)
     parts = {"per_message": per_message, "per_float": upload}
-    given = {key: _value("--upload", text) for key, text in parts.items() if text is not None}
+    given = {key: yaml_value("--upload", text) for key, text in parts.items() if text is not None}
     try:
         link = Link(**given).bind(len(list(times)), Stream(0, "upload"), d)  # type: ignore[arg-type]
     except InvalidInput as error:
@@ -47,7 +47,7 @@ def links_of(
     }  # fmt: skip
 
 
-def _value(option: str, text: str) -> Any:
+def yaml_value(option: str, text: str) -> Any:
     """Returns what a text means in YAML."""
     try:
         return yaml.safe_load(text)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
-import yaml
 
 from rayopt.cli.app import open_console
+from rayopt.cli.links import yaml_value
+from rayopt.cli.times import numbers_of
 from rayopt.core.errors import InvalidInput
 
 
@@ -44,7 +45,7 @@ def show_network(
     if edges is None:
         raise InvalidInput("--edges", "missing beside --graph", "seconds of a message over an edge, such as 1 or i+j")
     try:
-        network = Network(_value("--graph", graph), _value("--times", times or "1"), _value("--edges", edges))
+        network = Network(yaml_value("--graph", graph), _compute(times or "1"), yaml_value("--edges", edges))
     except InvalidInput as error:
         raise error.within("--graph") from None
     found = compare(network, iterations, noise_ratio, heterogeneous)
@@ -59,11 +60,9 @@ def show_network(
         typer.echo(f"Figure: {plot}", err=as_json)
 
 
-def _value(option: str, text: str) -> Any:
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InvalidInput(option, f"{text!r} cannot be read ({error})", "a number, a text or a mapping") from None
-    if isinstance(found, str) and option == "--times" and "," in found:
-        return [float(part) for part in found.split(",")]
-    return found
+def _compute(times: str) -> Any:
+    """Returns the seconds of the nodes, in their order: a number, a list, or what the YAML of a text means."""
+    numbers = numbers_of(times)
+    if numbers is None:
+        return yaml_value("--times", times)
+    return numbers if len(numbers) > 1 else numbers[0]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rayopt.cli.app import main, open_console
+from rayopt.cli.app import check_folder_of, main, open_console
 from rayopt.core.errors import InvalidInput, one_of
 
 FORMATS = ("png", "pdf", "svg")
@@ -46,8 +46,8 @@ def plot(
 
     kind = format or (out.suffix.removeprefix(".").lower() if out is not None else "png")
     one_of("--format" if format else "--out", kind, FORMATS)
-    if out is not None and not out.parent.is_dir():
-        raise InvalidInput("--out", f"there is no folder {out.parent}", "a file in a folder that exists")
+    if out is not None:
+        check_folder_of("--out", out)
     result = load(folder)
     chosen = None if methods is None else [label.strip() for label in methods.split(",")]
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rayopt.cli.app import counted, main, open_console
+from rayopt.cli.app import check_folder_of, counted, main, open_console
 from rayopt.core.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -143,8 +143,7 @@ def _check_path(path: Path) -> None:
     """Fails before the measurements, not after them, if the file cannot be written."""
     if path.suffix != ".csv":
         raise InvalidInput("--out", f"{path} does not end in .csv", "a file such as profile.csv")
-    if not path.parent.is_dir():
-        raise InvalidInput("--out", f"there is no folder {path.parent}", "a file in a folder that exists")
+    check_folder_of("--out", path)
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from rayopt.cli.app import main, open_console
-from rayopt.core.errors import InvalidInput, at_least, non_negative
+from rayopt.cli.app import check_folder_of, main, open_console
+from rayopt.core.errors import InvalidInput, at_least, is_number, non_negative
 
 
 @main.command()
@@ -48,9 +48,11 @@ def recommend(
     rayopt recommend --profile profile.csv --target accuracy=0.9
     rayopt recommend --times i -n 20 --problem '{name: quadratic, dimension: 100}' --target grad_norm_sq=1e-3
     """
+    from rayopt.cli.times import times_of
     from rayopt.experiments.config import build_problem
     from rayopt.experiments.recommendation import recommend as find
     from rayopt.experiments.recommendation import workload_of
+    from rayopt.latency.workers import Workers
     from rayopt.report.progress import JobBar, ProgressBars
     from rayopt.report.table import render
     from rayopt.runs.until import Target
@@ -58,17 +60,17 @@ def recommend(
 
     at_least("--seeds", seeds, 1)
     metric, separator, level = target.partition("=")
-    if not separator or not _is_number(level):
+    if not separator or not is_number(level):
         raise InvalidInput("--target", f"{target!r} is no target", "a metric and a level, such as accuracy=0.88")
-    if not out.parent.is_dir():
-        raise InvalidInput("--out", f"there is no folder {out.parent}", "a file in a folder that exists")
-    fleet, fleet_config = _fleet(times, profile, workers)
+    check_folder_of("--out", out)
+    given = times_of(times, None if profile is None else str(profile), workers)
+    fleet = Workers(len(given.known["times"]), _compute(times, profile, given.known["times"]))
     chosen = build_problem(problem, data)
     if metric not in chosen.metric_names:
         raise InvalidInput("--target", f"{chosen.name} has no metric {metric!r}", ", ".join(chosen.metric_names))
     ratio = float(fleet.count) if noise_ratio is None else non_negative("--noise-ratio", noise_ratio)
     console = open_console()
-    console.out(_theory(fleet, ratio), highlight=False)
+    console.out(_theory(given.known, ratio), highlight=False)
     found = find(chosen, fleet, Target(metric, float(level)), range(100, 100 + seeds), None, JobBar(), ProgressBars())
     if found.confirmed is None:
         raise InvalidInput("--problem", "every method diverged or failed with every step size that was tried",
@@ -80,50 +82,27 @@ def recommend(
     if not reached:
         sure = f"Nobody reached {metric} = {level} in the time that was tried: the order is that of the end. {sure}"
     console.out(sure, highlight=False)
-    write_text(out, yaml.safe_dump(workload_of(found, chosen.to_config(), fleet_config), sort_keys=False))
+    write_text(out, yaml.safe_dump(workload_of(found, chosen.to_config()), sort_keys=False))
     console.out(f"Workload: {out} (rayopt run {out}, with --fleet ray in real time)", highlight=False)
 
 
-def _fleet(times: str | None, profile: Path | None, count: int | None) -> tuple[Any, dict[str, Any]]:
-    """Returns the workers, and what a workload says of them."""
-    from rayopt.cli.times import read_times
-    from rayopt.latency.workers import Workers
+def _compute(times: str | None, profile: Path | None, known: Any) -> Any:
+    """Returns what a workload says of the workers' times: a formula, a list of seconds, or the file they are in."""
+    from rayopt.cli.times import numbers_of
 
-    if (times is None) == (profile is None):
-        raise InvalidInput("--times", "missing" if times is None else "stands beside --profile",
-                           "one of --times and --profile")  # fmt: skip
-    if times is not None:
-        n, of_size = read_times(times, count)
-        is_formula = not _is_number(times) and not times.startswith(("@", "[")) and "," not in times
-        compute: Any = times if is_formula else of_size(n).tolist()
-        found = Workers(n, compute)
-    else:
-        from rayopt.cli.times import times_of
-
-        n = len(times_of(None, str(profile), count).known["times"])
-        found = Workers(n, {"name": "trace", "path": str(profile)})
-    return found, {"count": found.count, "compute": found.compute.to_config()}
+    if times is None:
+        return {"name": "trace", "path": str(profile)}
+    is_formula = not times.startswith("@") and numbers_of(times) is None
+    return times if is_formula else known.tolist()
 
 
-def _theory(workers: Any, ratio: float) -> str:
-    """Returns what theory says of fixed times like these."""
+def _theory(known: dict[str, Any], ratio: float) -> str:
+    """Returns what theory says of these times."""
     from rayopt.problems.constants import translated_errors
     from rayopt.report.theory_advice import advise
     from rayopt.report.theory_table import compare
     from rayopt.theory import Setting
-    from rayopt.theory.homogeneous import with_fixed_times
 
-    expected = workers.times(0).expected
     with translated_errors():
-        setting = Setting(
-            expected, 1.0, smoothness=1.0, noise_variance=ratio, initial_gap=1.0, **with_fixed_times(expected)
-        )
+        setting = Setting(eps=1.0, smoothness=1.0, noise_variance=ratio, initial_gap=1.0, **known)
         return f"With sigma²/eps = {ratio:g}: {advise(compare(setting))}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rayopt.cli.app import main, open_console
+from rayopt.cli.app import check_folder_of, main, open_console
 from rayopt.core.errors import InvalidInput, at_least, non_negative, one_of, positive
 
 FIGURES = (".png", ".pdf", ".svg")
@@ -155,5 +155,4 @@ def theory(
 def _check_figure(path: Path) -> None:
     """Fails before anything is computed if the figure cannot be written."""
     one_of("--plot", path.suffix.lower(), FIGURES)
-    if not path.parent.is_dir():
-        raise InvalidInput("--plot", f"there is no folder {path.parent}", "a file in a folder that exists")
+    check_folder_of("--plot", path)

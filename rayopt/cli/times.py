@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.core.errors import InvalidInput
+from rayopt.core.errors import InvalidInput, is_number
 from rayopt.experiments.profiling.summary import known_times, what_times_are
 from rayopt.latency import fixed
 from rayopt.latency.durations_file import read_durations
@@ -80,7 +80,7 @@ def read_times(text: str, count: int | None) -> tuple[int, Callable[[int], Array
     Raises:
       InvalidInput: times that cannot be read, or another number of them.
     """
-    values = _from_file(text[1:]) if text.startswith("@") else _numbers(text)
+    values = _from_file(text[1:]) if text.startswith("@") else numbers_of(text)
     if values is None or (len(values) == 1 and count is not None):
         if count is None:
             raise InvalidInput("--workers", "missing", "-n N, the number of workers, with a formula or a number")
@@ -100,7 +100,7 @@ def _checked(compute: str | float | list[float], count: int) -> Array:
         raise InvalidInput(key, error.problem, error.allowed) from None
 
 
-def _numbers(text: str) -> list[float] | None:
+def numbers_of(text: str) -> list[float] | None:
     """Returns the numbers of a list, or None if it is something else."""
     bare = text.strip()
     if bare.startswith("[") and bare.endswith("]"):
@@ -144,7 +144,4 @@ def _time(path: str, line: int, row: list[str], position: int) -> float:
 
 
 def _is_number(cell: str) -> bool:
-    try:
-        return not math.isnan(float(cell))
-    except ValueError:
-        return False
+    return is_number(cell) and not math.isnan(float(cell))

@@ -120,6 +120,15 @@ def _is_finite(value: Any) -> bool:
         return False
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a number as Python reads it, also an infinite one or none (nan)."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def positive(key: str, value: Any, or_else: str = "") -> float:
     """Returns ``value`` if it is a finite positive number; ``or_else`` is what the caller allows besides."""
     if not _is_finite(value) or value <= 0:

@@ -93,13 +93,13 @@ def recommend(
     return tuning.run(None, processes, on_jobs, display)
 
 
-def workload_of(result: TuningResult, problem_config: dict[str, Any], workers_config: dict[str, Any]) -> dict[str, Any]:
+def workload_of(result: TuningResult, problem_config: dict[str, Any]) -> dict[str, Any]:
     """Returns the workload that runs what was chosen, as a file holds it."""
-    until = result.tuning.until
+    until, workers = result.tuning.until, result.tuning.workers
     assert until.target is not None
     return {
         "problem": plain(problem_config),
-        "workers": plain(workers_config),
+        "workers": plain({"count": workers.count, "compute": workers.compute.to_config()}),
         "methods": [
             {"name": choice.method.name, **plain(choice.method.parameters)} for choice in result.best.values()
         ],

@@ -62,9 +62,8 @@ class Network(Workers):
                     "edges", "missing, and the graph has no seconds", "seconds of a message over an edge"
                 )
             edges = list(graph.seconds or ())
-        with_key = edges if isinstance(edges, (list, tuple, np.ndarray)) else None
-        if with_key is not None and len(with_key) != len(graph.edges):
-            raise InvalidInput("edges", f"{len(with_key)} times for {len(graph.edges)} edges", "one for each")
+        if isinstance(edges, (list, tuple, np.ndarray)) and len(edges) != len(graph.edges):
+            raise InvalidInput("edges", f"{len(edges)} times for {len(graph.edges)} edges", "one for each")
         try:
             object.__setattr__(self, "edges", link_of(edges if graph.edges else 0.0))
             self.link(0)
@@ -123,10 +122,7 @@ class Network(Workers):
 
     def _check_connected(self) -> None:
         """Raises InvalidInput, with two nodes, if there is no way between some two of them."""
-        seconds = self.link(0).least(0.0)[: len(self.graph.edges)]
-        tails, heads = self.graph.ends
-        there = np.isfinite(seconds)
-        hops: Any = csr_array((np.ones(there.sum()), (tails[there], heads[there])), shape=(self.count, self.count))
+        hops = self._matrix(self.link(0).least(0.0)[: len(self.graph.edges)])
         count, _ = connected_components(hops, directed=True, connection="strong")
         if count > 1:
             reached = np.isfinite(dijkstra(hops, directed=True, indices=[0], unweighted=True)[0])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from rayopt.methods.averaging import AveragedPoints
 from rayopt.methods.base import Array
 from rayopt.methods.rennala import Rennala
 from rayopt.theory import Setting, parameters
 
 
-class NonsmoothRennala(Rennala):
+class NonsmoothRennala(AveragedPoints, Rennala):
     """Rennala SGD for nonsmooth convex f: Rennala's loop, the result is the average of the iterates.
 
     .. math:: x^{k+1} = x^k - \\frac{\\gamma}{S} \\sum_{j=1}^{S} \\nabla f(x^k; \\xi_j^k), \\qquad
@@ -57,15 +58,5 @@ class NonsmoothRennala(Rennala):
     def theory(cls, setting: Setting) -> dict[str, Any]:
         return parameters.nonsmooth_rennala(setting)
 
-    def prepare(self, start_point: Array, workers: int) -> None:
-        super().prepare(start_point, workers)
-        self.average = self.x
-
-    @property
-    def estimate(self) -> Array:
-        return self.average
-
     def update(self, gradient: Array) -> None:
-        # A new array: history rows may still hold the old one.
-        self.average = self.average + (self.x - self.average) / (self.updates + 1)
-        self.descend(gradient)
+        self.averaged_step(gradient)

@@ -89,11 +89,11 @@ def draw(
     drawn_in = STYLES[style]
     inches = drawn_in["width"] if width is None else positive("width", width)
     legend_columns = 2 if max(map(len, labels), default=0) < 30 else 1
-    legend_height = 0.026 * drawn_in["font"] * 0.8 * math.ceil((len(labels) + 1) / legend_columns)
+    legend_height = 0.021 * drawn_in["font"] * math.ceil((len(labels) + 1) / legend_columns)
     with rc_context(drawn_in["settings"]):
         figure = Figure(figsize=(inches, 0.6 * inches + legend_height), layout="constrained")
         axes = figure.add_subplot()
-        _draw(figure, axes, history, summary, metric, against, known, labels)
+        _draw(axes, history, summary, metric, against, known, labels)
         if log is not None:
             axes.set_xscale("log" if "x" in log else "linear")
             axes.set_yscale("log" if "y" in log else "linear")
@@ -104,7 +104,7 @@ def draw(
 
 
 def _draw(
-    figure: Figure, axes: Axes, history: pd.DataFrame, summary: dict[str, Any], metric: str, against: str,
+    axes: Axes, history: pd.DataFrame, summary: dict[str, Any], metric: str, against: str,
     known: Sequence[str], labels: Sequence[str],
 ) -> None:  # fmt: skip
     """Draws the curves; a method has the same colour whether others are drawn or not."""

@@ -22,9 +22,14 @@ SPECIAL = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{
 
 def latex_of(result: Any) -> str:
     """Returns the best step sizes of a result, the best method first, as a ``tabular``."""
+    return latex_table(best_of(result))
+
+
+def best_of(result: Any) -> pd.DataFrame:
+    """Returns the rows of the best step sizes, the best method first, with titles for people and no empty column."""
     best = result.best()
     shown = [key for key in COLUMNS if key in best and best[key].notna().any()]
-    return latex_table(best[shown].rename(columns=COLUMNS))
+    return best[shown].rename(columns=COLUMNS)
 
 
 def latex_table(frame: pd.DataFrame) -> str:

@@ -8,16 +8,14 @@ import io
 from typing import Any
 
 from rayopt.report.figure import draw, recorded_metrics
-from rayopt.report.latex import COLUMNS
+from rayopt.report.latex import best_of
 
 RESOLUTION = 80
 
 
 def result_html(result: Any) -> str:
     """Returns the answer, the table of the best step sizes, and the first metric against time."""
-    best = result.best()
-    shown = [key for key in COLUMNS if key in best and best[key].notna().any()]
-    table = best[shown].rename(columns=COLUMNS).to_html(index=False, float_format="{:.4g}".format, na_rep="–", border=0)
+    table = best_of(result).to_html(index=False, float_format="{:.4g}".format, na_rep="–", border=0)
     parts = [f"<p><b>{html.escape(result.answer)}</b></p>" if result.answer else "", table]
     metrics = recorded_metrics(result.history)
     if metrics:

@@ -200,22 +200,15 @@ class Decoder:
         return {self.decode(key): self.decode(item) for key, item in tree["items"]}
 
     def _task(self, tree: Tree) -> Gradient:
-        kinds = {name_of(kind): kind for kind in kinds_of_tasks()}
-        if tree["type"] not in kinds:
-            raise InvalidInput("checkpoint", f"holds a task of the unknown kind {tree['type']}",
-                               f"the kinds that are imported: {', '.join(kinds)}")  # fmt: skip
-        kind = kinds[tree["type"]]
+        kind = _kind("task", tree["type"], Gradient)
         task = kind.__new__(kind)
         for name, held in tree["fields"].items():
             setattr(task, name, self.decode(held))
         return task
 
     def _program(self, tree: Tree) -> NodeProgram:
-        kinds = {name_of(kind): kind for kind in subclasses(NodeProgram)}
-        if tree["type"] not in kinds:
-            raise InvalidInput("checkpoint", f"holds a program of the unknown kind {tree['type']}",
-                               f"the kinds that are imported: {', '.join(kinds)}")  # fmt: skip
-        program = kinds[tree["type"]].__new__(kinds[tree["type"]])
+        kind = _kind("program", tree["type"], NodeProgram)
+        program = kind.__new__(kind)
         vars(program).update(self.decode(tree["fields"]))
         return program
 
@@ -267,12 +260,20 @@ def fields_of(task: Gradient) -> dict[str, Any]:
     return {name: getattr(task, name) for name in slots} | getattr(task, "__dict__", {})
 
 
-def kinds_of_tasks() -> list[type[Gradient]]:
-    """Returns all kinds of tasks that are imported."""
-    return subclasses(Gradient)
+def _kind(what: str, name: str, first: type[T]) -> type[T]:
+    """Returns the class of this name among a class and those below it.
+
+    Raises:
+      InvalidInput: its module was not imported.
+    """
+    kinds = {name_of(kind): kind for kind in _subclasses(first)}
+    if name not in kinds:
+        raise InvalidInput("checkpoint", f"holds a {what} of the unknown kind {name}",
+                           f"the kinds that are imported: {', '.join(kinds)}")  # fmt: skip
+    return kinds[name]
 
 
-def subclasses(first: type[T]) -> list[type[T]]:
+def _subclasses(first: type[T]) -> list[type[T]]:
     """Returns a class and all classes below it that are imported."""
     found = [first]
     for kind in found:

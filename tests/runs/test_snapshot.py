@@ -18,7 +18,7 @@ from rayopt.runs import snapshot
 from rayopt.runs.record import Record
 from rayopt.storage.checkpoint_files import read, write
 from rayopt.storage.encoding import Encoded
-from tests.fleets_for import workers_for
+from rayopt.testing import workers_for
 from tests.methods.test_conformance import TABLE, fitting
 
 UNTIL = ro.Until(time=60)

@@ -71,7 +71,6 @@ class SimulatedNetwork:
     Attributes:
       nodes: one for each program.
       bits_sent: of all messages that have left.
-      messages_sent: how many have left over each edge, shape (edges,).
     """
 
     def __init__(self, problem: Problem, network: Network, seed: int) -> None:
@@ -103,10 +102,6 @@ class SimulatedNetwork:
         self._waiting: dict[tuple[int, str], dict[str, tuple[Any, int]]] = {}
         self._sent = [0] * len(self._edge_of)
         self.bits_sent = 0
-
-    @property
-    def messages_sent(self) -> NDArray[np.int64]:
-        return np.array(self._sent, dtype=np.int64)
 
     @property
     def busy(self) -> int:

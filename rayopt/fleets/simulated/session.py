@@ -62,8 +62,7 @@ class SimulatedSession:
         problem = self._problem.split(self._workers.count, job.seed)
         fleet = self._make_fleet(problem, job)
         job.method.use_components(problem.components)
-        if isinstance(self._workers, Network):
-            job.method.use_network(self._workers)
+        job.method.use_network(self._workers)
         job.method.prepare(problem.start_point(), fleet.n)
         recorder = self._recorder = Recorder(
             job.record, job.until, Evaluation(problem, job.record.metrics or ()), on_trace,

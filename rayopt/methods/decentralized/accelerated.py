@@ -7,11 +7,22 @@ from typing import Any
 from rayopt.methods.acceleration import LanScheme
 from rayopt.methods.base import Array
 from rayopt.methods.decentralized.amelie import Amelie
+from rayopt.methods.decentralized.base import PivotMethod
 from rayopt.methods.decentralized.fragile import Fragile
 from rayopt.theory import Setting, parameters
 
 
-class AcceleratedFragile(LanScheme, Fragile):
+class AcceleratedPivot(LanScheme, PivotMethod):
+    """Lan's scheme at the pivot: the nodes are sent y."""
+
+    def evaluated_at(self) -> Array:
+        return self.between(self.u)
+
+    def step(self, gradient: Array) -> None:
+        self.accelerated_step(gradient)
+
+
+class AcceleratedFragile(AcceleratedPivot, Fragile):
     """Accelerated Fragile SGD: Fragile SGD with Lan's scheme at the pivot, for smooth convex f.
 
     .. math:: y^{k+1} = (1 - \\alpha_{k+1}) x^k + \\alpha_{k+1} u^k, \\qquad
@@ -55,14 +66,8 @@ class AcceleratedFragile(LanScheme, Fragile):
     def theory(cls, setting: Setting) -> dict[str, Any]:
         return parameters.accelerated_rennala(setting)
 
-    def evaluated_at(self) -> Array:
-        return self.between(self.u)
 
-    def step(self, gradient: Array) -> None:
-        self.accelerated_step(gradient)
-
-
-class AcceleratedAmelie(LanScheme, Amelie):
+class AcceleratedAmelie(AcceleratedPivot, Amelie):
     """Accelerated Amelie SGD: Amelie SGD with Lan's scheme at the pivot, for smooth convex f.
 
     .. math:: y^{k+1} = (1 - \\alpha_{k+1}) x^k + \\alpha_{k+1} u^k, \\qquad
@@ -106,9 +111,3 @@ class AcceleratedAmelie(LanScheme, Amelie):
     def theory(cls, setting: Setting) -> dict[str, Any]:
         found = parameters.accelerated_rennala(setting)
         return {**found, "batch_size": max(found["batch_size"], setting.workers)}
-
-    def evaluated_at(self) -> Array:
-        return self.between(self.u)
-
-    def step(self, gradient: Array) -> None:
-        self.accelerated_step(gradient)

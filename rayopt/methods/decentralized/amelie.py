@@ -73,11 +73,8 @@ class Amelie(PivotMethod):
         return parameters.malenia(setting)
 
     def make_programs(self, n: int) -> list[AmelieProgram]:
-        sends_to_me = children_of(self._towards)
-        return [
-            AmelieProgram(number, self._towards[number], self._children[number], self._dimension, sends_to_me[number])
-            for number in range(n)
-        ]
+        ways = zip(self._towards, self._children, children_of(self._towards), strict=True)
+        return [AmelieProgram(towards, children, self._dimension, inputs) for towards, children, inputs in ways]
 
     def after(self, node: int, fleet: NetworkFleet) -> None:
         """Process 0, on the pivot."""
@@ -100,13 +97,13 @@ class AmelieProgram(TreeProgram):
       inputs: the nodes that send counters and sums to this one.
       counters: b_p of each of them.
       subtrees: the sums of g_j / s_j that have come.
+      is_frozen: whether the signal has come.
+      told: the counter that was sent last.
     """
 
-    def __init__(self, number: int, towards: int, children: list[int], dimension: int, inputs: list[int]) -> None:
-        super().__init__(number, towards, children, dimension)
+    def __init__(self, towards: int, children: list[int], dimension: int, inputs: list[int]) -> None:
+        super().__init__(towards, children, dimension)
         self.inputs = inputs
-        self.is_frozen = False
-        self.told = math.inf
         self.reset()
 
     def reset(self) -> None:

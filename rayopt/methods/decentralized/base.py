@@ -63,21 +63,18 @@ class DecentralizedMethod(Method):
 
     def receive(self, arrival: Arrival, fleet: Any) -> None:
         """Gives an event to the program of its node, and lets the method act after it."""
-        if isinstance(arrival, NodeEvent):
-            number = arrival.node
-            program: NodeProgram = self.programs[number]
-            node = fleet.nodes[number]
-            program.known = self.updates
-            if type(arrival) is Delivery:
-                program.received(node, arrival.sender, arrival.payload)
-            elif type(arrival) is EdgeFreed:
-                program.sent(node, arrival.neighbour)
-            else:
-                program.woken(node)
+        number = node_of(arrival)
+        program: NodeProgram = self.programs[number]
+        node = fleet.nodes[number]
+        program.known = self.updates
+        if type(arrival) is Delivery:
+            program.received(node, arrival.sender, arrival.payload)
+        elif type(arrival) is EdgeFreed:
+            program.sent(node, arrival.neighbour)
+        elif isinstance(arrival, NodeEvent):
+            program.woken(node)
         else:
-            number = arrival.worker
-            self.programs[number].known = self.updates
-            self.programs[number].computed(fleet.nodes[number], arrival)
+            program.computed(node, arrival)
         self.after(number, fleet)
 
     def after(self, node: int, fleet: NetworkFleet) -> None:
@@ -87,6 +84,11 @@ class DecentralizedMethod(Method):
     def note_round(self, fleet: NetworkFleet, collected: int) -> None:
         """Records the update that was just made."""
         self.rounds.append((fleet.now, self.updates, collected))
+
+
+def node_of(arrival: Arrival) -> int:
+    """Returns the node at which something has happened."""
+    return arrival.node if isinstance(arrival, NodeEvent) else int(arrival.worker)
 
 
 class PivotMethod(DecentralizedMethod):
@@ -132,7 +134,12 @@ class PivotMethod(DecentralizedMethod):
         compute = network.times(0, dimension).expected
         if compute is None:
             raise InvalidInput("pivot", "best, and the times are not known", "centre or the number of a node")
-        return best_pivot(self.batch_size, compute, there_and_back)
+        return best_pivot(self.gradients_wanted, compute, there_and_back)
+
+    @property
+    def gradients_wanted(self) -> int:
+        """S: how many an update needs."""
+        return self.batch_size
 
     def start(self, fleet: Any) -> None:
         self.spread(fleet)
@@ -163,12 +170,14 @@ class TreeProgram(NodeProgram):
     """What the programs of a pivot's methods share: they forward points and compute gradients at the newest.
 
     Attributes:
+      towards: where it sends sums, -1 at the pivot.
+      children: to whom it forwards points.
       newest: kmax, the number of the newest point that the node knows of.
+      point_number: that of the newest point that it has.
       collected: gradients at that point.
     """
 
-    def __init__(self, number: int, towards: int, children: Sequence[int], dimension: int) -> None:
-        self.number = number
+    def __init__(self, towards: int, children: Sequence[int], dimension: int) -> None:
         self.towards = towards
         self.children = list(children)
         self.dimension = dimension
@@ -183,13 +192,17 @@ class TreeProgram(NodeProgram):
         self.point_number = k
         for child in self.children:
             node.send(child, (POINTS, x, k), self.dimension, POINTS)
-        if k > self.newest:
-            self.newest = k
-            self.reset()
+        self.learn(k)
         if k == self.newest:
             node.compute(Gradient(x, k))
         else:
             node.stop()
+
+    def learn(self, k: int) -> None:
+        """Learns that there is a point with this number: what belongs to an older one is forgotten."""
+        if k > self.newest:
+            self.newest = k
+            self.reset()
 
     def reset(self) -> None:
         """Forgets what was collected."""

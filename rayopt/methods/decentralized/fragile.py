@@ -59,8 +59,8 @@ class Fragile(PivotMethod):
 
     def make_programs(self, n: int) -> list[FragileProgram]:
         return [
-            FragileProgram(number, self._towards[number], self._children[number], self._dimension)
-            for number in range(n)
+            FragileProgram(towards, children, self._dimension)
+            for towards, children in zip(self._towards, self._children, strict=True)
         ]
 
     def after(self, node: int, fleet: NetworkFleet) -> None:
@@ -90,9 +90,7 @@ class FragileProgram(TreeProgram):
         if kind == POINTS:
             self.point(node, content, k)
             return
-        if k > self.newest:
-            self.newest = k
-            self.reset()
+        self.learn(k)
         if k == self.newest:
             self.collected.merge(content)
             self.pass_on(node)

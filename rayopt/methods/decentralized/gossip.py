@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import InvalidInput, one_of
-from rayopt.core.programs import Node, NodeEvent, NodeProgram
+from rayopt.core.programs import Node, NodeProgram
 from rayopt.core.tasks import Gradient
 from rayopt.latency.network import Network
 from rayopt.methods.base import Array
-from rayopt.methods.decentralized.base import DecentralizedMethod, NetworkFleet
+from rayopt.methods.decentralized.base import DecentralizedMethod, NetworkFleet, node_of
 
 MODELS = "models"
 
 
 def metropolis_weights(network: Network) -> list[dict[int, float]]:
-    """Returns W_ij = 1 / (1 + max(deg_i, deg_j)) of each node's neighbours, and W_ii = 1 - their sum."""
+    """Returns W_ij = 1 / (1 + max(deg_i, deg_j)) of each node's neighbours; W_ii = 1 - their sum."""
     neighbours = undirected_neighbours(network)
-    found = []
-    for i, own in enumerate(neighbours):
-        weights = {j: 1 / (1 + max(len(own), len(neighbours[j]))) for j in own}
-        found.append({i: 1 - sum(weights.values()), **weights})
-    return found
+    return [{j: 1 / (1 + max(len(own), len(neighbours[j]))) for j in own} for own in neighbours]
 
 
 def undirected_neighbours(network: Network) -> list[list[int]]:
@@ -44,7 +40,19 @@ def undirected_neighbours(network: Network) -> list[list[int]]:
     return found
 
 
-class RoundsOfNeighbours(DecentralizedMethod):
+class PeerMethod(DecentralizedMethod):
+    """A method whose nodes all begin at x^0 and work by themselves."""
+
+    def prepare(self, start_point: Array, workers: int) -> None:
+        self._start = np.array(np.broadcast_to(start_point, (*np.shape(self._step)[:1], *start_point.shape)))
+        super().prepare(start_point, workers)
+
+    def start(self, fleet: Any) -> None:
+        for program, node in zip(self.programs, fleet.nodes, strict=True):
+            program.begin(node)
+
+
+class RoundsOfNeighbours(PeerMethod):
     """A method of rounds: a node goes on when its own gradient and the messages of all its neighbours are there.
 
     A node may be a round ahead of its neighbours. An update is made when the last node ends a round; ``x`` is the mean
@@ -59,15 +67,10 @@ class RoundsOfNeighbours(DecentralizedMethod):
     vectors_per_worker = 2
 
     def prepare(self, start_point: Array, workers: int) -> None:
-        self._start = np.array(np.broadcast_to(start_point, (*np.shape(self._step)[:1], *start_point.shape)))
         super().prepare(start_point, workers)
         # Of rounds that not all nodes have ended: the sum of the points, and how many there are.
         self._sums: dict[int, tuple[Array, int]] = {}
         self._counted = [0] * workers
-
-    def start(self, fleet: Any) -> None:
-        for program, node in zip(self.programs, fleet.nodes, strict=True):
-            program.begin(node)
 
     def after(self, node: int, fleet: NetworkFleet) -> None:
         program = self.programs[node]
@@ -75,12 +78,13 @@ class RoundsOfNeighbours(DecentralizedMethod):
             return
         self._counted[node] = k = program.rounds
         total, count = self._sums.pop(k, (np.zeros_like(program.x), 0))
-        self._sums[k] = total + program.x, count + 1
-        if count + 1 == len(self.programs):
-            total, _ = self._sums.pop(k)
-            self.x = total / len(self.programs)
+        total, count = total + program.x, count + 1
+        if count < len(self.programs):
+            self._sums[k] = total, count
+        else:
+            self.x = total / count
             self.updates += 1
-            self.note_round(fleet, len(self.programs))
+            self.note_round(fleet, count)
 
 
 class RoundProgram(NodeProgram):
@@ -91,7 +95,7 @@ class RoundProgram(NodeProgram):
       rounds: how many it has ended.
     """
 
-    def __init__(self, x: Array, neighbours: Sequence[int], step_size: Any) -> None:
+    def __init__(self, x: Array, neighbours: Iterable[int], step_size: Any) -> None:
         self.x = x
         self.neighbours = list(neighbours)
         self.step_size = step_size
@@ -176,18 +180,30 @@ class GossipSGD(RoundsOfNeighbours):
     paper = "Lian et al. 2017, arXiv 1705.09056"
 
     def make_programs(self, n: int) -> list[GossipProgram]:
-        weights = metropolis_weights(self._network)
-        return [
-            GossipProgram(self._start, [j for j in own if j != i], self._step, own) for i, own in enumerate(weights)
-        ]
+        return [GossipProgram(self._start, own, self._step) for own in metropolis_weights(self._network)]
 
 
-class GossipProgram(RoundProgram):
-    """The process of a node."""
+class WeighingProgram(RoundProgram):
+    """The process of a node that takes means with its neighbours.
 
-    def __init__(self, x: Array, neighbours: Sequence[int], step_size: Any, weights: dict[int, float]) -> None:
-        super().__init__(x, neighbours, step_size)
+    Attributes:
+      weights: W_ij of the neighbours.
+      own_weight: W_ii.
+    """
+
+    def __init__(self, x: Array, weights: dict[int, float], step_size: Any) -> None:
+        super().__init__(x, weights, step_size)
         self.weights = weights
+        self.own_weight = 1 - sum(weights.values())
+
+    def mean(self, own: Array, got: Mapping[int, Array]) -> Array:
+        """Returns the weighted mean of the node's own vector and those of its neighbours."""
+        found: Array = self.own_weight * own + sum(self.weights[j] * got[j] for j in self.neighbours)
+        return found
+
+
+class GossipProgram(WeighingProgram):
+    """The process of a node."""
 
     def take(self, gradient: Array) -> None:
         self.half = self.x - gradient * self.step_size
@@ -196,8 +212,7 @@ class GossipProgram(RoundProgram):
         return self.half, self.half.shape[-1]
 
     def mix(self, got: dict[int, Any]) -> None:
-        own = next(number for number in self.weights if number not in got)
-        self.x = self.weights[own] * self.half + sum(self.weights[j] * got[j] for j in self.neighbours)
+        self.x = self.mean(self.half, got)
 
 
 class GradientTracking(RoundsOfNeighbours):
@@ -238,22 +253,18 @@ class GradientTracking(RoundsOfNeighbours):
     vectors_per_worker = 4
 
     def make_programs(self, n: int) -> list[TrackingProgram]:
-        weights = metropolis_weights(self._network)
-        return [
-            TrackingProgram(self._start, [j for j in own if j != i], self._step, own) for i, own in enumerate(weights)
-        ]
+        return [TrackingProgram(self._start, own, self._step) for own in metropolis_weights(self._network)]
 
 
-class TrackingProgram(RoundProgram):
+class TrackingProgram(WeighingProgram):
     """The process of a node.
 
     Attributes:
       y: its estimate of the gradient of f.
     """
 
-    def __init__(self, x: Array, neighbours: Sequence[int], step_size: Any, weights: dict[int, float]) -> None:
-        super().__init__(x, neighbours, step_size)
-        self.weights = weights
+    def __init__(self, x: Array, weights: dict[int, float], step_size: Any) -> None:
+        super().__init__(x, weights, step_size)
         self.y = np.zeros_like(x)
         self.gradient = np.zeros_like(x)
 
@@ -261,14 +272,14 @@ class TrackingProgram(RoundProgram):
         self.y = self.y + gradient - self.gradient
         self.gradient = gradient
 
+        self.half = self.x - self.y * self.step_size
+
     def message(self, neighbour: int) -> tuple[Any, int]:
-        return (self.x - self.y * self.step_size, self.y), 2 * self.x.shape[-1]
+        return (self.half, self.y), 2 * self.x.shape[-1]
 
     def mix(self, got: dict[int, Any]) -> None:
-        own = next(number for number in self.weights if number not in got)
-        half = self.x - self.y * self.step_size
-        self.x = self.weights[own] * half + sum(self.weights[j] * got[j][0] for j in self.neighbours)
-        self.y = self.weights[own] * self.y + sum(self.weights[j] * got[j][1] for j in self.neighbours)
+        self.x = self.mean(self.half, {j: point for j, (point, _) in got.items()})
+        self.y = self.mean(self.y, {j: estimate for j, (_, estimate) in got.items()})
 
 
 class RelaySGD(RoundsOfNeighbours):
@@ -357,7 +368,7 @@ class RelayProgram(RoundProgram):
             self.x = (total + (self.n - there) * self.first) / self.n
 
 
-class AsynchronousGossip(DecentralizedMethod):
+class AsynchronousGossip(PeerMethod):
     """Asynchronous SGD on a graph: nobody waits; a node steps when its gradient is there and mixes what has come.
 
     .. math:: x_i \\leftarrow x_i - \\gamma \\nabla f_i(x_i^{\\mathrm{old}}; \\xi), \\qquad
@@ -398,18 +409,10 @@ class AsynchronousGossip(DecentralizedMethod):
     vectors_per_worker = 1
 
     def make_programs(self, n: int) -> list[AsynchronousProgram]:
-        weights = metropolis_weights(self._network)
-        start = np.array(self.x)
-        return [
-            AsynchronousProgram(start, [j for j in own if j != i], self._step, own) for i, own in enumerate(weights)
-        ]
-
-    def start(self, fleet: Any) -> None:
-        for program, node in zip(self.programs, fleet.nodes, strict=True):
-            program.begin(node)
+        return [AsynchronousProgram(self._start, own, self._step) for own in metropolis_weights(self._network)]
 
     def receive(self, arrival: Arrival, fleet: Any) -> None:
-        number = arrival.node if isinstance(arrival, NodeEvent) else arrival.worker
+        number = node_of(arrival)
         before = self.programs[number].x
         super().receive(arrival, fleet)
         if (now := self.programs[number].x) is not before:
@@ -431,9 +434,8 @@ class AsynchronousProgram(NodeProgram):
       has_stepped: whether it has made a step since somebody looked.
     """
 
-    def __init__(self, x: Array, neighbours: Sequence[int], step_size: Any, weights: dict[int, float]) -> None:
+    def __init__(self, x: Array, weights: dict[int, float], step_size: Any) -> None:
         self.x = x
-        self.neighbours = list(neighbours)
         self.step_size = step_size
         self.weights = weights
         self.steps = 0
@@ -447,7 +449,7 @@ class AsynchronousProgram(NodeProgram):
         self.x = self.x - arrival.value * self.step_size
         self.steps += 1
         self.has_stepped = True
-        for neighbour in self.neighbours:
+        for neighbour in self.weights:
             if node.is_free(neighbour):
                 node.send(neighbour, (MODELS, self.x, self.steps), self.x.shape[-1])
         self.begin(node)

@@ -55,18 +55,13 @@ class DecentralizedMinibatch(PivotMethod):
     def theory(cls, setting: Setting) -> dict[str, Any]:
         return parameters.minibatch(setting)
 
-    def _choose_pivot(self, dimension: int) -> int:
-        self.batch_size = self._network.count
-        return super()._choose_pivot(dimension)
+    @property
+    def gradients_wanted(self) -> int:
+        return self._network.count
 
     def make_programs(self, n: int) -> list[MinibatchProgram]:
-        inputs = children_of(self._towards)
-        return [
-            MinibatchProgram(
-                number, self._towards[number], self._children[number], self._dimension, len(inputs[number])
-            )
-            for number in range(n)
-        ]
+        ways = zip(self._towards, self._children, children_of(self._towards), strict=True)
+        return [MinibatchProgram(towards, children, self._dimension, len(inputs)) for towards, children, inputs in ways]
 
     def after(self, node: int, fleet: NetworkFleet) -> None:
         program = self.programs[node]
@@ -84,10 +79,10 @@ class MinibatchProgram(TreeProgram):
       parts_missing: of the node itself and the nodes that send to it, how many have not brought their part.
     """
 
-    def __init__(self, number: int, towards: int, children: list[int], dimension: int, inputs: int) -> None:
-        super().__init__(number, towards, children, dimension)
+    def __init__(self, towards: int, children: list[int], dimension: int, inputs: int) -> None:
+        super().__init__(towards, children, dimension)
         self.inputs = inputs
-        self.parts_missing = inputs + 1
+        self.reset()
 
     def reset(self) -> None:
         super().reset()
@@ -107,9 +102,7 @@ class MinibatchProgram(TreeProgram):
         if kind == POINTS:
             self.point(node, content, k)
         else:
-            if k > self.newest:
-                self.newest = k
-                self.reset()
+            self.learn(k)
             self.collected.merge(content)
             self._one_part(node)
 

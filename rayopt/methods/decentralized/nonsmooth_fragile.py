@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from rayopt.methods.averaging import AveragedPoints
 from rayopt.methods.base import Array
 from rayopt.methods.decentralized.fragile import Fragile
 from rayopt.theory import Setting, parameters
 
 
-class NonsmoothFragile(Fragile):
+class NonsmoothFragile(AveragedPoints, Fragile):
     """Fragile SGD for convex, Lipschitz f: what is evaluated is the mean of the points.
 
     .. math:: x^{k+1} = x^k - \\frac{\\gamma}{s_k} \\sum_{j=1}^{s_k} \\nabla f(x^k; \\xi_j^k), \\qquad
@@ -50,15 +51,5 @@ class NonsmoothFragile(Fragile):
     def theory(cls, setting: Setting) -> dict[str, Any]:
         return parameters.nonsmooth_rennala(setting)
 
-    def prepare(self, start_point: Array, workers: int) -> None:
-        super().prepare(start_point, workers)
-        self.average = self.x
-
-    @property
-    def estimate(self) -> Array:
-        return self.average
-
     def step(self, gradient: Array) -> None:
-        # A new array: history rows may still hold the old one.
-        self.average = self.average + (self.x - self.average) / (self.updates + 1)
-        self.descend(gradient)
+        self.averaged_step(gradient)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.core.errors import DataError, InvalidInput, at_least, shortened
+from rayopt.core.errors import DataError, InvalidInput, at_least, is_number, shortened
 from rayopt.core.keys import Stream, distinct_below, subkeys
 from rayopt.core.memory import check_fits
 from rayopt.problems.data.classes import classes_of, encoded, shown
@@ -143,27 +143,19 @@ def _line_problem(parts: Sequence[str]) -> str:
     label, *pairs = parts
     if ":" in label:
         return f"no label before {label!r}"
-    if not all(map(_is_number, label.split(","))):
+    if not all(map(is_number, label.split(","))):
         return f"the label {label!r} is not a number"
     last = -1
     for pair in pairs:
         feature, colon, value = pair.partition(":")
         if feature == "qid":
             continue
-        if not colon or not feature.isdecimal() or not _is_number(value):
+        if not colon or not feature.isdecimal() or not is_number(value):
             return f"{pair!r} is not feature:value"
         if int(feature) <= last:
             return f"the feature {feature} comes after {last}, not before it"
         last = int(feature)
     return ""
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def checked_rows(X: Any, name: str) -> csr_array:

@@ -33,18 +33,8 @@ def curves(history: pd.DataFrame, table: list[dict[str, Any]], target: dict[str,
     labels = list(dict.fromkeys(row["label"] for row in table))
     metrics = recorded_metrics(history)
     axes = [axis for axis in AXES if axis in history.columns and history[axis].max() > 0]
-    data: dict[str, dict[str, list[Any]]] = {metric: {axis: [] for axis in axes} for metric in metrics}
-    for metric in metrics:
-        for axis in axes:
-            for label in labels:
-                rows = history[(history.label == label) & (history.step_size == best.get(label))]
-                places, quartiles = over_seeds(rows, metric, axis)
-                chosen = _thinned(len(places))
-                data[metric][axis].append(
-                    {"x": _numbers(places[chosen]), "low": _numbers(quartiles[0][chosen]),
-                     "mid": _numbers(quartiles[1][chosen]), "high": _numbers(quartiles[2][chosen])}
-                    if len(places) else None
-                )  # fmt: skip
+    rows = [history[(history.label == label) & (history.step_size == best.get(label))] for label in labels]
+    data = {metric: {axis: [_curve(own, metric, axis) for own in rows] for axis in axes} for metric in metrics}
     order = sorted(metrics, key=lambda name: 0 if target is not None and target["metric"] == name else 1)
     return {
         "labels": [plain(label) for label in labels],
@@ -57,6 +47,16 @@ def curves(history: pd.DataFrame, table: list[dict[str, Any]], target: dict[str,
         "data": data,
         "bands": history.seed.nunique() > 1,
     }
+
+
+def _curve(rows: pd.DataFrame, metric: str, axis: str) -> dict[str, Any] | None:
+    """Returns the quartiles over seeds at no more than so many places; None if there is none."""
+    places, quartiles = over_seeds(rows, metric, axis)
+    if not len(places):
+        return None
+    chosen = _thinned(len(places))
+    low, mid, high = quartiles[:, chosen]
+    return {"x": _numbers(places[chosen]), "low": _numbers(low), "mid": _numbers(mid), "high": _numbers(high)}
 
 
 def timeline(told: dict[str, Told]) -> Figure:
@@ -137,7 +137,7 @@ def grid(table: list[dict[str, Any]], target: dict[str, Any] | None) -> Figure |
 
 
 def _thinned(length: int) -> Any:
-    return np.unique(np.linspace(0, length - 1, min(length, MOST_POINTS)).round().astype(int)) if length else []
+    return np.unique(np.linspace(0, length - 1, min(length, MOST_POINTS)).round().astype(int))
 
 
 def _numbers(values: Any) -> list[float | None]:

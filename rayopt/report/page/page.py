@@ -40,11 +40,13 @@ def page_of(results: Sequence[Result]) -> str:
     import jinja2
 
     names = _names(results)
-    history = pd.concat([_named(result.history, name) for result, name in zip(results, names, strict=True)])
-    table = [row for result, name in zip(results, names, strict=True) for row in _rows(result, name)]
+    histories, table = [], []
     told: dict[str, Told] = {}
     for result, name in zip(results, names, strict=True):
-        told |= {f"{name}{label}": own for label, own in told_by_trace(result).items()}
+        histories.append(result.history.assign(label=name + result.history.label))
+        table += [{**row, "label": name + row["label"]} for row in result.summary["table"]]
+        told |= {name + label: own for label, own in told_by_trace(result).items()}
+    history = pd.concat(histories)
     target = next((result.summary["target"] for result in results if result.summary["target"] is not None), None)
     data = {
         "metric": figures.curves(history, table, target) if len(history) else None,
@@ -54,6 +56,7 @@ def page_of(results: Sequence[Result]) -> str:
         "grid": figures.grid(table, target),
     }
     shown = [key for key in COLUMNS if any(row.get(key) is not None for row in table)]
+    frame = pd.DataFrame([[row.get(key) for key in shown] for row in table], columns=[COLUMNS[key] for key in shown])
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -65,7 +68,7 @@ def page_of(results: Sequence[Result]) -> str:
         columns=[(key, COLUMNS[key]) for key in shown],
         rows=[[_cell(row.get(key)) for key in shown] for row in table],
         best=[bool(row["best"]) for row in table],
-        csv=_csv(table, shown), latex=_latex(table, shown),
+        csv=frame.to_csv(index=False), latex=latex_table(frame),
         notes=[note for result in results for note in (*result.summary["notes"], *result.summary["problems"])],
         seeds=[
             f"{name}{seeds_text(result.history.seed.unique().tolist())}"
@@ -73,7 +76,7 @@ def page_of(results: Sequence[Result]) -> str:
         ],
         theory=[row for row in table if row.get("lower_bound")],
         bound=next((result.summary["lower_bound"] for result in results if result.summary.get("lower_bound")), None),
-        told=bool(told), is_cut=any(own.is_cut for own in told.values()), data_of=data,
+        is_cut=any(own.is_cut for own in told.values()), data_of=data,
         configurations=[(result.folder.path, yaml.safe_dump(result.config, sort_keys=False, allow_unicode=True),
                          result.summary.get("environment") or {}) for result in results],
         data=_script(data), plotly=_plotly(), version=__version__,
@@ -95,14 +98,6 @@ def _names(results: Sequence[Result]) -> list[str]:
     ]
 
 
-def _named(history: pd.DataFrame, name: str) -> pd.DataFrame:
-    return history.assign(label=name + history.label)
-
-
-def _rows(result: Result, name: str) -> list[dict[str, Any]]:
-    return [{**row, "label": name + row["label"]} for row in result.summary["table"]]
-
-
 def _cell(value: Any) -> tuple[str, str]:
     """Returns what a cell shows and what it is sorted by."""
     if value is None:
@@ -111,18 +106,6 @@ def _cell(value: Any) -> tuple[str, str]:
         return value, value
     text = f"{value:,}" if isinstance(value, int) and abs(value) < 10_000_000 else f"{value:.4g}"
     return text, repr(float(value))
-
-
-def _frame(table: list[dict[str, Any]], shown: Sequence[str]) -> pd.DataFrame:
-    return pd.DataFrame([[row.get(key) for key in shown] for row in table], columns=[COLUMNS[key] for key in shown])
-
-
-def _csv(table: list[dict[str, Any]], shown: Sequence[str]) -> str:
-    return _frame(table, shown).to_csv(index=False)
-
-
-def _latex(table: list[dict[str, Any]], shown: Sequence[str]) -> str:
-    return latex_table(_frame(table, shown))
 
 
 def _script(data: Any) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -39,12 +38,12 @@ class Told:
       is_cut: whether the trace goes on after what was read.
     """
 
-    bars: pd.DataFrame = field(default_factory=pd.DataFrame)
-    workers: list[int] = field(default_factory=list)
-    delays: Counter[int] = field(default_factory=Counter)
-    shares: dict[str, NDArray[np.float64]] = field(default_factory=dict)
-    seconds: float = 0.0
-    is_cut: bool = False
+    bars: pd.DataFrame
+    workers: list[int]
+    delays: Counter[int]
+    shares: dict[str, NDArray[np.float64]]
+    seconds: float
+    is_cut: bool
 
     @property
     def spent(self) -> dict[str, float]:
@@ -74,7 +73,8 @@ def told_by_trace(result: Result) -> dict[str, Told]:
     rows = pd.concat(frames, ignore_index=True)
     rows["outcome"] = rows.outcome.astype(str)
     seeds = {str(row["label"]): row["seed"] for row in reversed(result.summary["runs"])}
-    workers = workers_of(result.config)
+    # A network does not say how many nodes it has.
+    workers = int((result.config.get("workers") or {}).get("count", 0))
     share = MOST_BARS // max(1, rows.label.nunique())
     found = {}
     for label, own in rows.groupby("label", sort=False, observed=True):
@@ -85,19 +85,13 @@ def told_by_trace(result: Result) -> dict[str, Told]:
     return found
 
 
-def workers_of(config: dict[str, Any]) -> int:
-    """Returns how many workers a configuration has; 0 if it does not say."""
-    return int((config.get("workers") or {}).get("count", 0))
-
-
 def _told(tasks: pd.DataFrame, rows: pd.DataFrame, n: int, most_bars: int, is_cut: bool) -> Told:
     seconds = float(tasks.time.max())
     lengths = (tasks.time - tasks.assigned_at).to_numpy()
-    shares = {
-        outcome: np.bincount(tasks.worker[chosen], weights=lengths[chosen], minlength=n).astype(np.float64)
-        for outcome in OUTCOMES
-        if (chosen := (tasks.outcome == outcome).to_numpy()) is not None
-    }
+    shares = {}
+    for outcome in OUTCOMES:
+        chosen = (tasks.outcome == outcome).to_numpy()
+        shares[outcome] = np.bincount(tasks.worker[chosen], weights=lengths[chosen], minlength=n).astype(np.float64)
     arrived = rows[rows.outcome != "cancelled"]
     values, counts = np.unique(arrived.delay.to_numpy(), return_counts=True)
     workers = _shown(tasks)
