@@ -119,7 +119,7 @@ def test_help_teaches_by_example(theory):
     [
         (["--graph", "mesh:3x3"], "--edges: missing beside --graph"),
         (["--graph", "blob", "--edges", "1"], "--graph"),
-        (["--graph", "line:3", "--edges", "1", "--times", "1,x"], "is not arithmetic"),
+        (["--graph", "line:3", "--edges", "1", "--times", "1,x"], "--graph.compute.times: '(1, x)' is not"),
         (["--times", "sqrt(k)", "-n", "4"], "--times: unknown name 'k'; allowed: numbers, i (the worker"),
         (["--times", "sqrt(i)"], "--workers: missing; allowed: -n N, the number of workers, with a formula"),
         (["--times", "i", "-n", "0"], "--workers: 0 is not an integer of at least 1"),
