@@ -10,6 +10,7 @@ from rayopt import latency, methods, problems, theory
 from rayopt.core import old_paths
 from rayopt.core.errors import DataError, FleetStuck, InvalidInput, RayoptError
 from rayopt.core.version import __version__ as __version__
+from rayopt.experiments import callbacks
 from rayopt.experiments.experiment import Experiment
 from rayopt.experiments.result import Result, load
 from rayopt.experiments.tuning.grid import Grid
@@ -45,6 +46,7 @@ __all__ = [
     "Target",
     "Until",
     "Workers",
+    "callbacks",
     "compressors",
     "graphs",
     "latency",

@@ -1,4 +1,4 @@
-"""``rayopt methods``, ``problems``, ``latencies``, ``compressors``: what there is, and how to write it in a file."""
+"""``rayopt methods`` and its siblings: what there is of one kind, and how to write it in a workload file."""
 
 from __future__ import annotations
 
@@ -70,6 +70,19 @@ def compressors(name: Name = None) -> None:
     _show(COMPRESSORS, name, "- {name: qsgd, step_size: 0.1, compressor: ENTRY}")
 
 
+@main.command()
+def callbacks(name: Name = None) -> None:
+    """List what can follow the runs of a workload and end them, or show one.
+
+    \b
+    rayopt callbacks
+    rayopt callbacks early_stopping
+    """
+    from rayopt.experiments.callbacks import CALLBACKS
+
+    _show(CALLBACKS, name, "callbacks: [ENTRY]")
+
+
 def _show(registry: Mapping[str, type[Any]], name: str | None, example: str) -> None:
     """Prints a table of all classes, or one with its documentation and how to write it in a workload."""
     from rich import box
@@ -88,11 +101,14 @@ def _show(registry: Mapping[str, type[Any]], name: str | None, example: str) -> 
         typer.echo("  " + example.replace("ENTRY", entry))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for title in ("name", "what it is", "paper"):
+    with_papers = any(component.paper for component in registry.values())
+    for title in ("name", "what it is", "paper")[: 3 if with_papers else 2]:
         table.add_column(title, overflow="fold")
     for known, component in registry.items():
         # As it stands: a tag such as [code] is no markup.
-        table.add_row(known, Text((inspect.getdoc(component) or "").partition("\n")[0]), component.paper)
+        table.add_row(
+            known, Text((inspect.getdoc(component) or "").partition("\n")[0]), *[component.paper][:with_papers]
+        )
     open_console().print(table)
 
 

@@ -45,6 +45,6 @@ def resume(
     found.check_is_left()
     experiment = load_workload(found.unfinished / CONFIG, data=data, trust_code=trust_code).build()
     console = open_console(quiet)
-    display = follow(folder, tensorboard, verbose, quiet)
+    display = follow(experiment, tensorboard, verbose, quiet)
     announce(experiment, folder, console)
     finish(lambda: experiment.resume(folder, display), folder, console, quiet)

@@ -16,7 +16,6 @@ from rayopt.core.errors import InvalidInput
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from rayopt.experiments.displays import Displays
     from rayopt.experiments.execution import Display
     from rayopt.experiments.experiment import Experiment
     from rayopt.experiments.result import Result
@@ -86,7 +85,7 @@ def run(
     RunFolder(folder)
     experiment = load_workload(file, changes or (), fleet, data).build()
     console = open_console(quiet)
-    display = follow(folder, tensorboard, verbose, quiet)
+    display = follow(experiment, tensorboard, verbose, quiet)
     announce(experiment, folder, console)
     try:
         finish(lambda: experiment.run(folder, display), folder, console, quiet)
@@ -94,17 +93,18 @@ def run(
         raise error.within("", str(file)) from None
 
 
-def follow(folder: Path, tensorboard: bool, verbose: bool, quiet: bool) -> Displays:
-    """Returns what follows the experiment: bars, event files; turns logs on."""
-    from rayopt.experiments.displays import Displays
+def follow(experiment: Experiment, tensorboard: bool, verbose: bool, quiet: bool) -> Display | None:
+    """Returns the bars that follow an experiment; turns event files and logs on if asked."""
     from rayopt.report.progress import ProgressBars
-    from rayopt.report.tensorboard import EventFiles
     from rayopt.runs.logs import show_logs
 
     if verbose:
         show_logs()
-    found: list[Display] = [] if quiet else [ProgressBars()]
-    return Displays([*found, EventFiles(folder)] if tensorboard else found)
+    if tensorboard:
+        from rayopt.experiments.callbacks import TensorBoard
+
+        experiment.callbacks = [*experiment.callbacks, TensorBoard()]
+    return None if quiet else ProgressBars()
 
 
 def finish(work: Callable[[], Result], folder: Path, console: Console, quiet: bool) -> None:

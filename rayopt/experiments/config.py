@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from rayopt.core.errors import DataError, InvalidInput, NoTheory, nearest, positive
 from rayopt.core.user_code import beside, names_of_code
 from rayopt.experiments import workload_file
+from rayopt.experiments.callbacks import CALLBACKS, Callback
 from rayopt.experiments.components import FLEETS, look_up, make
 from rayopt.experiments.description import describe
 from rayopt.experiments.experiment import Experiment, NothingRan, default_labels
@@ -143,6 +144,17 @@ class MethodSection(Component):
         return Grid(look_up(self.name, METHODS), self.arguments, self.label)
 
 
+class CallbackSection(Component):
+    name: str = Field(description=f"the name of a callback: {', '.join(CALLBACKS)}")
+    strict: bool = False
+
+    def build(self) -> Callback:
+        """Returns the callback."""
+        made: Callback = self.make(look_up(self.name, CALLBACKS))
+        made.strict = self.strict
+        return made
+
+
 class WorkersSection(Section):
     count: int = Field(description="the number of workers, an integer of at least 1")
     compute: Any = Field(description="seconds per gradient: a number, a list, a formula such as sqrt(i), or a latency")
@@ -200,6 +212,7 @@ class Workload(ProblemAlone):
     record: RecordSection = RecordSection()
     seeds: list[int] = [0]
     force: bool = False
+    callbacks: list[CallbackSection] = []
     tune: TuneSection | None = None
 
     _source: str = PrivateAttr(default="")
@@ -217,6 +230,10 @@ class Workload(ProblemAlone):
         with _at(source=self._source):
             setting = self._setting()
             made = self._each_method(lambda section: None if section.theory is not None else section.build())
+            callbacks = []
+            for position, section in enumerate(self.callbacks):
+                with _at(f"callbacks[{position}]"):
+                    callbacks.append(section.build())
             problem, problem_config = self._load_problem()
             skipped = self._ask_theory(made, problem, setting["workers"])
             chosen = [(section, method) for section, method in zip(self.methods, made, strict=True) if method]
@@ -226,7 +243,8 @@ class Workload(ProblemAlone):
             defaults = default_labels(methods)
             labels = [section.label or default for (section, _), default in zip(chosen, defaults, strict=True)]
             with _at(data_key="problem.partition"):
-                experiment = Experiment(methods, problem, seeds=self.seeds, labels=labels, skipped=skipped, **setting)
+                experiment = Experiment(methods, problem, seeds=self.seeds, labels=labels, skipped=skipped,
+                                        callbacks=callbacks, **setting)  # fmt: skip
         experiment.config = {**describe(experiment), "problem": problem_config}
         return experiment
 

@@ -15,6 +15,7 @@ from rayopt.latency.network import Network
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
+from rayopt.runs.callbacks import Callback
 from rayopt.runs.record import Record
 from rayopt.runs.until import Until
 
@@ -31,6 +32,7 @@ class Described(Protocol):
     seeds: Sequence[int]
     labels: Sequence[str] | None
     force: bool
+    callbacks: Sequence[Callback]
 
 
 def describe(experiment: Described) -> dict[str, Any]:
@@ -60,6 +62,9 @@ def describe(experiment: Described) -> dict[str, Any]:
         "seeds": list(experiment.seeds),
         "force": experiment.force,
     }
+    # Those that were written in Python have no name that a file could give them.
+    if callbacks := [config for callback in experiment.callbacks if (config := callback.to_config())]:
+        found["callbacks"] = callbacks
     return plain(found)
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from rayopt.core.errors import DataError, FleetStuck, InvalidInput, NotBegun, RayoptError, ServerLost
+from rayopt.experiments.callbacks.runner import CallbackRunner
 from rayopt.fleets.base import Job, Session
 from rayopt.methods.base import Method
 from rayopt.runs.logs import RunLogger
-from rayopt.runs.outcome import Outcome, Progress
+from rayopt.runs.outcome import INTERRUPTED, Outcome, Progress
 from rayopt.runs.outcome_encoding import outcome_of, tree_of
 from rayopt.runs.record import Record
 from rayopt.runs.snapshot import Schedule
@@ -24,7 +25,6 @@ from rayopt.storage.trace.buffered_writer import BufferedTraceWriter, TraceExten
 
 NOT_RUN = "not run: interrupted"
 BROKEN_OFF = "broken off: interrupted twice"
-INTERRUPTED = "interrupted"
 MOST_RESTARTS = 3
 """Times that a run restarts from the same checkpoint after losing its server."""
 
@@ -93,6 +93,7 @@ class Execution:
       trace: where their trace goes; None for none.
       display: follows them.
       files: takes the checkpoints; None for none.
+      callbacks: follow them, and may end them.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Execution:
         trace: BufferedTraceWriter | None,
         display: Display,
         files: CheckpointFiles | None = None,
+        callbacks: CallbackRunner | None = None,
     ) -> None:
         self._runs = runs
         self._session = session
@@ -112,6 +114,7 @@ class Execution:
         self._trace = trace
         self._display = display
         self._files = files
+        self._callbacks = callbacks or CallbackRunner((), session.stop, None)
         self._saved_at = time.monotonic()
         self._stand = RunPosition()
         self._restarts = 0
@@ -169,6 +172,7 @@ class Execution:
         log.info("starts: %r until %s", run.method, self._until)
         failure: Exception | None = None
         try:
+            self._callbacks.start(run.method, run.label, run.seed, resumed=position in self._left)
             run.outcome = self._run_to_the_end(position, run)
             log.info(
                 "ended by %s at fleet time %g after %d updates, %d arrivals and %.1f s",
@@ -191,6 +195,11 @@ class Execution:
             if not isinstance(error, FleetStuck) and self._find_position(position).number:
                 self._leave(position, self._stand.number)
                 self._rewind()
+        self._callbacks.end(run.outcome)
+        try:
+            self._callbacks.check()
+        except Exception as error:
+            run.warning, failure = f"after its end a callback failed: {error!r}", error
         # After an interruption the state of the run that was interrupted stays the last.
         if (self._is_over(position) or position in self._left) and self._is_due:
             self._save()
@@ -264,8 +273,17 @@ class Execution:
             else:
                 self._save(position, snapshot)
 
-        job = Job(run.method, run.seed, self._until, self._record, self._schedule(), start, run.label)
-        return self._session.run(job, on_trace, lambda progress: self._display.progressed(run, progress), on_checkpoint)
+        job = Job(run.method, run.seed, self._until, self._record, self._schedule(), start, run.label,
+                  watched=self._callbacks.watched)  # fmt: skip
+        outcome = self._session.run(
+            job,
+            on_trace,
+            lambda progress: self._display.progressed(run, progress),
+            on_checkpoint,
+            self._callbacks.event,
+        )
+        self._callbacks.check()
+        return outcome
 
     def _schedule(self) -> Schedule | None:
         every = self._record.checkpoint

@@ -14,6 +14,7 @@ import yaml
 
 from rayopt.core.environment import environment
 from rayopt.core.errors import InvalidInput, RayoptError, at_least
+from rayopt.experiments.callbacks.runner import CallbackRunner, checked_callbacks
 from rayopt.experiments.displays import Displays
 from rayopt.experiments.execution import BROKEN_OFF, NOT_RUN, Display, Execution, Run
 from rayopt.experiments.last_checkpoint import last_checkpoint
@@ -26,6 +27,7 @@ from rayopt.latency.network import Network
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
+from rayopt.runs.callbacks import Callback
 from rayopt.runs.compatibility import incompatibility
 from rayopt.runs.record import Record
 from rayopt.runs.signals import SignalHandling, signal_handling
@@ -57,6 +59,7 @@ class Experiment:
         in which methods of one class differ.
       force: run a method also on a problem that it is not made for.
       skipped: why other methods could not be made, a sentence each, shown in the summary.
+      callbacks: follow the runs one after the other, and may end them.
       config: the file it was read from, resolved; by default described from the objects.
 
     Raises:
@@ -74,12 +77,14 @@ class Experiment:
     labels: Sequence[str] | None = None
     force: bool = False
     skipped: Sequence[str] = ()
+    callbacks: Sequence[Callback] = ()
     config: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not self.methods:
             raise InvalidInput("methods", "none is given", "at least one method")
         self.seeds = checked_seeds("seeds", self.seeds)
+        self.callbacks = checked_callbacks(self.callbacks)
         self.workers = self.fleet.emulated(self.workers)
         self.fleet.check_workers(self.workers)
         self.labels = default_labels(self.methods) if self.labels is None else list(self.labels)
@@ -214,7 +219,10 @@ class Experiment:
                 parts, dropped = ([], 0) if checkpoint is None else checkpoint[1].tree["trace"]
                 file = TraceWriter(folder.unfinished, self.fleet.is_real_time, parts, prepare)
                 trace = BufferedTraceWriter(file, dropped=dropped)
-            execution = Execution(runs, session, self.until, self.record, trace, display, files)
+            follow = CallbackRunner(
+                self.callbacks, session.stop, None if folder.is_temporary else folder.path.absolute()
+            )
+            execution = Execution(runs, session, self.until, self.record, trace, display, files, follow)
             if checkpoint is not None:
                 execution.go_on_from(*checkpoint)
             display.opened(runs, self.until)

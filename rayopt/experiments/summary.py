@@ -14,7 +14,7 @@ from rayopt.experiments.answer import Scores, final_answer, time_answer
 from rayopt.experiments.execution import Run
 from rayopt.experiments.optimality import Bound
 from rayopt.problems.base import Problem
-from rayopt.runs.outcome import Outcome, Row
+from rayopt.runs.outcome import BY_CALLBACK, INTERRUPTED, Outcome, Row
 from rayopt.runs.record import Record
 from rayopt.runs.until import Target, Until, larger_is_better
 from rayopt.storage.trace.rows import OUTCOMES
@@ -281,8 +281,10 @@ def _problems(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         outcome = run.outcome
         texts = [text for text in (run.problem, run.warning) if text]
-        if outcome is not None and outcome.ended_by == "interrupted":
+        if outcome is not None and outcome.ended_by == INTERRUPTED:
             texts.append(f"interrupted at {outcome.time:.4g} s of fleet time; what was recorded until then is kept")
+        if outcome is not None and outcome.ended_by == BY_CALLBACK:
+            texts.append(f"ended at {outcome.time:.4g} s of fleet time by {outcome.ended_because}")
         if outcome is not None and outcome.was_stuck:
             texts.append("stood still before the time limit: nothing would ever have arrived any more")
         if outcome is not None and outcome.thinned_to:

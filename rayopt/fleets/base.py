@@ -15,7 +15,8 @@ from rayopt.latency.measured import HOW_TO_MEASURE
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
-from rayopt.runs.outcome import Outcome, Progress
+from rayopt.runs.callbacks import UNWATCHED, OnEvent, Watched, disregard
+from rayopt.runs.outcome import INTERRUPTED, Outcome, Progress
 from rayopt.runs.record import Record
 from rayopt.runs.snapshot import Schedule
 from rayopt.runs.until import Until
@@ -43,6 +44,7 @@ class Job:
       start: the state to go on from; None to begin.
       label: its name in logs and metrics.
       keep_estimate: whether the outcome is to hold the method's estimate at the end.
+      watched: what of the run ``on_event`` of the session is told.
     """
 
     method: Method
@@ -53,13 +55,19 @@ class Job:
     start: Encoded | None = None
     label: str = ""
     keep_estimate: bool = False
+    watched: Watched = UNWATCHED
 
 
 class Session(Protocol):
     """Workers that are ready to run one job after the other."""
 
     def run(
-        self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint = forget
+        self,
+        job: Job,
+        on_trace: OnTrace,
+        on_progress: OnProgress,
+        on_checkpoint: OnCheckpoint = forget,
+        on_event: OnEvent = disregard,
     ) -> Outcome:
         """Runs one job to its end.
 
@@ -69,13 +77,14 @@ class Session(Protocol):
           on_progress: receives where the run stands, a few times a second.
           on_checkpoint: receives the state of the run, as scheduled, after all rows of the trace that are not part
             of that state; or once why the method's state cannot be kept.
+          on_event: receives what of the run is watched, in order; never called from another thread.
 
         Raises:
           FleetStuck: nothing will ever arrive and no limit ends the run.
         """
 
-    def stop(self) -> None:
-        """Ends the running job at its next arrival; may be called from a signal handler."""
+    def stop(self, reason: str = INTERRUPTED) -> None:
+        """Ends the running job at its next arrival, for a reason; may be called from a signal handler."""
 
     def __enter__(self) -> Session: ...
 

@@ -15,6 +15,7 @@ from rayopt.fleets.simulated.fleet import SimulatedFleet
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
+from rayopt.runs.callbacks import Callback
 from rayopt.runs.record import Record
 from rayopt.runs.until import Until
 
@@ -35,6 +36,7 @@ def run(
     out: str | Path | None = None,
     progress: bool = False,
     force: bool = False,
+    callbacks: Sequence[Callback] = (),
 ) -> Result:
     """Runs one method or several and returns history, trace and summary.
 
@@ -50,6 +52,7 @@ def run(
       out: a run folder to write; by default nothing stays on disk.
       progress: show bars while it runs.
       force: run a method also on a problem that it is not made for.
+      callbacks: follow the runs and may end them: :class:`rayopt.callbacks.EarlyStopping`, or your own.
 
     Returns:
       The result; ``result.history`` and ``result.trace`` are DataFrames.
@@ -75,6 +78,7 @@ def run(
         seeds=list(seed) if isinstance(seed, Iterable) else [seed],
         labels=labels,
         force=force,
+        callbacks=callbacks,
     )
     display: Display | None = None
     if progress:

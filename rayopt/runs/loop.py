@@ -39,7 +39,8 @@ def serve(method: Method, fleet: RunningFleet, recorder: Recorder) -> None:
             recorder.begin(method, fleet)
             method.start(fleet)
             recorder.started()
-        wait, receive, record = fleet.wait, method.receive, recorder.arrival
+        wait, receive = fleet.wait, method.receive
+        record = recorder.watched_arrival if recorder.watched.arrivals else recorder.arrival
         while not recorder.finished:
             arrival = wait(recorder.due)
             if arrival is None:

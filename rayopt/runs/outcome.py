@@ -10,6 +10,9 @@ from rayopt.runs.fingerprints import Fingerprint
 
 Row = dict[str, Any]
 
+INTERRUPTED = "interrupted"
+BY_CALLBACK = "callback"
+
 
 @dataclass
 class Counts:
@@ -52,7 +55,9 @@ class Outcome:
       updates: k at the end.
       time: fleet seconds at the end.
       diverged_at: by member, the first history time at which x was not finite.
-      ended_by: "time", "updates", "arrivals", "target", "divergence" (of all, before the target), "interrupted".
+      ended_by: "time", "updates", "arrivals", "target", "divergence" (of all, before the target), ``BY_CALLBACK``,
+        ``INTERRUPTED``.
+      ended_because: what the callback that ended it said, or "".
       was_stuck: whether the fleet stood still before the time limit.
       busy_seconds: worker-seconds of computation.
       wall_seconds: real seconds.
@@ -83,6 +88,7 @@ class Outcome:
     thinned_to: float = 0.0
     rounds: list[tuple[float, int, int]] = field(default_factory=list)
     estimate: Any = None
+    ended_because: str = ""
 
 
 @dataclass

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import FleetStuck
 from rayopt.core.tasks import FLOAT_BITS, Gradient
+from rayopt.runs.callbacks import UNWATCHED, NewArrival, NewRows, OnEvent, Watched, disregard
 from rayopt.runs.fingerprints import Fingerprint, Fingerprints
-from rayopt.runs.outcome import Counts, Outcome, Progress, Row
+from rayopt.runs.outcome import INTERRUPTED, Counts, Outcome, Progress, Row
 from rayopt.runs.record import MOST_ROWS, Record
 from rayopt.runs.until import Until
 from rayopt.storage.encoding import Plain
@@ -69,6 +70,8 @@ class Recorder:
       real_time: whether the trace is to hold a sum of x after each arrival: a replay finds by it where x differs.
       on_progress: called with the recorder now and then.
       on_checkpoint: called between two events, after somebody has asked for a checkpoint.
+      watched: what of the run ``on_event`` is told.
+      on_event: receives new rows and arrivals.
     """
 
     record: Record
@@ -78,6 +81,8 @@ class Recorder:
     on_progress: Callable[[Recorder], None] | None = None
     on_checkpoint: Callable[[], None] | None = None
     real_time: bool = False
+    watched: Watched = UNWATCHED
+    on_event: OnEvent = disregard
 
     rows: list[Row] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
@@ -217,6 +222,21 @@ class Recorder:
         if updates >= self._last or counts.arrivals >= self._checkup:
             self._check(updates)
 
+    def watched_arrival(self, arrival: Arrival) -> None:
+        """Records an arrival and tells of it."""
+        before = self._updates
+        self.arrival(arrival)
+        if arrival.worker is None:
+            return
+        outcome, bits = FAILED, 0
+        if arrival.ok:
+            outcome = USED if arrival.used else IGNORED
+            compressor = arrival.task.compressor
+            bits = self._dense_bits if compressor is None else compressor.bits(self._method.x.shape[-1])
+        version = arrival.task.version
+        self.on_event(NewArrival(arrival.time, arrival.worker, arrival.number, arrival.assigned_at, version,
+                                 before - version, OUTCOMES[outcome], self._updates, bits))  # fmt: skip
+
     def _compressed(self, arrival: Arrival, compressor: Any) -> int:
         """Counts a message that was compressed, and returns its bits."""
         if compressor is not self._size_is_of:
@@ -312,7 +332,7 @@ class Recorder:
             thinned_to=self._every if self._start_row else 0.0,
         )
 
-    def stop(self, reason: str = "interrupted") -> None:
+    def stop(self, reason: str = INTERRUPTED) -> None:
         """Ends the run at the next arrival; may be called from another thread or a signal handler."""
         self._finish(reason)
 
@@ -329,7 +349,7 @@ class Recorder:
 
     def evaluated(self, point: int, metrics: Row) -> None:
         """Completes the rows of one point; each metric is a float or has shape (G,)."""
-        self._unevaluated.pop(point, None)
+        x = self._unevaluated.pop(point, None)
         first = point * len(self._members)
         for member in range(len(self._members)):
             row = self.rows[first + member]
@@ -339,6 +359,9 @@ class Recorder:
             if target is not None and target.is_met(row[target.metric]):
                 self._met[member] = True
         self._settle()
+        if self.watched.rows:
+            rows = [dict(row) for row in self.rows[first : first + len(self._members)]]
+            self.on_event(NewRows(rows, x if self.watched.points else None))
 
     def _write_row(self, now: float, must_hash: bool = False) -> None:
         self._hash(must_hash)

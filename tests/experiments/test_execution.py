@@ -223,7 +223,10 @@ class Losing:
     def __init__(self, attempts):
         self.attempts = list(attempts)
 
-    def run(self, job, on_trace, on_progress, on_checkpoint):
+    def stop(self, reason="interrupted"):
+        """Nothing ends it."""
+
+    def run(self, job, on_trace, on_progress, on_checkpoint, on_event):
         if not self.attempts:
             return outcome()
         if self.attempts.pop(0) == "c":

@@ -11,7 +11,9 @@ from rayopt.fleets.base import FleetKind, forget
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.placement import read_label, read_placement
 from rayopt.fleets.ray.shard_loading import make_loads, ship_modules
+from rayopt.runs.callbacks import disregard
 from rayopt.runs.logs import LOGGER
+from rayopt.runs.outcome import INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from rayopt.latency.workers import Workers
     from rayopt.methods.base import Method
     from rayopt.problems.base import Problem
+    from rayopt.runs.callbacks import OnEvent
     from rayopt.runs.outcome import Outcome
 
 REPORT_EVERY = 0.2
@@ -150,7 +153,7 @@ class RaySession:
         self._workers = workers
         self._owns_connection = owns_connection
         self._loaded_seed: int | None = None
-        self._stop_is_wanted = False
+        self._stop_reason = ""
         # Retries would run a task twice in silence; task events cost a tenth of the throughput.
         common = {"num_cpus": 0, "enable_task_events": False, "scheduling_strategy": "SPREAD"}
         make: Any = ray.remote
@@ -189,7 +192,12 @@ class RaySession:
             self._ray.shutdown()
 
     def run(
-        self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint = forget
+        self,
+        job: Job,
+        on_trace: OnTrace,
+        on_progress: OnProgress,
+        on_checkpoint: OnCheckpoint = forget,
+        on_event: OnEvent = disregard,
     ) -> Outcome:
         """Runs one job to its end.
 
@@ -201,7 +209,7 @@ class RaySession:
           ServerLost: the server's process died; the session continues with a new one.
         """
         try:
-            return self._run(job, on_trace, on_progress, on_checkpoint)
+            return self._run(job, on_trace, on_progress, on_checkpoint, on_event)
         except self._ray.exceptions.RayActorError as error:
             of_the_server = getattr(error, "actor_id", None) == self._server._actor_id.hex()
             if isinstance(error, self._ray.exceptions.RayTaskError) or not of_the_server:
@@ -210,7 +218,7 @@ class RaySession:
             raise ServerLost(f"the process of the server died: {error}") from error
         finally:
             # Not at the begin: a wish that came just before it counts.
-            self._stop_is_wanted = False
+            self._stop_reason = ""
 
     def _replace_server(self) -> None:
         """Starts another server; what the lost one asked of the workers is superseded."""
@@ -222,7 +230,9 @@ class RaySession:
             for actor in self.actors:
                 actor.cancel.remote(self._servers_lost * STAMPS)
 
-    def _run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint) -> Outcome:
+    def _run(
+        self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint, on_event: OnEvent
+    ) -> Outcome:
         from rayopt.fleets.ray.report_poller import ReportPoller
 
         ship_modules(job.method)
@@ -233,12 +243,12 @@ class RaySession:
             self._shard_sizes, self._actor_of,
             self._failure_policy(job.method), self._whole,
         )  # fmt: skip
-        follower = ReportPoller(job, on_trace, on_progress, on_checkpoint)
+        follower = ReportPoller(job, on_trace, on_progress, on_checkpoint, on_event)
         done: list[Any] = []
         while not done:
             done, _ = self._ray.wait([running], timeout=REPORT_EVERY)
-            if self._stop_is_wanted:
-                self._server.stop.remote()
+            if self._stop_reason:
+                self._server.stop.remote(self._stop_reason)
             report = self._ray.get(self._server.report.remote())
             try:
                 follower.take(report)
@@ -303,9 +313,9 @@ class RaySession:
             self._load(seed)
         return self._server, self._actor_of
 
-    def stop(self) -> None:
+    def stop(self, reason: str = INTERRUPTED) -> None:
         """Ends the running job, also one that still loads its workers."""
-        self._stop_is_wanted = True
+        self._stop_reason = self._stop_reason or reason
 
     def _load(self, seed: int) -> None:
         """Gives every worker its shard, its durations and the seed; nodes need no data folder."""
@@ -378,7 +388,7 @@ class RaySession:
         """
         done: list[Any] = []
         while not done:
-            if self._stop_is_wanted:
+            if self._stop_reason:
                 raise NotBegun
             done, _ = self._ray.wait([call], timeout=REPORT_EVERY)
         return self._ray.get(call)

@@ -12,6 +12,7 @@ import numpy as np
 from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace
 from rayopt.fleets.ray.event_log import Notice
 from rayopt.fleets.ray.nodes import Node, alive_nodes
+from rayopt.runs.callbacks import NewArrival, NewRows, OnEvent
 from rayopt.runs.logs import RunLogger
 
 if TYPE_CHECKING:
@@ -29,12 +30,16 @@ class ReportPoller:
       on_trace: receives chunks of the trace.
       on_progress: receives where the run stands.
       on_checkpoint: receives states of the run.
+      on_event: receives what of it is watched.
     """
 
-    def __init__(self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint) -> None:
+    def __init__(
+        self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint, on_event: OnEvent
+    ) -> None:
         self._on_trace = on_trace
         self._on_progress = on_progress
         self._on_checkpoint = on_checkpoint
+        self._on_event = on_event
         self._log = RunLogger(f"{job.label or job.method.name}, seed {job.seed}")
         self._nodes = alive_nodes()
         self._look_at = time.monotonic() + LOOK_AT_NODES_EVERY
@@ -46,6 +51,8 @@ class ReportPoller:
         for item in report.record:
             if isinstance(item, np.ndarray):
                 self._on_trace(item)
+            elif isinstance(item, (NewRows, NewArrival)):
+                self._on_event(item)
             else:
                 self._on_checkpoint(item)
                 self._log.info("a checkpoint was taken")

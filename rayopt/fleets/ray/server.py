@@ -25,8 +25,9 @@ from rayopt.fleets.ray.supervision import FailurePolicy, Supervision
 from rayopt.fleets.ray.transport import DirectTransport, PackedTransport, Transport
 from rayopt.fleets.ray.workers import RayWorkers
 from rayopt.latency.workers import TaskTimes
+from rayopt.runs.callbacks import RunEvent
 from rayopt.runs.loop import serve
-from rayopt.runs.outcome import Outcome, Progress
+from rayopt.runs.outcome import INTERRUPTED, Outcome, Progress
 from rayopt.runs.recorder import Recorder
 from rayopt.runs.snapshot import asking_for_checkpoints, offer, restore
 from rayopt.storage.encoding import Encoded
@@ -39,12 +40,13 @@ class Report(NamedTuple):
 
     Attributes:
       progress: where the run stands; None before it began.
-      record: since the last report, in order, chunks of the trace and states of the run, or why there is none.
+      record: since the last report, in order, chunks of the trace, what is watched, and states of the run, or why there
+        is none.
       notices: what happened to workers, as levels of ``logging`` and sentences.
     """
 
     progress: Progress | None
-    record: list[NDArray[np.void] | Encoded | InvalidInput]
+    record: list[NDArray[np.void] | Encoded | InvalidInput | RunEvent]
     notices: list[Notice]
 
 
@@ -63,7 +65,7 @@ class Server:
         self._evaluator = evaluator
         self._time_scale = time_scale
         self._stamp = last_stamp
-        self._record: deque[NDArray[np.void] | Encoded | InvalidInput] = deque()
+        self._record: deque[NDArray[np.void] | Encoded | InvalidInput | RunEvent] = deque()
         self._inbox: queue.SimpleQueue[ReplyBatch] = queue.SimpleQueue()
         self._recorder: Recorder | None = None
         self._fleet: RayWorkers | None = None
@@ -116,7 +118,13 @@ class Server:
         )
         evaluations = Evaluations(self._evaluator, problem, job.record.metrics or (), supervision)
         recorder = MeteredRecorder(
-            job.record, job.until, evaluations, lambda rows: self._record.append(rows.copy()), real_time=True
+            job.record,
+            job.until,
+            evaluations,
+            lambda rows: self._record.append(rows.copy()),
+            real_time=True,
+            watched=job.watched,
+            on_event=self._record.append,
         )
         job.method.prepare(start_point, len(actors))
 
@@ -176,11 +184,11 @@ class Server:
         return Report(progress, record, notices)
 
     @ray.method(concurrency_group="status")
-    def stop(self) -> None:
+    def stop(self, reason: str = INTERRUPTED) -> None:
         """Ends the running job."""
         with self._lock:
             if self._recorder is not None and self._fleet is not None:
-                self._recorder.stop()
+                self._recorder.stop(reason)
                 self._fleet.stopping = True
 
     def _next_stamp(self) -> int:

@@ -12,6 +12,8 @@ from rayopt.fleets.base import FleetKind, Job, OnCheckpoint, OnProgress, OnTrace
 from rayopt.fleets.shared_memory.rates import note_on_rates
 from rayopt.methods.hogwild import Hogwild
 from rayopt.problems import SparseLogisticRegression
+from rayopt.runs.callbacks import disregard
+from rayopt.runs.outcome import INTERRUPTED
 
 if TYPE_CHECKING:
     from rayopt.fleets.base import Finished
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from rayopt.latency.workers import Workers
     from rayopt.methods.base import Method
     from rayopt.problems.base import Problem
+    from rayopt.runs.callbacks import OnEvent
     from rayopt.runs.outcome import Outcome
 
 
@@ -107,7 +110,7 @@ class SharedMemorySession:
         self._segment: Segment | None = None
         self._actors: list[Any] = []
         self._loaded_seed: int | None = None
-        self._stop_is_wanted = False
+        self._stop_reason = ""
 
     def __enter__(self) -> SharedMemorySession:
         return self
@@ -120,7 +123,12 @@ class SharedMemorySession:
             self._ray.shutdown()
 
     def run(
-        self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint = forget
+        self,
+        job: Job,
+        on_trace: OnTrace,
+        on_progress: OnProgress,
+        on_checkpoint: OnCheckpoint = forget,
+        on_event: OnEvent = disregard,
     ) -> Outcome:
         """Runs one job to its end; there are no checkpoints, as x has no state between two events.
 
@@ -134,7 +142,7 @@ class SharedMemorySession:
 
         method = job.method
         assert isinstance(method, Hogwild)
-        self._stop_is_wanted = False
+        self._stop_reason = ""
         problem = self._problem.split(self._count, job.seed)
         segment = self._begin_actors()
         active = self._actors[:1] if method.access == "serial" else self._actors
@@ -143,7 +151,7 @@ class SharedMemorySession:
             self._call("warm_up", [(method.access,)] * len(active))
             method.prepare(problem.start_point(), self._count)
             segment.reset(method.x)
-            watch = RunMonitor(job, problem, segment, len(active), on_progress, lambda: self._stop_is_wanted)
+            watch = RunMonitor(job, problem, segment, len(active), on_progress, lambda: self._stop_reason, on_event)
             (step_size,) = method.members()
             limit = min(job.until.updates, job.until.arrivals)
             return watch.run(active, Assignment(method.access, step_size, job.seed, limit))
@@ -152,9 +160,9 @@ class SharedMemorySession:
             self._end_actors()
             raise
 
-    def stop(self) -> None:
+    def stop(self, reason: str = INTERRUPTED) -> None:
         """Ends the running job within milliseconds, also one that still loads its workers."""
-        self._stop_is_wanted = True
+        self._stop_reason = self._stop_reason or reason
         if self._segment is not None:
             self._segment.stop()
 

@@ -16,6 +16,7 @@ from rayopt.fleets.ray.failures import WorkerLost, check
 from rayopt.fleets.shared_memory.segment import Segment
 from rayopt.fleets.shared_memory.worker import START_EVERY, Assignment, Stint
 from rayopt.problems.base import Problem
+from rayopt.runs.callbacks import OnEvent
 from rayopt.runs.outcome import Outcome
 from rayopt.runs.recorder import Recorder
 
@@ -35,7 +36,8 @@ class RunMonitor:
       segment: x at the start point, no worker running.
       workers: how many update it.
       on_progress: as for ``rayopt.fleets.base.Session.run``.
-      stop_is_wanted: whether someone asked for the end of the run.
+      stop_reason: why someone asked for the end of the run, or "".
+      on_event: as for ``rayopt.fleets.base.Session.run``.
     """
 
     def __init__(
@@ -45,16 +47,19 @@ class RunMonitor:
         segment: Segment,
         workers: int,
         on_progress: OnProgress,
-        stop_is_wanted: Callable[[], bool],
+        stop_reason: Callable[[], str],
+        on_event: OnEvent,
     ) -> None:
         self._job = job
         self._segment = segment
         self._on_progress = on_progress
-        self._stop_is_wanted = stop_is_wanted
+        self._stop_reason = stop_reason
         self._snapshots = Snapshots(problem, job)
         # A million updates a second have no rows of a trace.
         record = dataclasses.replace(job.record, trace=False)
-        self._recorder = Recorder(record, job.until, self._snapshots, lambda rows: None)
+        self._recorder = Recorder(
+            record, job.until, self._snapshots, lambda rows: None, watched=job.watched, on_event=on_event
+        )
         self._fleet = Clock(workers)
 
     def run(self, actors: Sequence[Any], assignment: Assignment) -> Outcome:
@@ -87,7 +92,7 @@ class RunMonitor:
 
     def _start(self) -> None:
         """Lets the workers begin when all are there; a call that came first would have x to itself for a while."""
-        while self._segment.ready < len(self._running) and not self._stop_is_wanted():
+        while self._segment.ready < len(self._running) and not self._stop_reason():
             self._collect(START_EVERY)
         self._started_at = time.monotonic()
         self._segment.start()
@@ -95,8 +100,8 @@ class RunMonitor:
     def _step(self) -> None:
         """Waits for the next thing to do, at most a tenth of a second, and does it."""
         recorder, until = self._recorder, self._job.until
-        if self._stop_is_wanted():
-            recorder.stop()
+        if reason := self._stop_reason():
+            recorder.stop(reason)
         elif not self._running:
             recorder.stop("updates" if until.updates <= until.arrivals else "arrivals")
         elif self._clock() >= recorder.due:
@@ -157,13 +162,14 @@ class Clock:
 class Snapshots:
     """Copies of x at history times. They are evaluated after the run, which leaves the cores to the workers.
 
-    A run with a target needs its metrics at once, and one with more copies than fit into 256 MB cannot wait.
+    A run with a target or a callback needs its metrics at once, and one with more copies than fit into 256 MB cannot
+    wait.
     """
 
     def __init__(self, problem: Problem, job: Job) -> None:
         self._problem = problem
         self._metrics = job.record.metrics or ()
-        self._at_once = job.until.target is not None
+        self._at_once = job.until.target is not None or job.watched.rows
         self._kept: list[tuple[int, Array]] = []
 
     def __call__(self, recorder: Recorder, point: int, x: Array) -> None:

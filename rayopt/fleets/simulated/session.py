@@ -17,8 +17,9 @@ from rayopt.latency.network import Network
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
+from rayopt.runs.callbacks import OnEvent, disregard
 from rayopt.runs.loop import serve
-from rayopt.runs.outcome import Outcome
+from rayopt.runs.outcome import INTERRUPTED, Outcome
 from rayopt.runs.recorder import Recorder
 from rayopt.runs.snapshot import asking_for_checkpoints, offer, restore
 
@@ -33,7 +34,7 @@ class SimulatedSession:
         self._workers = workers
         self._blas_threads = blas_threads
         self._recorder: Recorder | None = None
-        self._stop_is_wanted = False
+        self._stop_reason = ""
 
     def __enter__(self) -> SimulatedSession:
         return self
@@ -44,7 +45,12 @@ class SimulatedSession:
         return None
 
     def run(
-        self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint = forget
+        self,
+        job: Job,
+        on_trace: OnTrace,
+        on_progress: OnProgress,
+        on_checkpoint: OnCheckpoint = forget,
+        on_event: OnEvent = disregard,
     ) -> Outcome:
         """Runs one job to its end.
 
@@ -53,12 +59,14 @@ class SimulatedSession:
         """
         try:
             with threadpool_limits(self._blas_threads):
-                return self._run(job, on_trace, on_progress, on_checkpoint)
+                return self._run(job, on_trace, on_progress, on_checkpoint, on_event)
         finally:
             # Not at the begin: a wish that came just before it counts.
-            self._stop_is_wanted = False
+            self._stop_reason = ""
 
-    def _run(self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint) -> Outcome:
+    def _run(
+        self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint, on_event: OnEvent
+    ) -> Outcome:
         problem = self._problem.split(self._workers.count, job.seed)
         fleet = self._make_fleet(problem, job)
         job.method.use_components(problem.components)
@@ -66,13 +74,13 @@ class SimulatedSession:
         job.method.prepare(problem.start_point(), fleet.n)
         recorder = self._recorder = Recorder(
             job.record, job.until, Evaluation(problem, job.record.metrics or ()), on_trace,
-            lambda recorder: on_progress(recorder.progress()),
+            lambda recorder: on_progress(recorder.progress()), watched=job.watched, on_event=on_event,
         )  # fmt: skip
         recorder.on_checkpoint = lambda: offer(job.method, fleet, recorder, on_checkpoint)
         if job.start is not None:
             restore(job.start, job.method, fleet, recorder)
-        if self._stop_is_wanted:
-            recorder.stop()
+        if self._stop_reason:
+            recorder.stop(self._stop_reason)
         with asking_for_checkpoints(recorder, job.checkpoints):
             self._serve(job.method, fleet, recorder)
         outcome = recorder.outcome(recorder.wall_seconds)
@@ -88,11 +96,11 @@ class SimulatedSession:
             return SimulatedNetwork(problem, self._workers, job.seed)
         return SimulatedWorkers(problem, self._workers.times(job.seed, problem.dimension), job.seed)
 
-    def stop(self) -> None:
+    def stop(self, reason: str = INTERRUPTED) -> None:
         """Ends the running job at its next arrival."""
-        self._stop_is_wanted = True
+        self._stop_reason = self._stop_reason or reason
         if self._recorder is not None:
-            self._recorder.stop()
+            self._recorder.stop(reason)
 
 
 class Evaluation:

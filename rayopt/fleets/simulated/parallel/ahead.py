@@ -19,7 +19,8 @@ from rayopt.fleets.simulated.values import ComputedValues, Group
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
-from rayopt.runs.outcome import Outcome
+from rayopt.runs.callbacks import OnEvent, disregard
+from rayopt.runs.outcome import INTERRUPTED, Outcome
 from rayopt.runs.recorder import Recorder
 
 AHEAD = 2
@@ -179,7 +180,12 @@ class ParallelSession(SimulatedSession):
         self._at_end()
 
     def run(
-        self, job: Job, on_trace: OnTrace, on_progress: OnProgress, on_checkpoint: OnCheckpoint = forget
+        self,
+        job: Job,
+        on_trace: OnTrace,
+        on_progress: OnProgress,
+        on_checkpoint: OnCheckpoint = forget,
+        on_event: OnEvent = disregard,
     ) -> Outcome:
         """Runs one job to its end.
 
@@ -190,7 +196,7 @@ class ParallelSession(SimulatedSession):
         """
         before = self._calculators.losses
         try:
-            outcome = super().run(job, on_trace, on_progress, on_checkpoint)
+            outcome = super().run(job, on_trace, on_progress, on_checkpoint, on_event)
         except Stopped:
             raise NotBegun from None
         except Exception:
@@ -204,9 +210,9 @@ class ParallelSession(SimulatedSession):
         outcome.faults.restarts = self._calculators.losses - before
         return outcome
 
-    def stop(self) -> None:
+    def stop(self, reason: str = INTERRUPTED) -> None:
         """Ends the running job at its next arrival, or soon if that takes long."""
-        super().stop()
+        super().stop(reason)
         self._calculators.stop()
 
     def _serve(self, method: Method, fleet: SimulatedWorkers, recorder: Recorder) -> None:

@@ -11,7 +11,6 @@ import pytest
 import rayopt as ro
 from rayopt.cli import main
 from rayopt.core.errors import InvalidInput
-from rayopt.report.tensorboard import EventFiles
 
 pytest.importorskip("tensorboardX")
 
@@ -35,8 +34,9 @@ def test_the_history_of_every_run_and_step_size_is_there(tmp_path):
     experiment = ro.Experiment(
         [ro.methods.ASGD([0.1, 0.2]), ro.methods.Minibatch(0.5)], ro.problems.Quadratic(5), ro.Workers(3, "i"),
         ro.Until(time=20), labels=["../../ASGD", "Minibatch"],
+        callbacks=[ro.callbacks.TensorBoard()],
     )  # fmt: skip
-    result = experiment.run(tmp_path / "run", EventFiles(tmp_path / "run"))
+    result = experiment.run(tmp_path / "run")
     written = tmp_path / "run" / "tensorboard"
     names = {path.name for path in written.iterdir()}
     assert names >= {"asgd-seed-0-step-size-0-1", "asgd-seed-0-step-size-0-2", "minibatch-seed-0"}
@@ -49,10 +49,9 @@ def test_the_history_of_every_run_and_step_size_is_there(tmp_path):
 
 
 def test_a_run_is_followed_while_it_goes_on(tmp_path):
-    files = EventFiles(tmp_path)
-    experiment = ro.Experiment([ro.methods.ASGD(0.1)], ro.problems.Quadratic(5), ro.Workers(3, "i"), ro.Until(time=20))
-    experiment.run(tmp_path / "run", files)
-    live = [event for event in events(tmp_path / "tensorboard" / "asgd-seed-0") if event[0] == "live/loss"]
+    ro.run(ro.methods.ASGD(0.1), ro.problems.Quadratic(5), ro.Workers(3, "i"), until=ro.Until(time=20),
+           callbacks=[ro.callbacks.TensorBoard(tmp_path)])  # fmt: skip
+    live = [event for event in events(tmp_path / "asgd-seed-0") if event[0] == "live/loss"]
     # Once a second at most, and this run takes less.
     assert len(live) == 1
 
@@ -68,29 +67,6 @@ def test_the_command_line_writes_them(workload_file, tmp_path):
     assert ro.load(out).summary["runs"]
 
 
-def history_of(folder):
-    return [event for event in events(folder) if not event[0].startswith("live/")]
-
-
-def test_an_experiment_that_goes_on_writes_what_an_earlier_process_has_not(tmp_path):
-    """Of a run that had ended before, the events are there, or none were asked for: then they are written now."""
-    from rayopt.experiments.execution import Run
-    from rayopt.runs.outcome import Progress
-
-    rows = [{"step_size": 0.1, "time": float(time), "updates": time, "arrivals": time, "value": 1.0} for time in (0, 1)]
-    ended = Run(ro.methods.ASGD(0.1), "ASGD", 0, type("Ended", (), {"rows": rows})())
-    first = EventFiles(tmp_path)
-    first.ended(ended)
-    own = tmp_path / "tensorboard" / "asgd-seed-0"
-    assert len(history_of(own)) == 2
-    second = EventFiles(tmp_path)
-    second.ended(ended)
-    assert len(history_of(own)) == 2
-    second.started(Run(ro.methods.ASGD(0.1), "other", 0))
-    second.progressed(Run(ro.methods.ASGD(0.1), "other", 0), Progress(1.0, 3, 5, 2.0))
-    assert events(tmp_path / "tensorboard" / "other-seed-0")
-
-
 class Full:
     """A file of events on a disk that is full."""
 
@@ -99,18 +75,17 @@ class Full:
 
 
 def test_a_disk_without_room_for_events_does_not_end_the_experiment(tmp_path):
-    files = EventFiles(tmp_path / "run")
+    files = ro.callbacks.TensorBoard(tmp_path)
     files._writer_of = Full
-    experiment = ro.Experiment([ro.methods.ASGD(0.1), ro.methods.Minibatch(0.5)], ro.problems.Quadratic(5),
-                               ro.Workers(3, "i"), ro.Until(time=20))  # fmt: skip
-    with pytest.warns(UserWarning, match=r"EventFiles cannot write any more .*No space left") as said:
-        result = experiment.run(tmp_path / "run", files)
+    with pytest.warns(UserWarning, match=r"TensorBoard.on_row raised OSError: .*No space left.* go on without") as said:
+        result = ro.run([ro.methods.ASGD(0.1), ro.methods.Minibatch(0.5)], ro.problems.Quadratic(5),
+                        ro.Workers(3, "i"), until=ro.Until(time=20), callbacks=[files])  # fmt: skip
     assert len(said) == 1
     assert [run["ended_by"] for run in result.summary["runs"]] == ["time", "time"]
 
 
-def test_without_the_package_it_says_how_to_get_it(tmp_path, monkeypatch):
+def test_without_the_package_it_says_how_to_get_it(monkeypatch):
     for name in ("tensorboardX", "tensorboardX.event_file_writer"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(InvalidInput, match=r"pip install 'rayopt\[tensorboard\]'"):
-        EventFiles(tmp_path)
+        ro.callbacks.TensorBoard()
