@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from rayopt import compression as compressors
@@ -76,3 +77,6 @@ def __getattr__(name: str) -> Any:
 
 
 old_paths.install()
+# What is an attribute here can be imported from as well: `from rayopt.callbacks import Callback`.
+for _name in ("callbacks", "compressors", "graphs"):
+    sys.modules[f"rayopt.{_name}"] = globals()[_name]

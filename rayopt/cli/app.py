@@ -29,6 +29,9 @@ TrustCode = Annotated[
     bool,
     typer.Option("--trust-code", help="Run the code that RUN names, such as a PyTorch module. Trust who wrote it."),
 ]
+TrustModule = Annotated[
+    bool, typer.Option("--trust-code", help="Import the module that FILE names (module: ...). Trust who wrote it.")
+]
 
 
 class Commands(TyperGroup):

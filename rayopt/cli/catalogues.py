@@ -48,13 +48,14 @@ def latencies(name: Name = None) -> None:
     rayopt latencies
     rayopt latencies half_normal
     """
+    from rayopt.experiments.components import arguments_of
     from rayopt.latency import LATENCIES
 
     _show(LATENCIES, name, "workers: {count: 100, compute: ENTRY}")
     if name is None:
         typer.echo("\nIn a workload file, as compute, upload or download (or a number, a list, a formula of i):\n")
         for kind in LATENCIES.values():
-            typer.echo(f"  {kind.example}")
+            typer.echo(f"  {getattr(kind, 'example', _entry(kind.name, arguments_of(kind).values()))}")
 
 
 @main.command()
@@ -90,7 +91,9 @@ def _show(registry: Mapping[str, type[Any]], name: str | None, example: str) -> 
     from rich.text import Text
 
     from rayopt.experiments.components import arguments_of, look_up
+    from rayopt.experiments.plugins import load_plugins
 
+    load_plugins()
     if name is not None:
         chosen = look_up(name, registry)
         entry = _entry(chosen.name, arguments_of(chosen).values())
@@ -101,14 +104,13 @@ def _show(registry: Mapping[str, type[Any]], name: str | None, example: str) -> 
         typer.echo("  " + example.replace("ENTRY", entry))
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    with_papers = any(component.paper for component in registry.values())
+    with_papers = any(getattr(component, "paper", "") for component in registry.values())
     for title in ("name", "what it is", "paper")[: 3 if with_papers else 2]:
         table.add_column(title, overflow="fold")
     for known, component in registry.items():
         # As it stands: a tag such as [code] is no markup.
-        table.add_row(
-            known, Text((inspect.getdoc(component) or "").partition("\n")[0]), *[component.paper][:with_papers]
-        )
+        summary = Text((inspect.getdoc(component) or "").partition("\n")[0])
+        table.add_row(known, summary, *([getattr(component, "paper", "")] if with_papers else []))
     open_console().print(table)
 
 

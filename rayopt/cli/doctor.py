@@ -18,7 +18,13 @@ from rayopt.core.errors import first_line
 from rayopt.core.version import __version__
 
 PACKAGES = ("numpy", "scipy", "ray", "scikit-learn", "pandas", "pyarrow", "matplotlib", "plotly", "networkx")
-EXTRAS = {"torch": "torch", "numba": "hogwild", "tensorboardX": "tensorboard"}
+EXTRAS = {
+    "torch": "torch",
+    "numba": "hogwild",
+    "tensorboardX": "tensorboard",
+    "mlflow-skinny": "mlflow",
+    "wandb": "wandb",
+}
 LEAST_DISK, LEAST_SHARED_MEMORY = 1e9, 0.5e9
 
 
@@ -48,7 +54,8 @@ def doctor(
     """
     console = open_console()
     looks: dict[str, Callable[[], Found]] = {
-        "versions": _versions, "extras": _extras, "cores": _cores, "memory": _memory, "disk": _disk,
+        "versions": _versions, "extras": _extras, "plug-ins": _plugins, "cores": _cores, "memory": _memory,
+        "disk": _disk,
         "/dev/shm": _shared_memory, "virtual time": _virtual_time, "figures": _figures,
     }  # fmt: skip
     if ray:
@@ -89,6 +96,12 @@ def _extras() -> Found:
         for package, extra in EXTRAS.items()
     ]
     return Found(", ".join(told))
+
+
+def _plugins() -> Found:
+    from rayopt.experiments.plugins import load_plugins
+
+    return Found("; ".join(load_plugins()) or "none is installed")
 
 
 def _cores() -> Found:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rayopt.cli.app import check_folder_of, counted, main, open_console
+from rayopt.cli.app import TrustModule, check_folder_of, counted, main, open_console
 from rayopt.core.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def profile(
         str, typer.Option("--bytes", metavar="LIST", help="Payloads to send, besides one as large as a gradient.")
     ] = "1000,100000,1000000",
     at_most: Annotated[float, typer.Option(metavar="SECONDS", help="When to stop computing gradients.")] = 120.0,
+    trust_code: TrustModule = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the path of the file and nothing else.")] = False,
 ) -> None:
     """Measure a fleet: seconds per gradient and per message, of every worker.
@@ -79,7 +80,7 @@ def profile(
 
     plan = Plan(repetitions, warm_up, transfers, _sizes(payloads), at_most)
     _check_path(out)
-    chosen, workers, fleet = _from_file(file, changes or (), data, problem, count, address)
+    chosen, workers, fleet = _from_file(file, changes or (), data, problem, count, address, trust_code)
     workers = fleet.emulated(workers)
     check_fleet(fleet, workers)
     console = open_console(quiet)
@@ -113,7 +114,13 @@ def _show(durations: Durations, path: Path, console: Console) -> None:
 
 
 def _from_file(
-    file: Path | None, changes: Any, data: Path | None, problem: str | None, count: int | None, address: str | None
+    file: Path | None,
+    changes: Any,
+    data: Path | None,
+    problem: str | None,
+    count: int | None,
+    address: str | None,
+    trust_code: bool,
 ) -> tuple[Problem, Workers, RayFleet]:
     """Returns what to profile: of a workload file, or of the options that stand in its place."""
     from rayopt.experiments.config import build_problem, load_workload
@@ -128,7 +135,7 @@ def _from_file(
     for name, value in (("--problem", problem), ("--count", count), ("--address", address)):
         if value is not None:
             raise InvalidInput(name, f"{value!r} beside the file {file}", "a file, or --problem with --count")
-    found, workers, fleet = load_workload(file, changes, data=data).build_fleet()
+    found, workers, fleet = load_workload(file, changes, data=data, trust_module=trust_code).build_fleet()
     return found, workers, fleet if isinstance(fleet, RayFleet) else RayFleet()
 
 

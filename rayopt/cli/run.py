@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rayopt.cli.app import INTERRUPTED, UNWRITTEN, counted, main, open_console
+from rayopt.cli.app import INTERRUPTED, UNWRITTEN, TrustModule, counted, main, open_console
 from rayopt.core.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def run(
         typer.Option(metavar="SECONDS", help="Real seconds between checkpoints. Default: record.checkpoint, or 60."),
     ] = None,
     tensorboard: Tensorboard = False,
+    trust_code: TrustModule = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
@@ -71,6 +72,7 @@ def run(
     rayopt run FILE --set fleet.time_scale=0.01   10 ms for a fleet second
     rayopt run FILE --fleet simulated --seeds 0,1,2,3,4
     rayopt run runs/today/config.yaml             the same again
+    rayopt run FILE --trust-code                  where it says module: my_method.py
     rayopt run FILE --tensorboard --out runs/today && tensorboard --logdir runs/today
     """
     from rayopt.experiments.config import load_workload
@@ -83,7 +85,7 @@ def run(
     folder = out or Path("runs") / f"{file.stem}-{datetime.now():%Y%m%d-%H%M%S}"
     # Fail before the data are loaded if it cannot be written.
     RunFolder(folder)
-    experiment = load_workload(file, changes or (), fleet, data).build()
+    experiment = load_workload(file, changes or (), fleet, data, trust_module=trust_code).build()
     console = open_console(quiet)
     display = follow(experiment, tensorboard, verbose, quiet)
     announce(experiment, folder, console)

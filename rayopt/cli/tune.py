@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rayopt.cli.app import INTERRUPTED, counted, main, open_console
+from rayopt.cli.app import INTERRUPTED, TrustModule, counted, main, open_console
 from rayopt.core.errors import InvalidInput, at_least
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def tune(
         int | None,
         typer.Option(metavar="N", help="Jobs at the same time. Default: tune.processes, or one for each processor."),
     ] = None,
+    trust_code: TrustModule = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the tuning folder and nothing else.")] = False,
 ) -> None:
     """Try all step sizes and parameters of each method, and confirm the best.
@@ -74,7 +75,7 @@ def tune(
     folder = out or Path("tuning") / file.stem
     # Fail before the data are loaded if it cannot be written.
     TuningFolder(folder)
-    workload = load_workload(file, changes or (), data=data)
+    workload = load_workload(file, changes or (), data=data, trust_module=trust_code)
     if processes is None and workload.tune is not None:
         processes = workload.tune.processes
     if processes is not None:

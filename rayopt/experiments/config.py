@@ -16,6 +16,7 @@ from rayopt.experiments.callbacks import CALLBACKS, Callback
 from rayopt.experiments.components import FLEETS, look_up, make
 from rayopt.experiments.description import describe
 from rayopt.experiments.experiment import Experiment, NothingRan, default_labels
+from rayopt.experiments.plugins import load_module, load_plugins, refuse_untrusted
 from rayopt.experiments.tuning.grid import Grid, is_grid
 from rayopt.fleets.base import FleetKind
 from rayopt.latency.network import Network
@@ -33,8 +34,8 @@ T = TypeVar("T")
 
 
 def one_or_more(given: Any) -> Any:
-    """Returns a list for one integer, and everything else as it is."""
-    return [given] if isinstance(given, int) else given
+    """Returns a list for one integer or name, and everything else as it is."""
+    return [given] if isinstance(given, (int, str)) else given
 
 
 class Section(BaseModel):
@@ -214,11 +215,13 @@ class Workload(ProblemAlone):
     force: bool = False
     callbacks: list[CallbackSection] = []
     tune: TuneSection | None = None
+    module: list[str] = []
 
     _source: str = PrivateAttr(default="")
     _trust_code: bool = PrivateAttr(default=True)
 
     _may_be_one_integer = field_validator("seeds", mode="before")(one_or_more)
+    _may_be_one_name = field_validator("module", mode="before")(one_or_more)
 
     def build(self) -> Experiment:
         """Returns the experiment that the file describes, its data loaded.
@@ -244,7 +247,7 @@ class Workload(ProblemAlone):
             labels = [section.label or default for (section, _), default in zip(chosen, defaults, strict=True)]
             with _at(data_key="problem.partition"):
                 experiment = Experiment(methods, problem, seeds=self.seeds, labels=labels, skipped=skipped,
-                                        callbacks=callbacks, **setting)  # fmt: skip
+                                        callbacks=callbacks, modules=self.module, **setting)  # fmt: skip
         experiment.config = {**describe(experiment), "problem": problem_config}
         return experiment
 
@@ -266,7 +269,7 @@ class Workload(ProblemAlone):
             problem, problem_config = self._load_problem()
             setting |= {"seeds": self.tune.seeds, "confirm": self.tune.confirm, "metric": self.tune.metric}
             with _at(data_key="problem.partition"):
-                return Tuning(grids, problem, problem_config=problem_config, **setting)
+                return Tuning(grids, problem, problem_config=problem_config, modules=self.module, **setting)
 
     def build_fleet(self) -> tuple[Problem, Workers, FleetKind]:
         """Returns the problem, its data loaded, the workers and the fleet, whatever is to run there.
@@ -340,6 +343,7 @@ def load_workload(
     fleet: str | None = None,
     data: str | Path | None = None,
     trust_code: bool = True,
+    trust_module: bool | None = None,
 ) -> Workload:
     """Returns a workload file, checked as far as can be without loading data.
 
@@ -349,9 +353,11 @@ def load_workload(
       fleet: run on this fleet; its arguments in the file stay if it is the same one. The overrides come after it.
       data: the folder of the problem's data.
       trust_code: whether code that the file names may run, as that of a workload may which its user has chosen to run.
+      trust_module: whether its ``module`` may be imported; by default as ``trust_code``.
 
     Raises:
-      InvalidInput: the file cannot be read, or a key is unknown, missing or of the wrong type.
+      InvalidInput: the file cannot be read, a key is unknown, missing or of the wrong type, or its ``module`` is not
+        trusted or cannot be used.
     """
     tree = workload_file.read(path)
     if fleet is not None and fleet != _name(tree.get("fleet")):
@@ -365,6 +371,12 @@ def load_workload(
     except ValidationError as error:
         raise _first_problem(error, str(path)) from None
     workload._source, workload._trust_code = str(path), trust_code
+    load_plugins()
+    with _at(source=str(path)):
+        for position, name in enumerate(workload.module):
+            if not (trust_code if trust_module is None else trust_module):
+                refuse_untrusted(name)
+            workload.module[position] = load_module(name, Path(path).resolve().parent)
     return workload
 
 
@@ -387,6 +399,7 @@ def build_problem(text: str, data: str | Path | None = None) -> Problem:
         section = ProblemAlone.model_validate(tree).problem
     except ValidationError as error:
         raise _first_problem(error, "") from None
+    load_plugins()
     with _at("problem", data_key="problem.data"):
         return section.build()
 

@@ -33,6 +33,7 @@ class Described(Protocol):
     labels: Sequence[str] | None
     force: bool
     callbacks: Sequence[Callback]
+    modules: Sequence[str]
 
 
 def describe(experiment: Described) -> dict[str, Any]:
@@ -65,6 +66,8 @@ def describe(experiment: Described) -> dict[str, Any]:
     # Those that were written in Python have no name that a file could give them.
     if callbacks := [config for callback in experiment.callbacks if (config := callback.to_config())]:
         found["callbacks"] = callbacks
+    if experiment.modules:
+        found["module"] = list(experiment.modules)
     return plain(found)
 
 

@@ -60,6 +60,7 @@ class Experiment:
       force: run a method also on a problem that it is not made for.
       skipped: why other methods could not be made, a sentence each, shown in the summary.
       callbacks: follow the runs one after the other, and may end them.
+      modules: of the file it was read from, whose parts it uses.
       config: the file it was read from, resolved; by default described from the objects.
 
     Raises:
@@ -78,6 +79,7 @@ class Experiment:
     force: bool = False
     skipped: Sequence[str] = ()
     callbacks: Sequence[Callback] = ()
+    modules: Sequence[str] = ()
     config: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:

@@ -53,6 +53,7 @@ class Tuning:
       fleet: it must be the virtual one.
       force: tune a method also on a problem that it is not made for.
       problem_config: the problem's section of the workload file; by default described from the object.
+      modules: of the workload file, whose parts are used.
 
     Attributes:
       labels: of the grids.
@@ -73,6 +74,7 @@ class Tuning:
     fleet: FleetKind = field(default_factory=SimulatedFleet)
     force: bool = False
     problem_config: dict[str, Any] | None = None
+    modules: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.fleet.name != "simulated":
@@ -239,8 +241,9 @@ class Tuning:
         self, methods: Sequence[Method], labels: Sequence[str], seeds: Sequence[int], record: Record
     ) -> Experiment:
         experiment = Experiment(
-            methods, self.problem, self.workers, self.until, self.fleet, record, seeds, labels, self.force
-        )
+            methods, self.problem, self.workers, self.until, self.fleet, record, seeds, labels, self.force,
+            modules=self.modules,
+        )  # fmt: skip
         if self.problem_config is not None:
             experiment.config = {**describe(experiment), "problem": self.problem_config}
         return experiment

@@ -146,7 +146,8 @@ class RaySession:
         from rayopt.fleets.ray.server import Server
         from rayopt.fleets.ray.worker import PackedWorkers, Worker
 
-        ship_modules(problem)
+        for component in (problem, workers, workers.upload, workers.download):
+            ship_modules(component)
         self._ray = ray
         self._fleet = fleet
         self._problem = problem

@@ -49,8 +49,8 @@ def make_loads(
 def ship_modules(component: object) -> None:
     """Makes the modules of a user's own method or problem travel with it, so that nodes need no copy of them.
 
-    They are those of its class and of what its attribute ``from_user_code`` names, if it has one. Installed packages
-    are not shipped: nodes have them.
+    They are those of its class, of the classes of its attributes (a compressor, a latency), and of what its attribute
+    ``from_user_code`` names, if it has one. Installed packages are not shipped: nodes have them.
     """
     from ray import cloudpickle
 
@@ -58,8 +58,9 @@ def ship_modules(component: object) -> None:
     parts = [
         part for part in getattr(component, "from_user_code", ()) if getattr(part, "__module__", None) in sys.modules
     ]
-    for part in (*type(component).__mro__, *parts):
-        module = sys.modules[part.__module__]
+    kinds = [type(component), *map(type, getattr(component, "__dict__", {}).values())]
+    for part in (*(base for kind in kinds for base in kind.__mro__), *parts):
+        module = sys.modules.get(part.__module__)
         place = getattr(module, "__file__", None)
         if place and not part.__module__.startswith("rayopt.") and not place.startswith(installed):
             cloudpickle.register_pickle_by_value(module)
