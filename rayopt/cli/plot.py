@@ -18,7 +18,12 @@ def plot(
     folder: Annotated[Path, typer.Argument(help="A folder that `rayopt run` wrote.", metavar="RUN")],
     metric: Annotated[str, typer.Option(help="A metric that was recorded.", metavar="NAME")] = "value",
     x: Annotated[
-        str, typer.Option("--x", help="Against what: time, updates, arrivals, bits_up, bits_down.", metavar="NAME")
+        str,
+        typer.Option(
+            "--x",
+            help="Against what: time, updates, arrivals, used, worker_seconds, bits_up, bits_down.",
+            metavar="NAME",
+        ),
     ] = "time",
     log: Annotated[
         str | None, typer.Option(help="Logarithmic axes: x, y, xy or none. Default: y where it helps.", metavar="AXES")

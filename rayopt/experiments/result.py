@@ -100,7 +100,8 @@ class Result:
 
         Args:
           metric: one that was recorded.
-          x: against what: "time" (fleet seconds), "updates", "arrivals", "bits_up" or "bits_down".
+          x: against what: "time" (fleet seconds), "updates", "arrivals", "used" (gradients),
+            "worker_seconds", "bits_up" or "bits_down".
           log: which axes are logarithmic: "", "x", "y" or "xy"; by default y where the values span a power of ten.
           methods: labels of those to draw; by default all.
           style: "screen", or "paper": small type, thin lines, no title.

@@ -24,8 +24,8 @@ TableRow = dict[str, Any]
 
 ROUND_COLUMNS = ("method", "label", "seed", "time", "updates", "collected")
 RUN_COLUMNS = ("method", "label", "seed", "step_size", "time", "updates", "arrivals")
-BITS = ("bits_up", "bits_down")
-"""Behind the metrics of a history; folders of older versions do not have them."""
+SPENT = ("bits_up", "bits_down", "used", "worker_seconds")
+"""Behind the metrics of a history; folders of older versions do not have them all."""
 METRICS = ("value", "grad_norm_sq")
 RANKING = ("value", "gap", "grad_norm_sq")
 
@@ -39,7 +39,8 @@ def history_frame(runs: Sequence[Run], record: Record) -> pd.DataFrame:
 
     Returns:
       ``method, label, seed, step_size, time`` (fleet seconds)``, updates, arrivals, value, grad_norm_sq``, the other
-      metrics, and ``bits_up`` and ``bits_down`` of one member of a grid; a metric that was not recorded, or not yet
+      metrics, and what one member of a grid has spent: ``bits_up, bits_down, used`` (gradients) and
+      ``worker_seconds`` of computation; a metric that was not recorded, or not yet
       evaluated, is NaN.
     """
     others = [name for name in record.metrics or () if name not in METRICS]
@@ -51,11 +52,12 @@ def history_frame(runs: Sequence[Run], record: Record) -> pd.DataFrame:
         for row in run.outcome.rows
     ]
     types = {"method": "str", "label": "str", "seed": "int64", "step_size": "float64", "time": "float64",
-             "updates": "int64", "arrivals": "int64", "bits_up": "int64", "bits_down": "int64",
+             "updates": "int64", "arrivals": "int64", "bits_up": "int64", "bits_down": "int64", "used": "int64",
+             "worker_seconds": "float64",
              **dict.fromkeys(metrics, "float64")}  # fmt: skip
-    frame = pd.DataFrame(rows, columns=[*RUN_COLUMNS, *metrics, *BITS])
+    frame = pd.DataFrame(rows, columns=[*RUN_COLUMNS, *metrics, *SPENT])
     # Rows of a checkpoint of an older version do not have them.
-    frame[[*BITS]] = frame[[*BITS]].fillna(0)
+    frame[[*SPENT]] = frame[[*SPENT]].fillna(0)
     return frame.astype(types)
 
 
@@ -188,7 +190,7 @@ def _table_row(trials: Sequence[Trial], target: Target | None, bound: Bound | No
     seconds = None if target is None else _median(trial.time_to(target) for trial in trials)
     least = None if bound is None else bound.seconds
     metrics = dict.fromkeys(
-        name for trial in trials for row in trial.rows for name in row if name not in (*RUN_COLUMNS, *BITS)
+        name for trial in trials for row in trial.rows for name in row if name not in (*RUN_COLUMNS, *SPENT)
     )
     return {
         "method": run.method.name,

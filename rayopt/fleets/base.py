@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayopt.core.errors import InvalidInput
+from rayopt.core.html import object_html
 from rayopt.latency.measured import HOW_TO_MEASURE
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
@@ -121,6 +122,10 @@ class FleetKind:
     def to_config(self) -> dict[str, Any]:
         """Returns the mapping that makes an equal fleet."""
         raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows of a fleet: its arguments."""
+        return object_html(self, {name: value for name, value in self.to_config().items() if name != "name"})
 
     def emulated(self, workers: Workers) -> Workers:
         """Returns the workers with the latencies that they have here; those that the fleet does not set stay."""

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, dijkstra
 
 from rayopt.core.errors import InvalidInput
+from rayopt.core.html import object_html
 from rayopt.core.keys import Stream
 from rayopt.core.tasks import FLOAT_BITS
 from rayopt.latency.formula import edges_are
@@ -142,6 +143,11 @@ class Network(Workers):
 
     def __repr__(self) -> str:
         return f"Network({self.graph!r}, compute={self.compute!r}, edges={self.edges!r})"
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows of a network: its graph, and the times of nodes and edges."""
+        return object_html(self, {"graph": self.graph, "nodes": f"{self.count:,}", "compute": self.compute,
+                                  "edges": self.edges})  # fmt: skip
 
 
 def _is_next(way: float, shortest: float) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayopt.core.errors import InvalidInput, at_least
+from rayopt.core.html import object_html
 from rayopt.core.keys import Stream
 from rayopt.core.memory import check_fits
 from rayopt.core.tasks import FLOAT_BITS, Gradient
@@ -74,6 +75,15 @@ class Workers:
         for direction in ("upload", "download"):
             if self.are_measured and not getattr(self, direction).is_free:
                 raise InvalidInput(direction, "an emulated link beside compute: measured", "none: the way is real too")
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows of workers: how many, how fast, and their links."""
+        facts = {"count": f"{self.count:,}", "compute": self.compute, "upload": self.upload, "download": self.download}
+        if not self.are_measured:
+            expected = self.compute.bind(self.count, Stream(0, "compute")).expected
+            quartiles = np.quantile(expected, [0, 0.25, 0.5, 0.75, 1], method="lower")
+            facts["mean seconds, fastest to slowest"] = ", ".join(f"{seconds:.4g}" for seconds in quartiles)
+        return object_html(self, facts)
 
     def times(self, seed: int, dimension: int | None = None) -> TaskTimes:
         """Returns the durations of this seed's tasks.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rayopt.compression import unbiased
 from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import InvalidInput, NoTheory, nearest, positive
+from rayopt.core.html import object_html
 from rayopt.core.tasks import Gradient, Message
 from rayopt.problems.constants import setting_of, translated_errors
 from rayopt.theory.setting import SYMBOLS, Setting
@@ -85,7 +86,7 @@ class Method:
     """
 
     name: ClassVar[str]
-    paper: ClassVar[str]
+    paper: ClassVar[str] = ""
     control_depends_on_x: ClassVar[bool] = False
     heterogeneous: ClassVar[bool] = False
     """Whether the method is made for workers with different data."""
@@ -289,6 +290,10 @@ class Method:
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
         return f"{type(self).__name__}({arguments})"
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows of a method: its arguments and its paper."""
+        return object_html(self, {**self.parameters, **({"paper": self.paper} if self.paper else {})})
 
 
 def is_optional_compressor(argument: inspect.Parameter) -> bool:

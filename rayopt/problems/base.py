@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rayopt.core.html import object_html
 from rayopt.problems import estimate
 from rayopt.problems.estimate import Estimate
 
@@ -85,6 +86,13 @@ class Problem:
             if name != "name" and (isinstance(value, bool | int | float | str | Mapping) or is_dataclass(value))
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows of a problem: how it was made, and its dimension and metrics."""
+        made = {name: value for name, value in self.to_config().items() if name != "name"}
+        if source := getattr(self, "source", ""):
+            made["data"] = source
+        return object_html(self, {**made, "dimension": self.dimension, "metrics": ", ".join(self.metric_names)})
 
     def to_config(self) -> dict[str, Any]:
         """Returns the problem's section of a workload file; for one made from arrays, what else is known of it."""

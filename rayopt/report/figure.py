@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rayopt.core.errors import one_of, positive
 from rayopt.core.file_names import file_name
-from rayopt.experiments.summary import BITS, RUN_COLUMNS
+from rayopt.experiments.summary import RUN_COLUMNS, SPENT
 from rayopt.storage.files import write_complete
 
 Array = NDArray[np.float64]
@@ -36,6 +36,8 @@ AXES = {
     "time": "fleet time (seconds)",
     "updates": "updates",
     "arrivals": "gradients received",
+    "used": "gradients used",
+    "worker_seconds": "worker-seconds of computation",
     "bits_up": "bits sent by all workers",
     "bits_down": "bits sent to all workers",
 }
@@ -70,7 +72,7 @@ def draw(
       history: as ``rayopt.experiments.summary.history_frame`` makes it.
       summary: as ``rayopt.experiments.summary.summarise`` makes it; tells the best step sizes and the target.
       metric: a metric that was recorded.
-      against: "time", "updates", "arrivals", "bits_up" or "bits_down".
+      against: a key of ``AXES``: "time", "updates", "arrivals", "used", "worker_seconds", "bits_up" or "bits_down".
       log: which axes are logarithmic: "", "x", "y" or "xy"; by default y where the values span a power of ten.
       methods: labels of those to draw; by default all.
       style: "screen" or "paper".
@@ -161,7 +163,7 @@ def save_figures(
 
 def recorded_metrics(history: pd.DataFrame) -> list[str]:
     """Returns the names of the metrics of which the history has a value."""
-    return [name for name in history.columns if name not in (*RUN_COLUMNS, *BITS) and history[name].notna().any()]
+    return [name for name in history.columns if name not in (*RUN_COLUMNS, *SPENT) and history[name].notna().any()]
 
 
 def over_seeds(rows: pd.DataFrame, metric: str, against: str = "time") -> tuple[Array, Array]:

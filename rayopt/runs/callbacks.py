@@ -146,8 +146,8 @@ class Callback:
 
         Args:
           run: whose row it is.
-          row: ``step_size, time`` (fleet seconds)``, updates, arrivals, bits_up, bits_down`` and the metrics, NaN where
-            one could not be computed.
+          row: ``step_size, time`` (fleet seconds)``, updates, arrivals, used, worker_seconds, bits_up, bits_down`` and
+            the metrics, NaN where one could not be computed.
           x: the point that was measured, shape (d,), with ``wants_points``; else None. It must not be changed.
         """
 

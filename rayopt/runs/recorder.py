@@ -368,6 +368,7 @@ class Recorder:
         x = self._method.estimate
         finite = np.isfinite(x).all(axis=-1).reshape(-1)
         self._count_bits()
+        busy_seconds = self._fleet.busy_seconds
         for member, step_size in enumerate(self._members):
             if not finite[member]:
                 self.diverged_at.setdefault(member, now)
@@ -379,6 +380,8 @@ class Recorder:
                     "arrivals": self.counts.arrivals,
                     "bits_up": self.counts.bits_up,
                     "bits_down": self.counts.bits_down,
+                    "used": self.counts.used,
+                    "worker_seconds": busy_seconds,
                 }
             )
         self._points += 1

@@ -68,7 +68,7 @@ def text_of(summary: dict, width: int = 100) -> str:
 
 def test_history_has_the_fixed_columns_and_then_the_other_metrics(result):
     history = result.history
-    assert list(history.columns) == [*COLUMNS, "gap", "bits_up", "bits_down"]
+    assert list(history.columns) == [*COLUMNS, "gap", "bits_up", "bits_down", "used", "worker_seconds"]
     assert set(history.label) == {"Rennala", "ASGD", "Hero"}
     assert set(history.method) == {"rennala", "asgd", "hero"}
     assert history[["value", "grad_norm_sq", "gap"]].dtypes.eq("float64").all()
@@ -80,7 +80,7 @@ def test_history_of_nothing_has_the_same_columns_and_types():
     empty = history_frame([asgd(0, None, "skipped")], record)
     full = history_frame([asgd(0, outcome(rows(0.5, metric="accuracy")))], record)
     assert len(empty) == 0
-    assert list(empty.columns) == [*COLUMNS, "accuracy", "bits_up", "bits_down"]
+    assert list(empty.columns) == [*COLUMNS, "accuracy", "bits_up", "bits_down", "used", "worker_seconds"]
     pd.testing.assert_series_equal(empty.dtypes, full.dtypes)
     assert full.value.isna().all()
 

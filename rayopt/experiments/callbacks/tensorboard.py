@@ -14,7 +14,7 @@ from rayopt.runs.outcome import Outcome, Row
 from rayopt.storage.run_folder import EVENTS
 
 SECONDS_BETWEEN_EVENTS = 1.0
-NOT_METRICS = ("step_size", "time", "updates", "arrivals", "bits_up", "bits_down")
+NOT_METRICS = ("step_size", "time", "updates", "arrivals", "bits_up", "bits_down", "used", "worker_seconds")
 
 
 class TensorBoard(Callback):

@@ -126,7 +126,7 @@ class RunMonitor:
     def _count(self, now: float) -> None:
         counts = self._recorder.counts
         self._job.method.updates = counts.arrivals = counts.used = int(self._segment.counts().sum())
-        self._fleet.now = now
+        self._fleet.now, self._fleet.busy_seconds = now, self._fleet.n * now
 
     def _collect(self, timeout: float) -> None:
         """Waits for the end of all workers that run, and takes what they report."""

@@ -16,7 +16,10 @@ MOST_POINTS = 400
 DASHES = ("solid", "dashdot", "dot")
 OUTCOME_COLOURS = {"used": "#009E73", "ignored": "#E69F00", "cancelled": "#9A9A9A", "failed": "#CC79A7"}
 SPENT_COLOURS = {USEFUL: "#009E73", THROWN_AWAY: "#E69F00", IDLE: "#BDBDBD"}
-AXES = {"time": "fleet time (seconds)", "updates": "updates", "arrivals": "gradients received", "bits_up": "bits sent"}
+AXES = {
+    "time": "fleet time (seconds)", "updates": "updates", "used": "gradients used", "worker_seconds": "worker-seconds",
+    "bits_up": "bits sent",
+}  # fmt: skip
 TITLES = {"value": "loss f(x)", "gap": "f(x) − f*", "grad_norm_sq": "‖∇f(x)‖²", "accuracy": "test accuracy"}
 
 Figure = dict[str, Any]
