@@ -22,8 +22,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from rayopt.core.errors import non_negative
-from rayopt.experiments.components import look_up
+from rayopt.core.errors import InvalidInput, non_negative
+from rayopt.experiments.components import arguments_of, look_up
 from rayopt.fleets.base import FleetKind, Job
 from rayopt.fleets.simulated.fleet import SimulatedFleet
 from rayopt.latency.workers import Workers
@@ -96,7 +96,13 @@ class _Trained(BaseEstimator):
         if self.method is None:
             return Rennala(step_size, batch_size=workers.count, interrupt=True)
         kind: Any = look_up(self.method, METHODS)
-        return kind(step_size)
+        needed = [key for key, argument in arguments_of(kind).items() if argument.default is argument.empty]
+        sizes = {key: workers.count for key in needed if key in ("batch_size", "threshold")}
+        if other := [key for key in needed if key != "step_size" and key not in sizes]:
+            raise InvalidInput("method", f"{self.method!r} needs {', '.join(other)}",
+                               f"the method itself, such as rayopt.methods.{kind.__name__}(...)")  # fmt: skip
+        chosen: Method = kind(step_size=step_size, **sizes)
+        return chosen
 
 
 class DistributedSGDClassifier(ClassifierMixin, _Trained):
@@ -105,8 +111,8 @@ class DistributedSGDClassifier(ClassifierMixin, _Trained):
     Features are scaled to mean 0 and variance 1 within; ``coef_`` and ``intercept_`` are those of the features given.
 
     Args:
-      method: a method of rayopt with its arguments, the name of one that needs a step size alone, or None for Rennala
-        SGD with a batch of one gradient per worker; where the step size is not given it is 1 / L.
+      method: a method of rayopt with its arguments, the name of one, or None for Rennala SGD that stops what is late;
+        where the step size is not given it is 1 / L, batch size and threshold are the number of workers.
       workers: how many, or a :class:`rayopt.Workers`; so many workers need sqrt(i) seconds for a gradient.
       fleet: virtual time by default; ``rayopt.RayFleet()`` for real time on Ray.
       until: when a fit ends; after 1,000 updates by default.

@@ -1,4 +1,4 @@
-"""The README's Python runs as written, and its workload file is one."""
+"""The README's Python runs as written, and the files that it names are there."""
 
 from __future__ import annotations
 
@@ -24,23 +24,7 @@ def test_python_runs_as_written(block, capsys):
 
 
 def test_there_is_something_to_run():
-    assert len(blocks("python")) == 2
-    assert len(blocks("yaml")) == 2
-
-
-def test_workload_file_is_one(tmp_path):
-    path = tmp_path / "readme.yaml"
-    path.write_text(blocks("yaml")[0])
-    experiment = load_workload(path, ["problem.data=digits"]).build()
-    assert [run.label for run in experiment.runs()][:2] == ["Rennala", "Ringmaster R=16"]
-
-
-def test_the_network_runs_and_fragile_is_ahead(tmp_path):
-    path = tmp_path / "network.yaml"
-    path.write_text(blocks("yaml")[1])
-    result = load_workload(path).build().run()
-    gaps = result.table.set_index("label").gap
-    assert gaps["Fragile"] < 0.5 * gaps["DecentralizedMinibatch"]
+    assert len(blocks("python")) == 1
 
 
 @pytest.mark.parametrize(
@@ -55,5 +39,5 @@ def test_workloads_load_and_their_config_loads_again(workload, tmp_path):
 
 
 def test_commands_name_files_that_exist():
-    for name in re.findall(r"(?:workloads|docs)/(?:\w+/)?\w+\.\w+|cluster\.yaml", README):
+    for name in re.findall(r"(?:workloads|docs)/(?:[\w-]+/)?[\w-]+\.\w+", README):
         assert (Path(__file__).parents[1] / name).is_file(), name

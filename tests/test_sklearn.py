@@ -55,7 +55,9 @@ def test_pipeline_search_and_clone(digits):
     assert repr(clone(model).method) == repr(model.method)
 
 
-@pytest.mark.parametrize("method", [ro.methods.Ringmaster(0.05, threshold=8), ro.methods.FreyaPAGE(0.1), "asgd"])
+@pytest.mark.parametrize(
+    "method", [ro.methods.Ringmaster(0.05, threshold=8), ro.methods.FreyaPAGE(0.1), "asgd", "rennala", "ringmaster"]
+)
 def test_any_method_trains_it(digits, method):
     X, X_test, y, y_test = digits
     model = DistributedSGDClassifier(method, workers=4, until=ro.Until(updates=300)).fit(X, y)
@@ -88,3 +90,11 @@ def test_what_cannot_be_trained():
         DistributedSGDClassifier().fit([[1.0], [2.0]], [1, 1])
     with pytest.raises(ro.InvalidInput, match="l2"):
         DistributedSGDClassifier(l2=-1.0).fit([[1.0], [2.0]], [0, 1])
+
+
+def test_a_name_that_needs_more_says_what(digits):
+    X, _, y, _ = digits
+    with pytest.raises(
+        ro.InvalidInput, match=r"method: 'fedavg' needs local_steps; allowed: the method itself, such as"
+    ):
+        DistributedSGDClassifier(method="fedavg").fit(X, y)

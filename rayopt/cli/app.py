@@ -102,7 +102,7 @@ def warnings_in_one_line() -> Iterator[None]:
         warnings.formatwarning = before
 
 
-main = typer.Typer(cls=Commands, rich_markup_mode="rich", add_completion=False, no_args_is_help=True)
+main = typer.Typer(cls=Commands, rich_markup_mode="rich", no_args_is_help=True)
 
 
 def _show_version(asked: bool) -> None:

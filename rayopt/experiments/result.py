@@ -122,7 +122,8 @@ class Result:
 
     def __repr__(self) -> str:
         labels = ", ".join(self.history.label.unique())
-        return f"Result({labels}: {len(self.history)} history rows, {self.folder.path})"
+        where = "not kept on disk" if self.folder.is_temporary else self.folder.path
+        return f"Result({labels}: {len(self.history)} history rows, {where})"
 
 
 def load(path: str | Path) -> Result:
