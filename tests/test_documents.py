@@ -1,9 +1,8 @@
 """The pages of the documentation: every command, snippet and notebook in them runs, and prints what they show.
 
-Blocks of a page run in their order, in one folder: ``python`` in one namespace, ``bash`` commands of rayopt, and ``yaml``
-whose first line names a file is that file. A block without a language right below one is what it prints, "..." standing
-for anything.
-What needs machines of one's own is marked ``console``.
+Blocks of a page run in their order, in one folder: ``python`` in one namespace, ``bash`` commands of rayopt, and
+``yaml`` whose first line names a file is that file. A block without a language right below one is what it prints, "..."
+standing for anything. What needs machines of one's own is marked ``console``.
 """
 
 from __future__ import annotations

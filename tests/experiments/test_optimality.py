@@ -111,6 +111,8 @@ def test_the_table_shows_the_multiple_and_states_the_constant():
         == summary["lower_bound"]["seconds"]
         == pytest.approx(homogeneous.lower_bound(known(quadratic(), 0.02)))
     )
+    assert summary["lower_bound"]["predicted"]["Hero"] == homogeneous.METHODS["Hero"](known(quadratic(), 0.02))
+    assert min(summary["lower_bound"]["predicted"].values()) >= row["lower_bound"] * (1 - 1e-12)
     assert row["times_lower_bound"] == row["time_to_target"] / row["lower_bound"]
     assert "multiple" in text
     assert f"{row['times_lower_bound']:.4g}" in text

@@ -58,7 +58,10 @@ def test_a_part_with_nothing_to_show_is_missing():
     assert not ids(page_of([bare])) & {"timeline", "delays", "workers", "grid", "theory"}
     bound = ro.run(methods.Rennala(0.3, 4), ro.problems.Quadratic(10), ro.Workers(4, 1.0),
                    until=ro.Until(time=500, target=ro.Target("grad_norm_sq", 0.05)))  # fmt: skip
-    assert "theory" in ids(page_of([bound]))
+    page = page_of([bound])
+    assert "theory" in ids(page)
+    predicted = bound.summary["lower_bound"]["predicted"]["Rennala"]
+    assert f"<td>{predicted:.4g}</td>" in page
 
 
 def test_two_runs_on_one_page_and_the_command(result, tmp_path):

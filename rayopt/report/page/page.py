@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import yaml
 from rayopt.core.version import __version__
 from rayopt.experiments.result import Result
 from rayopt.experiments.summary import seeds_text
+from rayopt.methods import METHODS
 from rayopt.report.latex import COLUMNS, latex_table
 from rayopt.report.page import figures
 from rayopt.report.page.trace_data import Told, told_by_trace
@@ -74,7 +75,9 @@ def page_of(results: Sequence[Result]) -> str:
             f"{name}{seeds_text(result.history.seed.unique().tolist())}"
             for result, name in zip(results, names, strict=True)
         ],
-        theory=[row for row in table if row.get("lower_bound")],
+        theory=[
+            {**row, "predicted": _predicted(results, row)} for row in table if row.get("lower_bound") and row["best"]
+        ],
         bound=next((result.summary["lower_bound"] for result in results if result.summary.get("lower_bound")), None),
         is_cut=any(own.is_cut for own in told.values()), data_of=data,
         configurations=[(result.folder.path, yaml.safe_dump(result.config, sort_keys=False, allow_unicode=True),
@@ -96,6 +99,16 @@ def _names(results: Sequence[Result]) -> list[str]:
         f"{name if names.count(name) == 1 else result.folder.path}: "
         for name, result in zip(names, results, strict=True)
     ]
+
+
+def _predicted(results: Sequence[Result], row: Mapping[str, Any]) -> float | None:
+    """Returns what theory promises for the method of a row, with constant 1; None if it says nothing."""
+    name = METHODS[row["method"]].__name__ if row["method"] in METHODS else ""
+    for result in results:
+        found = (result.summary.get("lower_bound") or {}).get("predicted", {}).get(name)
+        if found is not None:
+            return float(found)
+    return None
 
 
 def _cell(value: Any) -> tuple[str, str]:
