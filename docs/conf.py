@@ -34,7 +34,6 @@ exclude_patterns = [
     "_build", "how-to/sample-plugin", "gallery/*.rst",
     *(f"figures/*.{kind}" for kind in ("py", "ipynb", "md5", "json", "zip")),
 ]  # fmt: skip
-html_static_path = ["_static"]
 
 # The tests execute the notebooks and compare what they print: here their outputs are shown as they are kept.
 nb_execution_mode = "off"

@@ -26,6 +26,10 @@ ALWAYS_THERE = (CONFIG, HISTORY, SUMMARY)
 UNFINISHED = "unfinished"
 LOCK = "lock"
 EVENTS = "tensorboard"
+BEST = "best"
+LIVE_LOG = "live.csv"
+OF_CALLBACKS = (EVENTS, BEST, LIVE_LOG, "wandb", "mlruns")
+"""What may lie in the folder before an experiment has ended, or ended early."""
 MOST_ATTEMPTS = 100
 """So often a folder is made again that a program which ends removes."""
 
@@ -296,7 +300,7 @@ class RunFolder:
             raise self._taken("out", holder)
         present = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
         missing = _missing(self.path)
-        if missing and present - {UNFINISHED, EVENTS}:
+        if missing and present - {UNFINISHED, *OF_CALLBACKS}:
             raise InvalidInput("out", f"{self.path} exists and is not a run folder (it has no {missing[0]})",
                                "a new folder, or one that rayopt wrote")  # fmt: skip
         if self.has_checkpoint:

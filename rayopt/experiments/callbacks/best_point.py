@@ -15,6 +15,7 @@ from rayopt.runs.callbacks import Array, Callback, FollowedRun
 from rayopt.runs.outcome import Outcome, Row
 from rayopt.runs.until import larger_is_better
 from rayopt.storage.files import write_complete
+from rayopt.storage.run_folder import BEST
 
 SECONDS_BETWEEN_FILES = 1.0
 
@@ -45,7 +46,7 @@ class BestPoint(Callback):
         """Chooses the file of the run."""
         if self.folder is None and run.folder is None:
             raise InvalidInput("folder", "missing, and the run has no folder", "a folder; or out=... for the run")
-        parent = Path(self.folder) if self.folder is not None else Path(run.folder or "") / "best"
+        parent = Path(self.folder) if self.folder is not None else Path(run.folder or "") / BEST
         words = f"{run.label}-seed-{run.seed}"
         name = self._names.setdefault(words, file_name(words, self._names.values()))
         self._path = parent / f"{name}.npz"

@@ -10,6 +10,7 @@ from rayopt.core.errors import InvalidInput
 from rayopt.core.file_names import absolute
 from rayopt.runs.callbacks import Callback, FollowedRun
 from rayopt.runs.outcome import Row
+from rayopt.storage.run_folder import LIVE_LOG
 
 
 class CSVLog(Callback):
@@ -38,7 +39,7 @@ class CSVLog(Callback):
         """Opens the file."""
         if self.path is None and run.folder is None:
             raise InvalidInput("path", "missing, and the run has no folder", "a file; or out=... for the run")
-        path = Path(self.path) if self.path is not None else Path(run.folder or "") / "live.csv"
+        path = Path(self.path) if self.path is not None else Path(run.folder or "") / LIVE_LOG
         goes_on = (self._has_begun or run.resumed) and path.exists()
         if goes_on and not self._columns:
             with path.open(encoding="utf-8", newline="") as earlier:

@@ -228,3 +228,10 @@ def test_without_its_package_a_tracker_says_how_to_get_it(name, package, extra, 
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InvalidInput, match=rf"pip install 'rayopt\[{extra}\]'"):
         getattr(ro.callbacks, name)()
+
+
+def test_what_callbacks_left_of_an_experiment_that_was_killed_is_no_obstacle(tmp_path):
+    folder = tmp_path / "run"
+    (folder / "best").mkdir(parents=True)
+    (folder / "live.csv").write_text("label\n")
+    assert run(callbacks=[ro.callbacks.CSVLog()], out=folder).is_written
