@@ -18,6 +18,8 @@ if "RAY_AUTH_TOKEN_PATH" not in os.environ:
         _file.write(secrets.token_hex(32))
 # Every process has clusters of its own, in a folder of its own: Ray would take the cluster of another process for its
 # own, or one that runs on this machine already, or look for one that was killed. Sockets need a short path.
+# Commands that tests call in this process stay in it, but for those that say otherwise.
+os.environ.setdefault("RAYOPT_ON", "here")
 os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ro")
 if "RAY_ADDRESS" in os.environ:
     del os.environ["RAY_ADDRESS"]

@@ -20,6 +20,8 @@ from rayopt.core.version import __version__
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rayopt.experiments.spread.places import Place
+
 UNWRITTEN = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -32,6 +34,28 @@ TrustCode = Annotated[
 TrustModule = Annotated[
     bool, typer.Option("--trust-code", help="Import the module that FILE names (module: ...). Trust who wrote it.")
 ]
+
+
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on", metavar="here|processes:N|ray|ray:ADDRESS",
+        help="Where runs in virtual time execute, several at once. Default: RAYOPT_ON, or a process on each core.",
+    ),
+]  # fmt: skip
+
+
+def place_of(on: str | None) -> Place:
+    """Returns the place that is asked for, that of the environment, or processes on all cores.
+
+    Raises:
+      InvalidInput: a text that names no place.
+    """
+    from rayopt.experiments.spread.places import VARIABLE, Place
+
+    if on is None and os.environ.get(VARIABLE):
+        return Place.of(os.environ[VARIABLE], VARIABLE)
+    return Place.of(on or "processes")
 
 
 class Commands(TyperGroup):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rayopt.cli.app import TrustCode, main, open_console
+from rayopt.cli.app import On, TrustCode, main, open_console, place_of
 from rayopt.cli.run import Data, Quiet, Tensorboard, Verbose, announce, finish, follow
 
 
@@ -18,6 +18,7 @@ def resume(
     ],
     data: Data = None,
     trust_code: TrustCode = False,
+    on: On = None,
     tensorboard: Tensorboard = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -47,4 +48,4 @@ def resume(
     console = open_console(quiet)
     display = follow(experiment, tensorboard, verbose, quiet)
     announce(experiment, folder, console)
-    finish(lambda: experiment.resume(folder, display), folder, console, quiet)
+    finish(lambda: experiment.resume(folder, display, place_of(on)), folder, console, quiet)

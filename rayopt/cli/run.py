@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rayopt.cli.app import INTERRUPTED, UNWRITTEN, TrustModule, counted, main, open_console
+from rayopt.cli.app import INTERRUPTED, UNWRITTEN, On, TrustModule, counted, main, open_console, place_of
 from rayopt.core.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def run(
         float | None,
         typer.Option(metavar="SECONDS", help="Real seconds between checkpoints. Default: record.checkpoint, or 60."),
     ] = None,
+    on: On = None,
     tensorboard: Tensorboard = False,
     trust_code: TrustModule = False,
     verbose: Verbose = False,
@@ -71,6 +72,7 @@ def run(
     rayopt run FILE --set 'methods[0].step_size=[0.1, 0.2]'
     rayopt run FILE --set fleet.time_scale=0.01   10 ms for a fleet second
     rayopt run FILE --fleet simulated --seeds 0,1,2,3,4
+    rayopt run FILE --on processes:8              as many runs at once; --on ray: on a cluster
     rayopt run runs/today/config.yaml             the same again
     rayopt run FILE --trust-code                  where it says module: my_method.py
     rayopt run FILE --tensorboard --out runs/today && tensorboard --logdir runs/today
@@ -82,6 +84,7 @@ def run(
         changes = [*(changes or ()), f"seeds=[{seeds}]"]
     if checkpoint_every is not None:
         changes = [*(changes or ()), f"record.checkpoint={checkpoint_every}"]
+    place = place_of(on)
     folder = out or Path("runs") / f"{file.stem}-{datetime.now():%Y%m%d-%H%M%S}"
     # Fail before the data are loaded if it cannot be written.
     RunFolder(folder)
@@ -90,7 +93,7 @@ def run(
     display = follow(experiment, tensorboard, verbose, quiet)
     announce(experiment, folder, console)
     try:
-        finish(lambda: experiment.run(folder, display), folder, console, quiet)
+        finish(lambda: experiment.run(folder, display, place), folder, console, quiet)
     except InvalidInput as error:
         raise error.within("", str(file)) from None
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rayopt.cli.app import INTERRUPTED, TrustModule, counted, main, open_console
-from rayopt.core.errors import InvalidInput, at_least
+from rayopt.cli.app import INTERRUPTED, On, TrustModule, counted, main, open_console, place_of
+from rayopt.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +31,7 @@ def tune(
         int | None,
         typer.Option(metavar="N", help="Jobs at the same time. Default: tune.processes, or one for each processor."),
     ] = None,
+    on: On = None,
     trust_code: TrustModule = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the tuning folder and nothing else.")] = False,
 ) -> None:
@@ -68,6 +69,7 @@ def tune(
     rayopt report tuning/today/confirmed
     """
     from rayopt.experiments.config import load_workload
+    from rayopt.experiments.spread.places import Place
     from rayopt.experiments.tuning.folder import TuningFolder
     from rayopt.experiments.tuning.tuning import TuningInterrupted
     from rayopt.report.progress import JobBar, ProgressBars
@@ -76,10 +78,11 @@ def tune(
     # Fail before the data are loaded if it cannot be written.
     TuningFolder(folder)
     workload = load_workload(file, changes or (), data=data, trust_module=trust_code)
-    if processes is None and workload.tune is not None:
+    if on is not None and processes is not None:
+        raise InvalidInput("--on", f"{on!r} beside {processes} processes", "one of them")
+    if on is None and processes is None and workload.tune is not None:
         processes = workload.tune.processes
-    if processes is not None:
-        at_least("processes", processes, 1)
+    place = place_of(on) if processes is None else Place.for_processes(processes)
     tuning = workload.build_tuning()
     try:
         TuningFolder(folder).begin(tuning.to_config())
@@ -88,7 +91,8 @@ def tune(
     console = open_console(quiet)
     _announce(tuning, folder, console)
     try:
-        result = tuning.run(folder, processes, *(() if quiet else (JobBar(), ProgressBars())))
+        jobs_display, confirm_display = (None, None) if quiet else (JobBar(), ProgressBars())
+        result = tuning.run(folder, jobs_display=jobs_display, confirm_display=confirm_display, on=place)
     except TuningInterrupted as interruption:
         typer.echo(f"interrupted: {interruption}; the same command goes on from there", err=True)
         raise typer.Exit(INTERRUPTED) from None

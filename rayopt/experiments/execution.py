@@ -94,6 +94,8 @@ class Execution:
       display: follows them.
       files: takes the checkpoints; None for none.
       callbacks: follow them, and may end them.
+      first: position in the experiment of the first of these runs, for the trace.
+      keeps_ended: whether the end of the last run is a checkpoint, too.
     """
 
     def __init__(
@@ -106,6 +108,8 @@ class Execution:
         display: Display,
         files: CheckpointFiles | None = None,
         callbacks: CallbackRunner | None = None,
+        first: int = 0,
+        keeps_ended: bool = False,
     ) -> None:
         self._runs = runs
         self._session = session
@@ -115,6 +119,8 @@ class Execution:
         self._display = display
         self._files = files
         self._callbacks = callbacks or CallbackRunner((), session.stop, None)
+        self._first = first
+        self._keeps_ended = keeps_ended
         self._saved_at = time.monotonic()
         self._stand = RunPosition()
         self._restarts = 0
@@ -265,7 +271,7 @@ class Execution:
     def _run_once(self, position: int, run: Run, start: Encoded | None) -> Outcome:
         def on_trace(rows: Any) -> None:
             if self._trace is not None:
-                self._trace.write(rows, run.method.name, run.label, run.seed, position)
+                self._trace.write(rows, run.method.name, run.label, run.seed, self._first + position)
 
         def on_checkpoint(snapshot: Encoded | InvalidInput) -> None:
             if isinstance(snapshot, InvalidInput):
@@ -327,7 +333,7 @@ class Execution:
 
         One that was interrupted before it had a checkpoint begins anew, and its rows of the trace come again.
         """
-        if self._files is None or self.is_over:
+        if self._files is None or (self.is_over and not self._keeps_ended):
             return
         self._files.wait()
         was_interrupted = self._last is not None and not self._is_over(self._last) and self._last not in self._left

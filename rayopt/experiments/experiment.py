@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -18,9 +18,12 @@ from rayopt.experiments.callbacks.runner import CallbackRunner, checked_callback
 from rayopt.experiments.displays import Displays
 from rayopt.experiments.execution import BROKEN_OFF, NOT_RUN, Display, Execution, Run
 from rayopt.experiments.last_checkpoint import last_checkpoint
-from rayopt.experiments.memory_estimate import memory_warning
+from rayopt.experiments.memory_estimate import memory_needs, memory_warning
 from rayopt.experiments.result import Result
 from rayopt.experiments.result_writer import ResultWriter
+from rayopt.experiments.spread.places import HERE, Place
+from rayopt.experiments.spread.pools import pool_of
+from rayopt.experiments.spread.runs import RUNS, SpreadExecution
 from rayopt.fleets.base import FleetKind
 from rayopt.fleets.simulated.fleet import SimulatedFleet
 from rayopt.latency.network import Network
@@ -37,6 +40,20 @@ from rayopt.storage.encoding import Encoded
 from rayopt.storage.run_folder import RunFolder
 from rayopt.storage.trace.buffered_writer import BufferedTraceWriter
 from rayopt.storage.trace.writer import TraceWriter
+
+
+class Ended(NamedTuple):
+    """What is left when runs have executed.
+
+    Attributes:
+      is_over: whether no run has anything left to do.
+      trace: of all runs; None if none was recorded.
+      failure: the first error.
+    """
+
+    is_over: bool
+    trace: BufferedTraceWriter | None
+    failure: Exception | None
 
 
 class NothingRan(RayoptError):
@@ -144,12 +161,13 @@ class Experiment:
                 run.problem = f"skipped: {reason} (force: true runs it all the same)"
         return found
 
-    def run(self, out: str | Path | None = None, display: Display | None = None) -> Result:
+    def run(self, out: str | Path | None = None, display: Display | None = None, on: Place = HERE) -> Result:
         """Runs everything and returns the result.
 
         Args:
           out: the run folder; by default a temporary one that goes away with the result.
           display: follows the runs.
+          on: where they execute; by default one after the other in this process.
 
         Raises:
           InvalidInput: ``out`` exists and is not a run folder, holds an experiment that was interrupted, cannot be
@@ -160,9 +178,9 @@ class Experiment:
           Exception: what a method or a problem raised, after everything else has run and is written.
         """
         with RunFolder.temporary() if out is None else RunFolder(out) as folder:
-            return self._run(folder, display, None)
+            return self._run(folder, display, None, on)
 
-    def resume(self, out: str | Path, display: Display | None = None) -> Result:
+    def resume(self, out: str | Path, display: Display | None = None, on: Place = HERE) -> Result:
         """Goes on with this experiment where a process left it that was killed or interrupted, and returns the result.
 
         Finished runs are kept; an unfinished or failed run continues from its last checkpoint, in virtual time
@@ -171,6 +189,7 @@ class Experiment:
         Args:
           out: the run folder.
           display: follows the runs.
+          on: where those execute that were spread before; the others go on in this process.
 
         Raises:
           InvalidInput: the folder holds no interrupted experiment, or another one, or another program writes it.
@@ -185,10 +204,27 @@ class Experiment:
                 if _wherever_data_are(ours.get(key)) != _wherever_data_are(theirs.get(key)):
                     raise InvalidInput(key, f"the experiment in {folder.path} has {theirs.get(key)!r}, this one "
                                        f"{ours.get(key)!r}", "the experiment that was interrupted")  # fmt: skip
-            return self._run(folder, display, last_checkpoint(folder.unfinished))
+            if (folder.unfinished / RUNS).is_dir():
+                return self._run(folder, display, None, on, goes_on=True)
+            return self._run(folder, display, last_checkpoint(folder.unfinished), HERE)
 
-    def _run(self, folder: RunFolder, display: Display | None, checkpoint: tuple[int, Encoded] | None) -> Result:
-        """Runs what is still to run, and writes everything; ``checkpoint`` is where to go on, None to begin."""
+    def _run(
+        self,
+        folder: RunFolder,
+        display: Display | None,
+        checkpoint: tuple[int, Encoded] | None,
+        place: Place,
+        goes_on: bool = False,
+    ) -> Result:
+        """Runs what is still to run, and writes everything.
+
+        Args:
+          folder: of the experiment.
+          display: follows the runs.
+          checkpoint: where to go on in this process; None to begin.
+          place: where runs execute.
+          goes_on: whether runs that were spread go on.
+        """
         self.warn_of_memory()
         runs = self.runs()
         for text in dict.fromkeys(f"{run.label}: {run.warning}" for run in runs if run.warning):
@@ -196,7 +232,46 @@ class Experiment:
         # From here to the last file: a signal ends the runs, not the writing of what they have left.
         with signal_handling() as interrupted:
             displays = Displays([] if display is None else [display])
-            return self._execute(runs, folder, displays, checkpoint, interrupted)
+            if goes_on or self._is_spread(place, runs):
+                ended = self._spread(runs, folder, displays, place, interrupted, goes_on)
+            else:
+                ended = self._execute(runs, folder, displays, checkpoint, interrupted)
+            return self._conclude(runs, folder, *ended)
+
+    def _is_spread(self, place: Place, runs: Sequence[Run]) -> bool:
+        """Whether runs execute elsewhere: those of virtual time, if there are several and no callback follows them."""
+        if place.kind == "here" or self.fleet.is_real_time or not self.fleet.has_arrivals:
+            return False
+        if isinstance(self.fleet, SimulatedFleet) and self.fleet.gradients != "here":
+            return False
+        several = sum(not run.problem for run in runs) > 1
+        return not self.callbacks and (place.kind == "ray" or (several and place.processes > 1))
+
+    def _spread(
+        self,
+        runs: Sequence[Run],
+        folder: RunFolder,
+        display: Display,
+        place: Place,
+        interrupted: SignalHandling,
+        goes_on: bool,
+    ) -> Ended:
+        """Executes runs at a place, many at once."""
+        config = self.to_config()
+        if not goes_on:
+            folder.begin(config)
+        execution = SpreadExecution(runs, folder.unfinished, self.until, display)
+        needed = sum(memory_needs(self).values())
+        pool = pool_of(place, self, sum(not run.problem for run in runs), needed, execution.progressed)
+        interrupted.watch(pool)
+        display.opened(runs, self.until)
+        try:
+            failure = execution.run_all(pool, interrupted)
+        finally:
+            interrupted.shield()
+            display.closed()
+        trace = execution.trace(folder.unfinished, partial(folder.prepare, config)) if self.record.trace else None
+        return Ended(execution.is_over, trace, failure)
 
     def _execute(
         self,
@@ -205,7 +280,8 @@ class Experiment:
         display: Display,
         checkpoint: tuple[int, Encoded] | None,
         interrupted: SignalHandling,
-    ) -> Result:
+    ) -> Ended:
+        """Executes runs one after the other in this process."""
         with self.fleet.open(self.problem, self.workers) as session:
             interrupted.watch(session)
             config = self.to_config()
@@ -233,7 +309,18 @@ class Experiment:
             finally:
                 interrupted.shield()
                 display.closed()
-        must_stay = not execution.is_over and folder.has_checkpoint
+        return Ended(execution.is_over, trace, failure)
+
+    def _conclude(
+        self,
+        runs: Sequence[Run],
+        folder: RunFolder,
+        is_over: bool,
+        trace: BufferedTraceWriter | None,
+        failure: Exception | None,
+    ) -> Result:
+        """Writes what runs have left, and raises what has gone wrong."""
+        must_stay = not is_over and folder.has_checkpoint
         if must_stay:
             warnings.warn(
                 f"not every run came to its end: `rayopt resume {folder.path}` goes on from the last checkpoint",

@@ -12,7 +12,7 @@ from rayopt.storage.trace.parts import check_parts, keep_runs
 NO_CHECKPOINT = (0, Encoded({"ended": [], "left": [], "trace": ([], 0), "run": None}, []))
 
 
-def last_checkpoint(folder: Path) -> tuple[int, Encoded]:
+def last_checkpoint(folder: Path, first: int = 0) -> tuple[int, Encoded]:
     """Returns the last checkpoint with its number, :data:`NO_CHECKPOINT` if there is none.
 
     All that is needed later is looked at now, before hours of training count on it. The trace keeps no row of a run
@@ -20,6 +20,7 @@ def last_checkpoint(folder: Path) -> tuple[int, Encoded]:
 
     Args:
       folder: where checkpoints and parts of the trace are.
+      first: position in the experiment of the first run in this folder.
 
     Raises:
       DataError: there are checkpoints and none can be read, or something that the last one counts on cannot.
@@ -31,8 +32,9 @@ def last_checkpoint(folder: Path) -> tuple[int, Encoded]:
         for _, earlier in tree["left"]:
             files.read(earlier)
         paths = check_parts(folder, tree["trace"][0])
-        kept = {position for position, *_ in (*tree["ended"], *tree["left"])}
-        keep_runs(paths, kept if tree["run"] is None else kept | {tree["run"]["position"]})
+        kept = [position for position, *_ in (*tree["ended"], *tree["left"])]
+        kept += [] if tree["run"] is None else [tree["run"]["position"]]
+        keep_runs(paths, {first + position for position in kept})
     except DataError as error:
         raise DataError(f"{error}; checkpoint {number} counts on it: remove {folder} to begin anew") from None
     except OSError as error:

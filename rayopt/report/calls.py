@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rayopt.experiments.execution import Display
 from rayopt.experiments.experiment import Experiment
 from rayopt.experiments.result import Result
+from rayopt.experiments.spread.places import Place
 from rayopt.experiments.tuning.grid import Grid
 from rayopt.fleets.base import FleetKind
 from rayopt.fleets.simulated.fleet import SimulatedFleet
@@ -37,6 +38,7 @@ def run(
     progress: bool = False,
     force: bool = False,
     callbacks: Sequence[Callback] = (),
+    processes: int | None = 1,
 ) -> Result:
     """Runs one method or several and returns history, trace and summary.
 
@@ -53,6 +55,9 @@ def run(
       progress: show bars while it runs.
       force: run a method also on a problem that it is not made for.
       callbacks: follow the runs and may end them: :class:`rayopt.callbacks.EarlyStopping`, or your own.
+      processes: how many runs in virtual time execute at the same time; None: one on each core. With more than one the
+        program needs the usual guard ``if __name__ == "__main__":``. The results are the same to the bit. Runs that
+        callbacks follow execute one after the other.
 
     Returns:
       The result; ``result.history`` and ``result.trace`` are DataFrames.
@@ -86,7 +91,7 @@ def run(
         from rayopt.report.progress import ProgressBars
 
         display = ProgressBars()
-    return experiment.run(out=out, display=display)
+    return experiment.run(out=out, display=display, on=Place.for_processes(processes))
 
 
 def tune(

@@ -35,7 +35,7 @@ class StandardError(Console):
 
 
 class ProgressBars:
-    """A bar for the current run and one for all runs; a line for each finished run.
+    """A bar for each run that goes on and one for all runs; a line for each finished run.
 
     Where nobody watches (a pipe, the log of a job) only the lines are written.
 
@@ -56,7 +56,9 @@ class ProgressBars:
             transient=True,
             disable=not self._is_live,
         )
-        self._next_update = 0.0
+        # By run: several may go on at once.
+        self._current: dict[int, bars.TaskID] = {}
+        self._next_update: dict[int, float] = {}
 
     def opened(self, runs: Sequence[Run], until: Until) -> None:
         """Shows the number of runs to come."""
@@ -70,22 +72,23 @@ class ProgressBars:
 
     def started(self, run: Run) -> None:
         """Opens the bar of a run."""
-        self._current = self._bars.add_task(_name(run), total=1.0 if _has_limit(self._until) else None, state="")
-        self._next_update = 0.0
+        self._current[id(run)] = self._bars.add_task(
+            _name(run), total=1.0 if _has_limit(self._until) else None, state=""
+        )
+        self._next_update[id(run)] = 0.0
 
     def progressed(self, run: Run, progress: Progress) -> None:
         """Moves the bar; called as often as the run likes."""
-        if not self._is_live or time.monotonic() < self._next_update:
+        if not self._is_live or time.monotonic() < self._next_update[id(run)]:
             return
-        self._next_update = time.monotonic() + SECONDS_BETWEEN_UPDATES
+        self._next_update[id(run)] = time.monotonic() + SECONDS_BETWEEN_UPDATES
         fraction, state = _fraction(self._until, progress), _state(self._until, progress)
-        self._bars.update(self._current, completed=fraction, state=state)
+        self._bars.update(self._current[id(run)], completed=fraction, state=state)
 
     def ended(self, run: Run) -> None:
         """Replaces the bar of a run, if it has one, by a line."""
-        for task in self._bars.task_ids:
-            if task != self._all:
-                self._bars.remove_task(task)
+        if id(run) in self._current:
+            self._bars.remove_task(self._current.pop(id(run)))
         self._done += 1
         self._bars.update(self._all, completed=self._done, state=f"{self._done} of {self._total} runs")
         self._console.print(f"{_name(run)}: {_conclusion(run)}", markup=False, highlight=False, soft_wrap=True)

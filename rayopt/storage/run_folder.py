@@ -147,7 +147,7 @@ class RunFolder:
     @property
     def has_checkpoint(self) -> bool:
         """Whether there is something to go on from."""
-        return any(self.unfinished.glob("checkpoint-*.npz"))
+        return any(self.unfinished.glob("checkpoint-*.npz")) or any(self.unfinished.glob("*/*/checkpoint-*.npz"))
 
     def begin(self, config: dict[str, Any]) -> None:
         """Makes the folder, with the configuration of an experiment that begins; nobody else may write from now on.

@@ -13,12 +13,11 @@ from typing import Any
 from rayopt.core.errors import RayoptError
 from rayopt.experiments.description import plain
 from rayopt.experiments.experiment import Experiment, Run
+from rayopt.experiments.spread.pool import Item
 from rayopt.experiments.tuning.grid import Combination
-from rayopt.fleets.base import Job, Session
-from rayopt.runs.outcome import Outcome
+from rayopt.fleets.base import Job, OnProgress, Session
+from rayopt.runs.outcome import INTERRUPTED, Outcome
 from rayopt.storage.trace.rows import OUTCOMES
-
-INTERRUPTED = "interrupted"
 
 Found = dict[str, Any]
 """What came of a job: ``rows``, one for each step size; ``problem``, why there are none; ``wall_seconds``."""
@@ -70,16 +69,17 @@ def jobs_of(experiment: Experiment, combinations: Mapping[str, tuple[str, Combin
     ]  # fmt: skip
 
 
-def measure(experiment: Experiment, session: Session, run: Run) -> Found:
+def measure(experiment: Experiment, session: Session, item: Item, on_progress: OnProgress) -> Found:
     """Runs one job and returns what came of it: numbers that are not finite are None.
 
     A row holds ``step_size``, the last value of each metric (when this step size met the target, if it did),
     ``time_to_target`` and ``diverged_at`` (history times), and of the whole run ``time, updates, arrivals``, the
     outcomes and ``worker_seconds``. A job that Ctrl-C ended has the problem ``INTERRUPTED`` and no rows.
     """
+    run: Run = item.content
     job = Job(run.method, run.seed, experiment.until, experiment.record)
     try:
-        outcome = session.run(job, lambda rows: None, lambda progress: None)
+        outcome = session.run(job, lambda rows: None, on_progress)
     except RayoptError as error:
         return {"problem": str(error), "rows": [], "wall_seconds": None}
     if outcome.ended_by == INTERRUPTED:

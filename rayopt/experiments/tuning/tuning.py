@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from joblib import cpu_count
-
-from rayopt.core.errors import InvalidInput, RayoptError, at_least, one_of
+from rayopt.core.errors import InvalidInput, RayoptError, one_of
 from rayopt.experiments.description import describe, plain
 from rayopt.experiments.experiment import Display, Experiment, NothingRan, checked_seeds, default_labels
+from rayopt.experiments.memory_estimate import memory_needs
 from rayopt.experiments.result import Result, load
+from rayopt.experiments.spread.places import Place
+from rayopt.experiments.spread.pool import Item
+from rayopt.experiments.spread.pools import pool_of
 from rayopt.experiments.tuning.displays import JobDisplay, JobDisplays
 from rayopt.experiments.tuning.folder import TuningFolder, has_checkpoint, is_complete
 from rayopt.experiments.tuning.grid import Grid
-from rayopt.experiments.tuning.jobs import Found, TuningJob, jobs_of
-from rayopt.experiments.tuning.processes import run_jobs
+from rayopt.experiments.tuning.jobs import Found, TuningJob, jobs_of, measure
 from rayopt.experiments.tuning.result import TuningResult
 from rayopt.experiments.tuning.selection import Choice, choose, medians, whole_table
 from rayopt.fleets.base import FleetKind
@@ -27,6 +28,7 @@ from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
 from rayopt.runs.record import Record
+from rayopt.runs.signals import stop_on_interrupt
 from rayopt.runs.until import Until
 from rayopt.storage.run_folder import temporary_folder
 
@@ -113,15 +115,17 @@ class Tuning:
         processes: int | None = None,
         jobs_display: JobDisplay | None = None,
         confirm_display: Display | None = None,
+        on: Place | None = None,
     ) -> TuningResult:
         """Runs the jobs that have not finished, chooses, and confirms.
 
         Args:
           out: the tuning folder; if it holds this tuning already, the tuning continues there. By default a
             temporary one that goes away with the result.
-          processes: how many jobs run at the same time; by default one for each processor.
+          processes: how many jobs run at the same time; by default one for each core.
           jobs_display: follows the jobs.
           confirm_display: follows the runs that confirm.
+          on: where jobs and runs execute, in place of ``processes``.
 
         Raises:
           InvalidInput: ``out`` is something else, or holds a tuning that differs.
@@ -129,7 +133,7 @@ class Tuning:
           NothingRan: all methods were skipped, or failed.
           Exception: what a method or a problem raised, after everything else has run and is kept.
         """
-        count = cpu_count() if processes is None else at_least("processes", processes, 1)
+        place = on or Place.for_processes(processes)
         temporary = None
         if out is None:
             temporary = temporary_folder()
@@ -139,7 +143,7 @@ class Tuning:
         self.experiment.warn_of_memory()
         jobs = jobs_of(self.experiment, self._combinations)
         displays = JobDisplays([] if jobs_display is None else [jobs_display])
-        found = self._run_jobs([job for job in jobs if not job.run.problem], folder, count, displays)
+        found = self._run_jobs([job for job in jobs if not job.run.problem], folder, place, displays)
         metrics = self.experiment.record.metrics or ()
         table = whole_table([(job, found[job.name]) for job in jobs if job.name in found], self.labels, self.grids,
                             metrics)  # fmt: skip
@@ -156,7 +160,7 @@ class Tuning:
             for label, grid in zip(self.labels, self.grids, strict=True)
             if (choice := choose(middle, label, grid, self.metric, len(self.seeds)))
         ]
-        confirmed = self._confirm(chosen, folder, confirm_display) if chosen else None
+        confirmed = self._confirm(chosen, folder, confirm_display, place) if chosen else None
         return TuningResult(self, table, middle, chosen, confirmed, problems, folder.path, temporary)
 
     def to_config(self) -> dict[str, Any]:
@@ -171,7 +175,7 @@ class Tuning:
         return plain({**told, "methods": grids, "tune": tune})
 
     def _run_jobs(
-        self, jobs: Sequence[TuningJob], folder: TuningFolder, processes: int, display: JobDisplay
+        self, jobs: Sequence[TuningJob], folder: TuningFolder, place: Place, display: JobDisplay
     ) -> dict[str, Found]:
         """Returns what the jobs found, those that had finished before included, by their names."""
         # Two labels may stand for one and the same job.
@@ -182,7 +186,7 @@ class Tuning:
         failures = 0
         display.opened(len(jobs), len(found))
         try:
-            for job, result in run_jobs(self.experiment, waiting, processes):
+            for job, result in self._results(waiting, place):
                 if isinstance(result, Exception):
                     failure = failure or result
                     failures += 1
@@ -198,7 +202,15 @@ class Tuning:
             raise failure
         return found
 
-    def _confirm(self, chosen: Sequence[Choice], folder: TuningFolder, display: Display | None) -> Result:
+    def _results(self, jobs: Sequence[TuningJob], place: Place) -> Iterator[tuple[TuningJob, Found | Exception]]:
+        """Runs jobs and yields each with what came of it, until Ctrl-C."""
+        if jobs:
+            pool = pool_of(place, self.experiment, len(jobs), sum(memory_needs(self.experiment).values()))
+            with stop_on_interrupt(pool):
+                for position, result in pool.run(measure, [Item(job.run) for job in jobs]):
+                    yield jobs[position], result
+
+    def _confirm(self, chosen: Sequence[Choice], folder: TuningFolder, display: Display | None, place: Place) -> Result:
         """Runs what was chosen on the other seeds, as far as that is not on disk; writes the workload file of it."""
         record = replace(self.record, metrics=self._recorded())
         experiment = self._experiment(
@@ -208,7 +220,7 @@ class Tuning:
         if is_complete(folder.confirmed, experiment.to_config()):
             return load(folder.confirmed)
         go_on = experiment.resume if has_checkpoint(folder.confirmed) else experiment.run
-        result = go_on(folder.confirmed, display)
+        result = go_on(folder.confirmed, display, place)
         if not is_complete(folder.confirmed, experiment.to_config()):
             raise TuningInterrupted(f"all jobs have finished and are kept in {folder.path}, what was chosen has not "
                                     "run on all seeds of tune.confirm")  # fmt: skip

@@ -16,7 +16,7 @@ from rayopt.core.errors import InvalidInput, RayoptError
 from rayopt.experiments.config import load_workload
 from rayopt.experiments.execution import Execution
 from rayopt.experiments.experiment import NothingRan
-from rayopt.experiments.tuning import processes
+from rayopt.experiments.tuning import tuning as tuning_module
 from rayopt.experiments.tuning.grid import Grid
 from rayopt.experiments.tuning.tuning import TuningInterrupted
 from rayopt.fleets.simulated import session as simulated
@@ -212,7 +212,7 @@ class TestResume:
 
     def test_nothing_runs_twice(self, tuning, tmp_path, monkeypatch):
         tuning().run(tmp_path / "out", processes=1)
-        monkeypatch.setattr(processes, "measure", None)
+        monkeypatch.setattr(tuning_module, "measure", None)
         monkeypatch.setattr("rayopt.experiments.experiment.Experiment.run", None)
         again = tuning().run(tmp_path / "out", processes=1)
         assert again.confirmed is not None
@@ -280,7 +280,7 @@ class TestProcesses:
         assert (counter.before, counter.done) == (kept, 9 - kept)
 
     def test_a_process_that_dies_is_told(self, tuning, tmp_path):
-        with pytest.raises(RayoptError, match="a process of the tuning died"):
+        with pytest.raises(RayoptError, match="a process died 4 times over the same work"):
             tuning(Grid.of(Deadly([0.1, 0.2]))).run(tmp_path / "out", processes=2)
 
     def test_none_is_refused(self, tuning):

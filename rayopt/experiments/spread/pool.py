@@ -1,0 +1,99 @@
+"""What executes items of work, one of them in a process at a time: the contract of all places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from threadpoolctl import threadpool_limits
+
+from rayopt.fleets.base import FleetKind, Session
+from rayopt.latency.workers import Workers
+from rayopt.problems.base import Problem
+from rayopt.runs.outcome import INTERRUPTED, Progress
+
+MOST_DEATHS = 3
+"""Times in a row that processes may die before anything ends."""
+
+Found = dict[str, Any]
+"""What came of an item; its ``problem`` is ``INTERRUPTED`` if it was stopped."""
+OnProgress = Callable[[int, Progress], None]
+
+
+class Setting(Protocol):
+    """What all items share: an experiment."""
+
+    problem: Problem
+    workers: Workers
+    fleet: FleetKind
+
+
+class Item(NamedTuple):
+    """One piece of work.
+
+    Attributes:
+      content: what the task needs besides the setting.
+      folder: where the task keeps what it can go on from; None if it keeps nothing.
+    """
+
+    content: Any
+    folder: Path | None = None
+
+
+Task = Callable[[Any, Session, Item, Callable[[Progress], None]], Found]
+"""(setting, session, item, on_progress) -> what came of it: a function of a module, which other processes import."""
+
+
+class Pool(Protocol):
+    """Executes items."""
+
+    def run(self, task: Task, items: Sequence[Item]) -> Iterator[tuple[int, Found | Exception]]:
+        """Yields the position of each item with what came of it, as soon as it is known.
+
+        An item that was stopped, or did not begin because of it, is not yielded.
+
+        Raises:
+          RayoptError: processes die again and again.
+        """
+
+    def stop(self, reason: str = INTERRUPTED) -> None:
+        """Ends all items that run at their next arrival; may be called from a signal handler."""
+
+
+class PoolHere:
+    """Executes items one after the other in this process, with one BLAS thread.
+
+    Args:
+      setting: of all items.
+      on_progress: told where each item stands.
+    """
+
+    def __init__(self, setting: Setting, on_progress: OnProgress = lambda position, progress: None) -> None:
+        self._setting = setting
+        self._on_progress = on_progress
+        self._session: Session | None = None
+        self._is_stopped = False
+
+    def run(self, task: Task, items: Sequence[Item]) -> Iterator[tuple[int, Found | Exception]]:
+        """See :class:`Pool`."""
+        with (
+            threadpool_limits(1),
+            self._setting.fleet.open(self._setting.problem, self._setting.workers) as self._session,
+        ):
+            for position, item in enumerate(items):
+                try:
+                    tell = partial(self._on_progress, position)
+                    found: Found | Exception = task(self._setting, self._session, item, tell)
+                except Exception as error:
+                    found = error
+                if self._is_stopped:
+                    return
+                yield position, found
+
+    def stop(self, reason: str = INTERRUPTED) -> None:
+        """See :class:`Pool`."""
+        self._is_stopped = True
+        if self._session is not None:
+            self._session.stop(reason)

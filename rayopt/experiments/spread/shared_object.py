@@ -1,0 +1,71 @@
+"""One object for many processes: its large arrays are in a file that all of them map, and read only."""
+
+from __future__ import annotations
+
+import mmap
+import pickle
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LARGE = 2**20
+"""Bytes of an array that is worth a place in the file."""
+ALIGNMENT = 64
+MEMORY = Path("/dev/shm")
+
+
+@dataclass(frozen=True)
+class SharedObject:
+    """What a process needs to have the object: it travels through a pipe, never through a file.
+
+    Attributes:
+      content: the object without its large arrays, pickled.
+      path: the file of these arrays, plain bytes; None if there are none.
+      spans: where each of them is, (begin, length).
+    """
+
+    content: bytes
+    path: str | None
+    spans: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, thing: Any) -> SharedObject:
+        """Returns an object for other processes; :meth:`close` frees its file."""
+        large: list[memoryview] = []
+
+        def place(buffer: pickle.PickleBuffer) -> bool:
+            with buffer.raw() as raw:
+                if raw.nbytes < LARGE:
+                    return True
+            large.append(buffer.raw())
+            return False
+
+        content = pickle.dumps(thing, protocol=5, buffer_callback=place)
+        if not large:
+            return cls(content, None, ())
+        size = sum(raw.nbytes for raw in large) + ALIGNMENT * len(large)
+        in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 * size
+        spans = []
+        with tempfile.NamedTemporaryFile(
+            prefix="rayopt-", suffix=".arrays", dir=MEMORY if in_memory else None, delete=False
+        ) as file:
+            for raw in large:
+                file.write(b"\0" * (-file.tell() % ALIGNMENT))
+                spans.append((file.tell(), raw.nbytes))
+                file.write(raw)
+        return cls(content, file.name, tuple(spans))
+
+    def get(self) -> Any:
+        """Returns the object; its large arrays are read-only views of the file."""
+        if self.path is None:
+            return pickle.loads(self.content)
+        with open(self.path, "rb") as file:
+            view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return pickle.loads(self.content, buffers=[view[begin : begin + length] for begin, length in self.spans])
+
+    def close(self) -> None:
+        """Removes the file; processes that have mapped it keep what they see."""
+        if self.path is not None:
+            Path(self.path).unlink(missing_ok=True)
