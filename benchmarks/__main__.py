@@ -19,6 +19,7 @@ from benchmarks import (
     paper_sizes,
     real_time,
     soak,
+    spread,
     tuning,
     virtual_time,
 )
@@ -35,6 +36,7 @@ PARTS = {
     "ahead": ahead.rows,
     "checkpoint": checkpoint.rows,
     "tuning": tuning.rows,
+    "spread": spread.rows,
     "hogwild": hogwild.rows,
     "soak": soak.rows,
 }

@@ -32,7 +32,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$(?:\n\n^```\n(.*?)^```$)?", re.DOTALL 
 RUN = ("python", "bash", "yaml")
 NEEDS = {"your-own-network": "torch"}
 """Packages that a page needs."""
-ON_RAY = ("start", "unequal-machines")
+ON_RAY = ("start", "unequal-machines", "performance")
 """Pages that start a cluster."""
 
 

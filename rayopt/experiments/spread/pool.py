@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -36,14 +38,47 @@ class Item(NamedTuple):
     Attributes:
       content: what the task needs besides the setting.
       folder: where the task keeps what it can go on from; None if it keeps nothing.
+      kind: items of one kind take about as long as each other.
     """
 
     content: Any
     folder: Path | None = None
+    kind: str = ""
 
 
 Task = Callable[[Any, Session, Item, Callable[[Progress], None]], Found]
 """(setting, session, item, on_progress) -> what came of it: a function of a module, which other processes import."""
+
+
+class Order:
+    """Which item is next: one of a kind that has not been timed, else of the kind that takes longest.
+
+    So at the end no process is alone with the longest item.
+
+    Args:
+      items: by position.
+    """
+
+    def __init__(self, items: Mapping[int, Item]) -> None:
+        self._left = dict(items)
+        self._seconds: dict[str, float] = {}
+        self._began: dict[int, tuple[str, float]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._left)
+
+    def next(self) -> int:
+        """Returns the position of the item that is next, which begins now."""
+        begun = {kind for kind, _ in self._began.values()}
+        new = [at for at, item in self._left.items() if item.kind not in begun and item.kind not in self._seconds]
+        position = new[0] if new else max(self._left, key=lambda at: self._seconds.get(self._left[at].kind, math.inf))
+        self._began[position] = (self._left.pop(position).kind, time.monotonic())
+        return position
+
+    def ended(self, position: int) -> None:
+        """Notes how long an item has taken."""
+        kind, began_at = self._began.pop(position)
+        self._seconds[kind] = time.monotonic() - began_at
 
 
 class Pool(Protocol):

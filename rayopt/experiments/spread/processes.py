@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -17,7 +17,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from rayopt.core.errors import RayoptError
-from rayopt.experiments.spread.pool import MOST_DEATHS, Found, Item, OnProgress, Setting, Task
+from rayopt.experiments.spread.pool import MOST_DEATHS, Found, Item, OnProgress, Order, Setting, Task
 from rayopt.experiments.spread.shared_object import SharedObject
 from rayopt.fleets.base import Session
 from rayopt.runs.outcome import INTERRUPTED, Progress
@@ -58,7 +58,7 @@ class ProcessPool:
         """See :class:`.pool.Pool`."""
         shared = SharedObject.of(self._setting)
         # Without a lock: one that a process held when it died would stop all others.
-        told = self._context.RawArray("d", FIELDS * max(len(items), 1))
+        told = self._context.RawArray("d", FIELDS * len(items) + 1)
         left, deaths = dict(enumerate(items)), 0
         try:
             while left and not self._line.closed:
@@ -70,6 +70,11 @@ class ProcessPool:
                     return
                 except BrokenProcessPool:
                     deaths += 1
+                    if not told[-1] and not self._line.closed:
+                        raise RayoptError(
+                            "no process could begin: a program that asks for several needs the guard "
+                            '`if __name__ == "__main__":` around what it does, and a file that it is in'
+                        ) from None
                     if deaths > MOST_DEATHS and not self._line.closed:
                         raise RayoptError(
                             f"a process died {deaths} times over the same work (was memory short? try fewer processes)"
@@ -87,13 +92,23 @@ class ProcessPool:
         pool = ProcessPoolExecutor(count, self._context, _Process.open, (shared, self._ending, told))
         died: BrokenProcessPool | None = None
         try:
-            futures = {pool.submit(_Process.run, task, position, item): position for position, item in items.items()}
+            order = Order(items)
+            futures: dict[Future[Found], int] = {}
             heard: dict[int, float] = {}
-            while futures and died is None:
+            while (order or futures) and died is None:
+                try:
+                    while order and len(futures) < count and not self._line.closed:
+                        position = order.next()
+                        futures[pool.submit(_Process.run, task, position, items[position])] = position
+                except BrokenProcessPool as broken:
+                    died = broken
+                if not futures:
+                    break
                 ended, _ = wait_for(futures, LOOK_EVERY, FIRST_COMPLETED)
                 self._tell(futures.values(), told, heard)
                 for future in ended:
                     position, error = futures.pop(future), future.exception()
+                    order.ended(position)
                     if isinstance(error, BrokenProcessPool):
                         died = error
                     elif isinstance(error, Exception):
@@ -134,6 +149,7 @@ class _Process:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threadpool_limits(1)
         cls.setting, cls.ending, cls.told = shared.get(), ending, told
+        told[-1] = 1.0
         cls.session = cls.setting.fleet.open(cls.setting.problem, cls.setting.workers)
         threading.Thread(target=cls.watch, daemon=True).start()
 

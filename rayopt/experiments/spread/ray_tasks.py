@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import queue
+import math
 import re
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rayopt.core.errors import RayoptError, first_line
-from rayopt.experiments.spread.pool import MOST_DEATHS, Found, Item, OnProgress, Setting, Task
+from rayopt.experiments.spread.pool import MOST_DEATHS, Found, Item, OnProgress, Order, Setting, Task
 from rayopt.runs.outcome import INTERRUPTED, Progress
 from rayopt.storage.files import write_complete
 
 LOOK_EVERY = 0.2
 """Real seconds between two looks of a task at what it has to tell, and of the driver at all tasks."""
+COUNT_EVERY = 5.0
+"""Real seconds between two looks at how many CPUs there are."""
 ASK_EVERY = 0.5
 """Real seconds after which a task asks again whether it is to stop."""
 KEPT = re.compile(r"checkpoint-\d+\.npz|trace-\d{6}\.parquet")
@@ -58,6 +60,7 @@ class RayPool:
         self._setting = setting
         self._on_progress = on_progress
         self._is_stopped = False
+        self._counted_at = -math.inf
 
     def stop(self, reason: str = INTERRUPTED) -> None:
         """Ends all running items at their next arrival."""
@@ -78,8 +81,6 @@ class RayPool:
         self._deaths = dict.fromkeys(range(len(items)), 0)
         self._running: dict[Any, int] = {}
         try:
-            for position, item in enumerate(items):
-                self._begin(task, position, item)
             yield from self._follow(task, items)
         finally:
             for stream in self._running:
@@ -88,6 +89,13 @@ class RayPool:
             if self._owns_connection:
                 self._ray.shutdown()
 
+    def _room(self) -> int:
+        """Returns how many tasks can run at once; nodes may come and go."""
+        if time.monotonic() >= self._counted_at + COUNT_EVERY:
+            self._counted_at = time.monotonic()
+            self._cpus = max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+        return self._cpus
+
     def _begin(self, task: Task, position: int, item: Item) -> None:
         files = {} if item.folder is None else complete_files(item.folder)
         self._running[self._work.remote([self._shared], task, item, files, self._wish)] = position
@@ -95,7 +103,12 @@ class RayPool:
     def _follow(self, task: Task, items: Sequence[Item]) -> Iterator[tuple[int, Found | Exception]]:
         """Takes what tasks send until all have ended."""
         was_told = False
-        while self._running:
+        order = Order(dict(enumerate(items)))
+        while (order and not self._is_stopped) or self._running:
+            # Not all at once: what has been timed says which of the others should not be the last.
+            while order and not self._is_stopped and len(self._running) < self._room():
+                position = order.next()
+                self._begin(task, position, items[position])
             if self._is_stopped and not was_told:
                 self._ray.get(self._wish.stop.remote())
                 was_told = True
@@ -107,7 +120,7 @@ class RayPool:
                 try:
                     message: Any = self._ray.get(next(stream))
                 except StopIteration:
-                    del self._running[stream]
+                    order.ended(self._running.pop(stream))
                 except self._ray.exceptions.RayTaskError as error:
                     del self._running[stream]
                     yield position, error.cause if isinstance(error.cause, Exception) else error
@@ -169,51 +182,70 @@ def work(shared: list[Any], task: Task, item: Item, files: dict[str, bytes], wis
     from threadpoolctl import threadpool_limits
 
     setting = ray.get(shared[0])
-    told: queue.SimpleQueue[Any] = queue.SimpleQueue()
     with tempfile.TemporaryDirectory(prefix="rayopt-", ignore_cleanup_errors=True) as place:
         folder = Path(place)
         store(folder, files, list(files))
         sent = set(files)
         own = item if item.folder is None else item._replace(folder=folder)
         with threadpool_limits(1), setting.fleet.open(setting.problem, setting.workers) as session:
-
-            def run() -> None:
-                try:
-                    told.put(("found", task(setting, session, own, told.put)))
-                except BaseException as error:
-                    told.put(error)
-
-            thread = threading.Thread(target=run, daemon=True)
-            thread.start()
+            running = Running(lambda tell: task(setting, session, own, tell))
             asked_at = time.monotonic()
-            while True:
-                message = newest(told)
-                if isinstance(message, BaseException):
-                    raise message
+            is_over = False
+            while not is_over:
+                is_over = running.wait(LOOK_EVERY)
                 if item.folder is not None and (kept := set(complete_names(folder))) != sent:
                     yield "files", complete_files(folder, kept - sent), sorted(kept)
                     sent = kept
-                if message is not None:
-                    yield message
-                if isinstance(message, tuple):
-                    thread.join()
-                    return
+                if (progress := running.take_progress()) is not None:
+                    yield progress
                 if time.monotonic() >= asked_at + ASK_EVERY:
                     asked_at = time.monotonic()
                     if ray.get(wish.is_to_stop.remote()):
                         session.stop()
+            yield "found", running.found()
 
 
-def newest(told: queue.SimpleQueue[Any]) -> Any:
-    """Returns the last thing that was told, waiting for one at most a while; None if there is none."""
-    message = None
-    try:
-        message = told.get(timeout=LOOK_EVERY)
-        while not isinstance(message, (tuple, BaseException)):
-            message = told.get_nowait()
-    except queue.Empty:
-        pass
-    return message
+class Running:
+    """A function that runs in a thread, and the last progress that it has told.
+
+    Args:
+      function: given what to tell progress to.
+    """
+
+    def __init__(self, function: Callable[[Callable[[Progress], None]], Found]) -> None:
+        self._function = function
+        self._found: Found | None = None
+        self._error: BaseException | None = None
+        self._progress: Progress | None = None
+        self._is_over = threading.Event()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def wait(self, timeout: float) -> bool:
+        """Waits until it is over, at most so many seconds; returns whether it is."""
+        return self._is_over.wait(timeout)
+
+    def take_progress(self) -> Progress | None:
+        """Returns what was told since the last call, the last of it; None if nothing was."""
+        progress, self._progress = self._progress, None
+        return progress
+
+    def found(self) -> Found:
+        """Returns what came of it, or raises what it has raised."""
+        if self._error is not None:
+            raise self._error
+        assert self._found is not None
+        return self._found
+
+    def _run(self) -> None:
+        try:
+            self._found = self._function(self._tell)
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._is_over.set()
+
+    def _tell(self, progress: Progress) -> None:
+        self._progress = progress
 
 
 def complete_names(folder: Path) -> list[str]:

@@ -73,7 +73,8 @@ class SpreadExecution:
         for run in (run for run, over in zip(self._runs, self._is_over, strict=True) if over):
             self._display.ended(run)
         items = [
-            Item((position, self._runs[position]), self._folder / f"{position:06d}") for position in self._positions
+            Item((position, self._runs[position]), self._folder / f"{position:06d}", self._runs[position].label)
+            for position in self._positions
         ]
         ended = set()
         try:

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import tempfile
 from dataclasses import dataclass
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,19 @@ MEMORY = Path("/dev/shm")
 
 @dataclass(frozen=True)
 class SharedObject:
-    """What a process needs to have the object: it travels through a pipe, never through a file.
+    """What a process needs to have the object: names of memory, never a pickle in a file.
+
+    It is small, whatever the object: the system waits for ever for a process that dies before it has read much.
 
     Attributes:
-      content: the object without its large arrays, pickled.
+      name: of the shared memory in which the object is without its large arrays, pickled.
+      size: its bytes.
       path: the file of these arrays, plain bytes; None if there are none.
       spans: where each of them is, (begin, length).
     """
 
-    content: bytes
+    name: str
+    size: int
     path: str | None
     spans: tuple[tuple[int, int], ...]
 
@@ -43,8 +48,12 @@ class SharedObject:
             return False
 
         content = pickle.dumps(thing, protocol=5, buffer_callback=place)
+        block = SharedMemory(create=True, size=len(content))
+        memory: Any = block.buf
+        memory[: len(content)] = content
+        block.close()
         if not large:
-            return cls(content, None, ())
+            return cls(block.name, len(content), None, ())
         size = sum(raw.nbytes for raw in large) + ALIGNMENT * len(large)
         in_memory = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2 * size
         spans = []
@@ -55,17 +64,24 @@ class SharedObject:
                 file.write(b"\0" * (-file.tell() % ALIGNMENT))
                 spans.append((file.tell(), raw.nbytes))
                 file.write(raw)
-        return cls(content, file.name, tuple(spans))
+        return cls(block.name, len(content), file.name, tuple(spans))
 
     def get(self) -> Any:
         """Returns the object; its large arrays are read-only views of the file."""
+        block = SharedMemory(self.name)
+        memory: Any = block.buf
+        content = bytes(memory[: self.size])
+        block.close()
         if self.path is None:
-            return pickle.loads(self.content)
+            return pickle.loads(content)
         with open(self.path, "rb") as file:
             view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        return pickle.loads(self.content, buffers=[view[begin : begin + length] for begin, length in self.spans])
+        return pickle.loads(content, buffers=[view[begin : begin + length] for begin, length in self.spans])
 
     def close(self) -> None:
-        """Removes the file; processes that have mapped it keep what they see."""
+        """Removes the memory and the file; processes that have mapped it keep what they see."""
+        block = SharedMemory(self.name)
+        block.close()
+        block.unlink()
         if self.path is not None:
             Path(self.path).unlink(missing_ok=True)

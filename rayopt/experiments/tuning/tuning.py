@@ -207,7 +207,7 @@ class Tuning:
         if jobs:
             pool = pool_of(place, self.experiment, len(jobs), sum(memory_needs(self.experiment).values()))
             with stop_on_interrupt(pool):
-                for position, result in pool.run(measure, [Item(job.run) for job in jobs]):
+                for position, result in pool.run(measure, [Item(job.run, kind=job.run.label) for job in jobs]):
                     yield jobs[position], result
 
     def _confirm(self, chosen: Sequence[Choice], folder: TuningFolder, display: Display | None, place: Place) -> Result:

@@ -218,6 +218,23 @@ def test_runs_that_callbacks_follow_and_single_ones_stay_here(tmp_path):
     assert not experiment([ro.methods.ASGD(0.1)], seeds=[0])._is_spread(TWO, experiment().runs()[:1])
 
 
+@pytest.mark.parametrize("text", ["{call}", "if __name__ == '__main__':\n    {call}"])
+def test_a_program_without_its_guard_is_told_and_does_not_wait_for_ever(tmp_path, text):
+    program = tmp_path / "program.py"
+    call = "ro.run(ro.methods.ASGD(0.1), problem, ro.Workers(2, 'i'), until=ro.Until(time=5), seed=[0, 1], processes=2)"
+    program.write_text(
+        "import rayopt as ro\nproblem = ro.problems.LogisticRegression.digits()\n" + text.format(call=call)
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60, check=False)
+    if "__main__" in text:
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith(
+            "rayopt.core.errors.RayoptError: no process could begin: a program"
+        )
+
+
 # ---- data ----
 
 
@@ -225,7 +242,10 @@ def test_large_arrays_are_mapped_and_cannot_be_written():
     large, small = np.arange(LARGE / 4), np.arange(3.0)
     shared = SharedObject.of({"large": large, "small": small, "text": "x"})
     again = pickle.loads(pickle.dumps(shared)).get()
-    assert len(shared.content) < 1000
+    assert shared.size < 1000
+    many = SharedObject.of(list(map(str, range(100_000))))
+    assert len(pickle.dumps(many)) < 1000
+    many.close()
     np.testing.assert_array_equal(again["large"], large)
     assert (again["large"].flags.writeable, again["small"].flags.writeable) == (False, True)
     shared.close()
