@@ -84,7 +84,7 @@ WORKLOAD = {
     "problem": {"name": "quadratic", "dimension": 10},
     "workers": {"count": 4, "compute": "i"},
     "methods": [{"name": "slow", "step_size": 0.1}, {"name": "slow", "step_size": 0.2}],
-    "until": {"time": 800},
+    "until": {"time": 300},
     "record": {"checkpoint": 0.1},
     "seeds": [0, 1],
 }
