@@ -15,6 +15,7 @@ from rayopt.problems.base import Array
 from rayopt.problems.classification import Classification
 from rayopt.problems.data.classes import classes_of, encoded, note_on, shown
 from rayopt.problems.data.partition import Partition
+from rayopt.problems.data.tables import FORMS, names_rows, read_rows
 from rayopt.problems.rows import CHUNK, float_or_array
 
 if TYPE_CHECKING:
@@ -150,8 +151,8 @@ class LabelledData(Classification):
         """Returns the problem over what a workload file calls these data.
 
         Args:
-          data: "mnist", "mnist_subset" (the one in the package), "digits" or {"path": folder of the
-            IDX files of MNIST}.
+          data: "mnist", "mnist_subset" (the one in the package), "digits", {"path": folder of the IDX files of MNIST},
+            or what :func:`rayopt.problems.data.tables.read_rows` takes: {"csv": file, "target": column} and the like.
           rows: train on the first so many rows; on all if None.
           arguments: those of the class.
         """
@@ -165,9 +166,15 @@ class LabelledData(Classification):
             return cls.digits(rows=rows, **arguments)
         if isinstance(data, Mapping) and set(data) == {"path"} and isinstance(data["path"], (str, Path)):
             return cls.mnist(data["path"], rows, **arguments)
+        if names_rows(data):
+            assert isinstance(data, Mapping)
+            found = read_rows(data, rows)
+            problem = cls(found.X, found.y, found.X_test, found.y_test, **arguments)
+            problem.source, problem.data, problem.rows = found.source, found.data, rows
+            return problem
         names = ("mnist", "mnist_subset", "digits")
         hint = nearest(data, names) if isinstance(data, str) else ""
-        allowed = ", ".join([*names, "{path: folder of the IDX files}"])
+        allowed = ", ".join([*names, "{path: folder of the IDX files}", FORMS])
         raise InvalidInput("data", f"{data!r} is unknown{hint}", allowed)
 
     def _named(self, source: str, data: str | dict[str, str], rows: int | None) -> Self:

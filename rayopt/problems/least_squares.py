@@ -15,6 +15,7 @@ from rayopt.core.keys import Stream
 from rayopt.core.memory import check_fits
 from rayopt.problems.base import Array, Checkpoint
 from rayopt.problems.data.partition import Partition
+from rayopt.problems.data.tables import FORMS, names_rows, read_rows
 from rayopt.problems.rows import CHUNK, RowProblem, float_or_array
 
 
@@ -122,7 +123,9 @@ class LeastSquares(RowProblem):
         """Returns the problem of a workload file.
 
         Args:
-          data: "synthetic", or arguments of :meth:`synthetic`.
+          data: "synthetic", or arguments of :meth:`synthetic`; or rows of one's own, {"csv" | "parquet" | "feather":
+            file, "target": column, "features": columns or "all"}, {"npz": file}, {"npy": file, "target": file},
+            {"libsvm": file}, {"openml": name or id} or {"function": "package.module:name"}; with "standardise": true.
           partition: as for the class.
           batch: as for the class.
           replacement: as for the class.
@@ -131,10 +134,18 @@ class LeastSquares(RowProblem):
         Raises:
           InvalidInput: ``data`` or an argument is unknown or out of its range.
         """
+        if names_rows(data):
+            assert isinstance(data, Mapping)
+            if test := [key for key in ("test", "test_share") if key in data]:
+                raise InvalidInput(f"data.{test[0]}", "least squares has no test data", "training data alone")
+            found = read_rows(data)
+            problem = cls(found.X, found.y, partition=partition, batch=batch, replacement=replacement, block=block)
+            problem.source, problem.data = found.source, found.data
+            return problem
         known = ("rows", "features", "noise", "seed")
         if data != "synthetic" and not isinstance(data, Mapping):
             hint = nearest(data, ["synthetic"]) if isinstance(data, str) else ""
-            allowed = f"synthetic, or a mapping of {', '.join(known)}"
+            allowed = f"synthetic, or a mapping of {', '.join(known)}; {FORMS}"
             raise InvalidInput("data", f"{data!r} is unknown{hint}", allowed)
         given = data if isinstance(data, Mapping) else {}
         for key in given:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.core.errors import DataError, InvalidInput, at_least
-from rayopt.core.user_code import ALLOWED, imported
+from rayopt.core.errors import DataError, InvalidInput
+from rayopt.problems.data.classes import classes_of, encoded
+from rayopt.problems.data.tables import names_rows, read_rows
 from rayopt.problems.labelled_data import LabelledData
 
 Rows = NDArray[Any]
@@ -40,25 +41,20 @@ def load(data: str | Mapping[str, Any], rows: int | None) -> Found:
       InvalidInput: ``data`` is unknown, or there are fewer rows.
       DataError: the data cannot be used.
     """
-    if isinstance(data, Mapping) and set(data) == {"function"}:
-        arrays = imported("data.function", data["function"])()
-        if not isinstance(arrays, tuple) or len(arrays) not in (2, 4):
-            problem = f"{data['function']!r} returned {type(arrays).__name__}"
-            raise InvalidInput("data.function", problem, "a function that returns X, y or X, y, X_test, y_test")
-        if rows is not None:
-            if at_least("rows", rows, 1) > len(arrays[0]):
-                raise InvalidInput("rows", f"{rows:,} of {len(arrays[0]):,} training rows", "at most so many")
-            arrays = (arrays[0][:rows], arrays[1][:rows], *arrays[2:])
-        named = dict(zip(("X", "y", "X_test", "y_test"), arrays, strict=False))
-        return Found(named, 1.0, f"{len(arrays[0]):,} rows of {data['function']}", dict(data))
-    try:
-        known = LabelledData.from_data(data, rows, {})
-    except InvalidInput as error:
-        if error.key != "data":
-            raise
-        raise InvalidInput("data", error.problem, f"{error.allowed}, {{function: {ALLOWED}}}") from None
+    if names_rows(data):
+        assert isinstance(data, Mapping)
+        table = read_rows(data, rows)
+        named = {"X": table.X, "y": _targets(table.y), "X_test": table.X_test,
+                 "y_test": None if table.y_test is None else _targets(table.y_test)}  # fmt: skip
+        return Found(named, 1.0, table.source, table.data)
+    known = LabelledData.from_data(data, rows, {})
     named = {"X": known.X, "y": known.y, "X_test": known.X_test, "y_test": known.y_test}
     return Found(named, known.scale, known.source, known.data)
+
+
+def _targets(y: Any) -> Any:
+    """Returns words as the numbers of their classes; all other targets as they are."""
+    return encoded(y, classes_of(y)) if y.dtype.kind in "OUS" else y
 
 
 def stacked(dataset: Any) -> tuple[Rows, Rows]:

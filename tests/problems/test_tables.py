@@ -1,0 +1,232 @@
+"""Every form of data that people have, with real files; and what is said of those that cannot be used."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from sklearn.datasets import dump_svmlight_file, load_breast_cancer, load_diabetes, load_wine
+
+import rayopt as ro
+from rayopt.core.errors import DataError, InvalidInput
+from rayopt.experiments.config import load_workload
+from rayopt.problems.data.tables import read_rows
+
+X, Y = load_wine(return_X_y=True)
+NAMES = np.array(["barolo", "grignolino", "barbera"])[Y]
+FRAME = pd.DataFrame(X, columns=load_wine().feature_names).assign(wine=NAMES)
+
+
+def write(kind, folder):
+    """The wines in a file; returns what a workload says of it."""
+    path = folder / f"wine.{kind}"
+    match kind:
+        case "csv":
+            FRAME.to_csv(path, index=False)
+        case "parquet":
+            FRAME.to_parquet(path)
+        case "feather":
+            FRAME.to_feather(path)
+        case "npz":
+            np.savez(path, X=X, y=Y)
+        case "npy":
+            np.save(path, X)
+            np.save(folder / "target.npy", Y)
+            return {"npy": str(path), "target": str(folder / "target.npy")}
+        case "libsvm":
+            dump_svmlight_file(X, Y, str(path))
+    return {kind: str(path), **({"target": "wine"} if kind in ("csv", "parquet", "feather") else {})}
+
+
+KINDS = ("csv", "parquet", "feather", "npz", "npy", "libsvm")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_of_each_form_is_the_arrays_themselves(kind, tmp_path):
+    data = write(kind, tmp_path)
+    problem = ro.problems.LogisticRegression.from_config(data=data)
+    own = ro.problems.LogisticRegression(X, NAMES if "target" in data and kind != "npy" else Y)
+    x = np.linspace(-1, 1, own.dimension)
+    np.testing.assert_allclose(problem.value(x), own.value(x), rtol=1e-12)
+    assert problem.classes_.tolist() == own.classes_.tolist()
+    assert "178 training rows" in problem.source
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_configuration_of_a_run_makes_it_again_from_anywhere(kind, tmp_path, monkeypatch):
+    data = {key: value.removeprefix(f"{tmp_path}/") for key, value in write(kind, tmp_path).items()}
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "workload.yaml"
+    problem = {"name": "logistic_regression", "data": {**data, "standardise": True, "test_share": 0.25}, "batch": 4}
+    file.write_text(yaml.safe_dump({
+        "problem": problem, "workers": {"count": 3, "compute": "i"}, "until": {"time": 30},
+        "methods": [{"name": "rennala", "step_size": 0.5, "batch_size": 3}],
+    }))  # fmt: skip
+    result = load_workload(file).build().run(tmp_path / "run")
+    assert result.history.accuracy.iloc[-1] > 0.8
+    monkeypatch.chdir("/")
+    again = load_workload(tmp_path / "run" / "config.yaml").build().run()
+    pd.testing.assert_frame_equal(again.history, result.history)
+
+
+def test_numpy_files_are_mapped_and_not_read(tmp_path):
+    assert isinstance(read_rows(write("npy", tmp_path)).X, np.memmap)
+
+
+def test_test_rows_come_from_a_share_or_a_file(tmp_path):
+    data = write("csv", tmp_path)
+    divided = read_rows({**data, "test_share": 0.25})
+    assert (len(divided.X), len(divided.X_test)) == (134, 44)
+    both = np.vstack([divided.X, divided.X_test])
+    assert sorted(map(tuple, both)) == sorted(map(tuple, X))
+    np.testing.assert_array_equal(divided.X, read_rows({**data, "test_share": 0.25}).X)
+    FRAME.iloc[:20].to_csv(tmp_path / "test.csv", index=False)
+    other = read_rows({**data, "test": str(tmp_path / "test.csv")})
+    assert (len(other.X), len(other.X_test)) == (178, 20)
+    np.savez(tmp_path / "four.npz", X=X, y=Y, X_test=X[:5], y_test=Y[:5])
+    assert len(read_rows({"npz": str(tmp_path / "four.npz")}).X_test) == 5
+
+
+def test_features_are_chosen_and_standardised_over_the_training_rows(tmp_path):
+    data = write("csv", tmp_path)
+    found = read_rows({**data, "features": ["alcohol", "ash"], "standardise": True, "test_share": 0.5})
+    assert found.X.shape[1] == 2
+    np.testing.assert_allclose(found.X.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(found.X.std(axis=0), 1)
+    assert abs(found.X_test.mean()) > 1e-3
+    constant = FRAME.assign(same=3.0)
+    constant.to_csv(tmp_path / "constant.csv", index=False)
+    assert (
+        read_rows({"csv": str(tmp_path / "constant.csv"), "target": "wine", "standardise": True}).X[:, -1] == 0
+    ).all()
+
+
+def test_least_squares_a_network_and_pytorch_take_them_too(tmp_path):
+    A, b = load_diabetes(return_X_y=True)
+    pd.DataFrame(A).assign(y=b).rename(columns=str).to_csv(tmp_path / "diabetes.csv", index=False)
+    regression = ro.problems.LeastSquares.from_config(data={"csv": str(tmp_path / "diabetes.csv"), "target": "y"})
+    own = ro.problems.LeastSquares(A, b)
+    assert regression.value(np.ones(10)) == pytest.approx(own.value(np.ones(10)), rel=1e-12)
+    wine = write("csv", tmp_path)
+    network = ro.problems.MLP.from_config(data={**wine, "standardise": True}, hidden=4)
+    assert network.dimension == 13 * 4 + 4 + 4 * 3 + 3
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    module = ro.problems.TorchProblem.from_config(
+        module=lambda: torch.nn.Linear(13, 3), data={**wine, "standardise": True, "test_share": 0.2}
+    )
+    assert set(np.unique(module.y).tolist()) == {0, 1, 2}
+    assert module.accuracy(np.zeros(module.dimension)) >= 0
+
+
+def test_a_function_of_a_module_returns_arrays(tmp_path, monkeypatch):
+    (tmp_path / "cancer_rows.py").write_text(
+        "from sklearn.datasets import load_breast_cancer\n\n\n"
+        "def rows():\n    return load_breast_cancer(return_X_y=True)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    problem = ro.problems.LogisticRegression.from_config(
+        data={"function": "cancer_rows:rows", "standardise": True, "test_share": 0.2}, batch=4
+    )
+    assert len(problem.y) + len(problem.y_test) == len(load_breast_cancer().target)
+
+
+def test_openml_is_asked_by_name_or_id(monkeypatch):
+    """The real call, with the network's answer in its place."""
+    asked = []
+
+    def fetch_openml(**given):
+        asked.append(given)
+        return type("Bunch", (), {"frame": FRAME, "target": FRAME["wine"]})
+
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch_openml)
+    by_name = ro.problems.LogisticRegression.from_config(data={"openml": "wine", "target": "wine"})
+    by_id = ro.problems.LogisticRegression.from_config(data={"openml": 187})
+    assert by_name.classes == by_id.classes == 3
+    assert [(given.get("name"), given.get("data_id"), given["target_column"]) for given in asked] == [
+        ("wine", None, "wine"), (None, 187, "default-target"),
+    ]  # fmt: skip
+
+
+def test_openml_without_a_network_says_so(monkeypatch):
+    def fetch_openml(**given):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch_openml)
+    with pytest.raises(DataError, match=r"OpenML's 'wine' cannot be had .*not known.*; expected a data set"):
+        read_rows({"openml": "wine"})
+
+
+BAD_ROWS = {
+    "word": ("a,b,y\n1,2,0\n3,x,1\n", r"row 1, column 'b': 'x' is not a finite number; expected numbers"),
+    "missing": ("a,b,y\n1,2,0\n,4,1\n", r"row 1, column 'a': .*nan.* is not a finite number"),
+    "infinite": ("a,b,y\n1,inf,0\n3,4,1\n", r"row 0, column 'b': .*inf.* is not a finite number"),
+    "categories": ("a,b,y\n1,red,0\n3,blue,1\n4,red,1\n", r"row 0, column 'b': 'red' .*; columns of 0 and 1 stand for"),
+    "no target": ("a,b,y\n1,2,0\n3,4,\n", r"row 1, column 'y': the target is missing"),
+    "empty": ("", r"it cannot be read \(.*\); expected a csv file"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ROWS)
+def test_a_bad_value_is_named_with_its_file_row_and_column(name, tmp_path):
+    text, said = BAD_ROWS[name]
+    path = tmp_path / "rows.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=said) as error:
+        read_rows({"csv": str(path), "target": "y"})
+    assert str(error.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"target": "whine"}, r"data.target: .* has no column 'whine' \(did you mean 'wine'\?\); allowed: alcohol, "),
+        ({"features": ["alcohol", "colour"]}, r"data.features: .* has no column 'colour'"),
+        ({"features": ["alcohol", "wine"]}, r"data.features: 'wine' is the target"),
+        ({"features": "alcohol"}, r"data.features: 'alcohol' is no list of columns"),
+        ({"target": None, "delete": True}, "data.target: missing; allowed: the column that is to be predicted"),
+        ({"test_share": 1.5}, "data.test_share: 1.5 is no share; allowed: a number between 0 and 1"),
+        ({"test_share": 0.5, "test": "x.csv"}, "data.test_share: stands beside test"),
+        ({"standardize": True}, r"data.standardize: does not stand beside csv \(did you mean 'standardise'\?\)"),
+        ({"standardise": "yes"}, "data.standardise: 'yes'"),
+        ({"csv": 3}, "data.csv: 3 is no path"),
+    ],
+)
+def test_a_bad_key_is_one_error(given, said, tmp_path):
+    data = {**write("csv", tmp_path), **given}
+    if data.pop("delete", False):
+        del data["target"]
+    with pytest.raises(InvalidInput, match=said):
+        read_rows(data)
+
+
+def test_files_that_are_not_there_or_something_else(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere.parquet: there is no such file; expected a parquet file"):
+        read_rows({"parquet": str(tmp_path / "nowhere.parquet"), "target": "y"})
+    other = tmp_path / "other.npz"
+    other.write_bytes(b"this is no archive")
+    with pytest.raises(DataError, match=r"other.npz: it cannot be read .*; expected an .npz file"):
+        read_rows({"npz": str(other)})
+    np.savez(tmp_path / "lacking.npz", X=X)
+    with pytest.raises(DataError, match=r"lacking.npz has no array 'y' \(X\)"):
+        read_rows({"npz": str(tmp_path / "lacking.npz")})
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match=r"objects.npy: it cannot be read .*; expected an .npy file without pickled"):
+        read_rows({"npy": str(tmp_path / "objects.npy"), "target": str(tmp_path / "objects.npy")})
+
+
+def test_the_command_says_it_in_one_line(tmp_path):
+    from typer.testing import CliRunner
+
+    from rayopt.cli import main
+
+    file = tmp_path / "workload.yaml"
+    file.write_text(yaml.safe_dump({
+        "problem": {"name": "logistic_regression", "data": {**write("csv", tmp_path), "target": "whine"}},
+        "workers": {"count": 3, "compute": "i"}, "until": {"time": 30},
+        "methods": [{"name": "asgd", "step_size": 0.5}],
+    }))  # fmt: skip
+    done = CliRunner().invoke(main, ["run", str(file), "--out", str(tmp_path / "run")])
+    assert done.exit_code == 2
+    assert done.output.count("\n") == 1
+    assert done.output.startswith(f"{file}: problem.data.target: ")
