@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rayopt.core.errors import InvalidInput, nearest
@@ -92,3 +94,23 @@ def declared_return(function: Any, kind: type) -> bool:
 def dotted(found: Any) -> str:
     """Returns the name that :func:`imported` reads back, if it is one."""
     return f"{getattr(found, '__module__', '')}:{getattr(found, '__qualname__', type(found).__name__)}"
+
+
+def own_modules(component: object) -> list[ModuleType]:
+    """Returns the modules of a user that another process needs for a component, and may not find.
+
+    They are those of its class, of the classes of its attributes (a compressor, a latency), and of what its attribute
+    ``from_user_code`` names, if it has one. Installed packages are not among them: others have them.
+    """
+    installed = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), sysconfig.get_path("stdlib"))
+    kinds = [type(component), *map(type, getattr(component, "__dict__", {}).values())]
+    parts: list[Any] = [base for kind in kinds for base in kind.__mro__]
+    parts += getattr(component, "from_user_code", ())
+    found = {}
+    for part in parts:
+        name = getattr(part, "__module__", None)
+        module = sys.modules.get(name) if isinstance(name, str) else None
+        place = getattr(module, "__file__", None)
+        if module is not None and place and not str(name).startswith("rayopt.") and not place.startswith(installed):
+            found[str(name)] = module
+    return list(found.values())

@@ -57,6 +57,11 @@ def _targets(y: Any) -> Any:
     return encoded(y, classes_of(y)) if y.dtype.kind in "OUS" else y
 
 
+def writable(rows: Rows) -> Rows:
+    """Returns rows that PyTorch takes without a warning: it knows no memory that cannot be written."""
+    return rows if rows.flags.writeable else rows.copy()
+
+
 def stacked(dataset: Any) -> tuple[Rows, Rows]:
     """Returns the inputs and the targets of a map-style data set of pairs, a row each."""
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):

@@ -211,7 +211,7 @@ class TorchProblem(Classification):
     def _inputs(self, X: NDArray[Any]) -> torch.Tensor:
         import torch
 
-        inputs = torch.from_numpy(X)
+        inputs = torch.from_numpy(torch_data.writable(X))
         if X.dtype.kind == "f" or self.scale != 1.0:
             inputs = inputs.to(getattr(torch, self.dtype))
         if self.scale != 1.0:
@@ -222,7 +222,7 @@ class TorchProblem(Classification):
         """Returns the loss of each row, shape (rows,)."""
         import torch
 
-        targets = torch.from_numpy(y)
+        targets = torch.from_numpy(torch_data.writable(y))
         if y.dtype.kind == "f":
             targets = targets.to(getattr(torch, self.dtype))
         if isinstance(self.loss, str):

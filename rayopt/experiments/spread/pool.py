@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 from threadpoolctl import threadpool_limits
 
+from rayopt.core.user_code import own_modules
 from rayopt.fleets.base import FleetKind, Session
 from rayopt.latency.workers import Workers
 from rayopt.problems.base import Problem
@@ -48,6 +50,13 @@ class Item(NamedTuple):
 
 Task = Callable[[Any, Session, Item, Callable[[Progress], None]], Found]
 """(setting, session, item, on_progress) -> what came of it: a function of a module, which other processes import."""
+
+
+def modules_of(setting: Setting) -> list[ModuleType]:
+    """Returns the modules of a user that other processes need for a setting, and may not find."""
+    workers: Any = setting.workers
+    parts: list[Any] = [setting.problem, workers, workers.upload, workers.download, *getattr(setting, "methods", ())]
+    return [module for part in parts for module in own_modules(part)]
 
 
 class Order:

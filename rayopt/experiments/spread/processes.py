@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for
@@ -17,7 +18,17 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from rayopt.core.errors import RayoptError
-from rayopt.experiments.spread.pool import MOST_DEATHS, Found, Item, OnProgress, Order, Setting, Task
+from rayopt.experiments.spread.pool import (
+    MOST_DEATHS,
+    Found,
+    Item,
+    OnProgress,
+    Order,
+    PoolHere,
+    Setting,
+    Task,
+    modules_of,
+)
 from rayopt.experiments.spread.shared_object import SharedObject
 from rayopt.fleets.base import Session
 from rayopt.runs.outcome import INTERRUPTED, Progress
@@ -44,6 +55,7 @@ class ProcessPool:
         self._setting = setting
         self._count = count
         self._on_progress = on_progress
+        self._here: PoolHere | None = None
         # A forked process would inherit the threads' locks of BLAS and of the progress display.
         self._context = multiprocessing.get_context("spawn")
         # The processes see the end of a pipe whose other end is here, also if this process is gone. An event would
@@ -53,10 +65,20 @@ class ProcessPool:
     def stop(self, reason: str = INTERRUPTED) -> None:
         """Ends all running items at their next arrival."""
         self._line.close()
+        if self._here is not None:
+            self._here.stop(reason)
 
     def run(self, task: Task, items: Sequence[Item]) -> Iterator[tuple[int, Found | Exception]]:
         """See :class:`.pool.Pool`."""
-        shared = SharedObject.of(self._setting)
+        try:
+            shared = SharedObject.of((self._setting, list(items)), modules_of(self._setting))
+        except OSError as error:
+            warnings.warn(
+                f"runs execute one after the other: processes share no memory ({error})", UserWarning, stacklevel=2
+            )
+            self._here = PoolHere(self._setting, self._on_progress)
+            yield from self._here.run(task, items)
+            return
         # Without a lock: one that a process held when it died would stop all others.
         told = self._context.RawArray("d", FIELDS * len(items) + 1)
         left, deaths = dict(enumerate(items)), 0
@@ -99,7 +121,7 @@ class ProcessPool:
                 try:
                     while order and len(futures) < count and not self._line.closed:
                         position = order.next()
-                        futures[pool.submit(_Process.run, task, position, items[position])] = position
+                        futures[pool.submit(_Process.run, task, position)] = position
                 except BrokenProcessPool as broken:
                     died = broken
                 if not futures:
@@ -137,7 +159,10 @@ class ProcessPool:
 class _Process:
     """What one process of the pool keeps between its items."""
 
+    shared: SharedObject
     setting: Setting
+    items: list[Item]
+    failure: Exception | None = None
     session: Session
     ending: Connection
     told: Any
@@ -148,25 +173,35 @@ class _Process:
         # A terminal sends Ctrl-C to every process of the group; the pipe is what counts.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threadpool_limits(1)
-        cls.setting, cls.ending, cls.told = shared.get(), ending, told
+        cls.shared, cls.ending, cls.told = shared, ending, told
         told[-1] = 1.0
-        cls.session = cls.setting.fleet.open(cls.setting.problem, cls.setting.workers)
+        try:
+            cls.setting, cls.items = shared.get()
+            cls.session = cls.setting.fleet.open(cls.setting.problem, cls.setting.workers)
+        except Exception as error:
+            # Each item tells of it: an error here would be the end of the process, and of no use.
+            cls.failure = error
+            return
         threading.Thread(target=cls.watch, daemon=True).start()
 
     @classmethod
     def watch(cls) -> None:
         """Stops the running item when the pipe ends, and ends the process if that takes long."""
         wait([cls.ending])
+        # Who made it may be gone.
+        cls.shared.remove_file()
         cls.session.stop()
         threading.Event().wait(SECONDS_TO_STOP)
         os._exit(1)
 
     @classmethod
-    def run(cls, task: Task, position: int, item: Item) -> Found:
+    def run(cls, task: Task, position: int) -> Found:
         """Executes one item."""
+        if cls.failure is not None:
+            raise cls.failure
         if wait([cls.ending], timeout=0):
             return {"problem": INTERRUPTED}
-        return task(cls.setting, cls.session, item, partial(cls.tell, position))
+        return task(cls.setting, cls.session, cls.items[position], partial(cls.tell, position))
 
     @classmethod
     def tell(cls, position: int, progress: Progress) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rayopt.core.errors import RayoptError, first_line
-from rayopt.experiments.spread.pool import MOST_DEATHS, Found, Item, OnProgress, Order, Setting, Task
+from rayopt.experiments.spread.pool import MOST_DEATHS, Found, Item, OnProgress, Order, Setting, Task, modules_of
 from rayopt.runs.outcome import INTERRUPTED, Progress
 from rayopt.storage.files import write_complete
 
@@ -47,16 +47,14 @@ class RayPool:
         self, setting: Setting, address: str | None, on_progress: OnProgress = lambda position, progress: None
     ) -> None:
         import ray
+        from ray import cloudpickle
 
         from rayopt.fleets.ray.connection import connect
-        from rayopt.fleets.ray.shard_loading import ship_modules
 
         self._ray = ray
         self._owns_connection = connect(address)
-        workers: Any = setting.workers
-        methods: Sequence[Any] = getattr(setting, "methods", ())
-        for component in (setting.problem, workers, workers.upload, workers.download, *methods):
-            ship_modules(component)
+        for module in modules_of(setting):
+            cloudpickle.register_pickle_by_value(module)
         self._setting = setting
         self._on_progress = on_progress
         self._is_stopped = False

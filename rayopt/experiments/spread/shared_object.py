@@ -6,10 +6,14 @@ import mmap
 import pickle
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+import cloudpickle
 
 LARGE = 2**20
 """Bytes of an array that is worth a place in the file."""
@@ -36,8 +40,18 @@ class SharedObject:
     spans: tuple[tuple[int, int], ...]
 
     @classmethod
-    def of(cls, thing: Any) -> SharedObject:
-        """Returns an object for other processes; :meth:`close` frees its file."""
+    def of(cls, thing: Any, modules: Iterable[ModuleType] = ()) -> SharedObject:
+        """Returns an object for other processes; :meth:`close` frees its memory.
+
+        Args:
+          thing: the object.
+          modules: what others may not find: their classes and functions travel with the object.
+
+        Raises:
+          OSError: there is no room for it.
+        """
+        for module in modules:
+            cloudpickle.register_pickle_by_value(module)
         large: list[memoryview] = []
 
         def place(buffer: pickle.PickleBuffer) -> bool:
@@ -47,7 +61,10 @@ class SharedObject:
             large.append(buffer.raw())
             return False
 
-        content = pickle.dumps(thing, protocol=5, buffer_callback=place)
+        content = cloudpickle.dumps(thing, protocol=5, buffer_callback=place)
+        # Memory that is not there ends a process when it is touched, not when it is asked for.
+        if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free < 2 * len(content):
+            raise OSError(f"{MEMORY} has no room for {len(content):,} bytes")
         block = SharedMemory(create=True, size=len(content))
         memory: Any = block.buf
         memory[: len(content)] = content
@@ -83,5 +100,9 @@ class SharedObject:
         block = SharedMemory(self.name)
         block.close()
         block.unlink()
+        self.remove_file()
+
+    def remove_file(self) -> None:
+        """Removes the file of the arrays: the memory goes by itself when the process that made it is gone."""
         if self.path is not None:
             Path(self.path).unlink(missing_ok=True)

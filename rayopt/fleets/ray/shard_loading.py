@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-import sysconfig
 from collections.abc import Sequence
 from typing import Any
 
+from rayopt.core.user_code import own_modules
 from rayopt.fleets.ray.memory_estimate import bytes_of
 from rayopt.fleets.ray.messages import Load, Profile
 
@@ -47,20 +46,8 @@ def make_loads(
 
 
 def ship_modules(component: object) -> None:
-    """Makes the modules of a user's own method or problem travel with it, so that nodes need no copy of them.
-
-    They are those of its class, of the classes of its attributes (a compressor, a latency), and of what its attribute
-    ``from_user_code`` names, if it has one. Installed packages are not shipped: nodes have them.
-    """
+    """Makes the modules of a user's own method or problem travel with it, so that nodes need no copy of them."""
     from ray import cloudpickle
 
-    installed = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), sysconfig.get_path("stdlib"))
-    parts = [
-        part for part in getattr(component, "from_user_code", ()) if getattr(part, "__module__", None) in sys.modules
-    ]
-    kinds = [type(component), *map(type, getattr(component, "__dict__", {}).values())]
-    for part in (*(base for kind in kinds for base in kind.__mro__), *parts):
-        module = sys.modules.get(part.__module__)
-        place = getattr(module, "__file__", None)
-        if place and not part.__module__.startswith("rayopt.") and not place.startswith(installed):
-            cloudpickle.register_pickle_by_value(module)
+    for module in own_modules(component):
+        cloudpickle.register_pickle_by_value(module)

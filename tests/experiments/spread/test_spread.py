@@ -171,6 +171,57 @@ def test_nobody_else_writes_the_folder_meanwhile(workload, tmp_path):
         process.communicate(timeout=60)
 
 
+# ---- code that other processes have not ----
+
+
+def test_what_a_function_has_made_travels():
+    """Classes and functions that no other process could import."""
+    scale = 0.5
+
+    class Local(ro.methods.ASGD):
+        name = "local"
+
+        def receive(self, arrival, fleet):
+            self.descend(scale * arrival.value)
+            fleet.assign(arrival.worker, self.point())
+
+    methods = [Local(0.1), ro.methods.ASGD(0.05)]
+    same_results(experiment(methods).run(), experiment(methods).run(on=TWO))
+
+
+def test_a_module_of_pytorch_beside_the_workload_travels(tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    (tmp_path / "own_networks.py").write_text(
+        "import torch\n\n\ndef network() -> torch.nn.Module:\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n\n\n"
+        "def loss(outputs, targets) -> torch.Tensor:\n"
+        "    return torch.nn.functional.cross_entropy(outputs, targets, reduction='none')\n"
+    )
+    tree = {
+        "problem": {"name": "torch", "module": "own_networks:network", "loss": "own_networks:loss", "data": "digits"},
+        "workers": {"count": 3, "compute": "i"}, "until": {"time": 20},
+        "methods": [{"name": "asgd", "step_size": 0.1}, {"name": "minibatch", "step_size": 0.1}],
+    }  # fmt: skip
+    file = tmp_path / "torch.yaml"
+    file.write_text(yaml.safe_dump(tree))
+    for on in ("here", "processes:2"):
+        done = subprocess.run(command("run", file, "--on", on, "--out", tmp_path / on, "-q"), capture_output=True,
+                              text=True, cwd="/", check=False)  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+    same_results(ro.load(tmp_path / "here"), ro.load(tmp_path / "processes:2"))
+
+
+def test_what_cannot_be_had_elsewhere_is_an_error_of_each_run(monkeypatch, tmp_path):
+    """A module that this process has and no other: one line, and no wait."""
+    import types
+
+    module = types.ModuleType("only_here")
+    exec("from rayopt.methods import ASGD\nclass Ghost(ASGD):\n    name = 'ghost'\n", module.__dict__)
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    with pytest.raises(ModuleNotFoundError, match="only_here"):
+        experiment([module.Ghost(0.1), ro.methods.ASGD(0.1)]).run(on=TWO)
+
+
 # ---- where ----
 
 
@@ -252,6 +303,16 @@ def test_large_arrays_are_mapped_and_cannot_be_written():
     assert not os.path.exists(shared.path)
     # Who has mapped it goes on.
     assert again["large"].sum() == large.sum()
+
+
+def test_without_room_in_shared_memory_runs_execute_here_and_it_says_so(monkeypatch):
+    def no_room(thing, modules):
+        raise OSError("/dev/shm has no room for 5 bytes")
+
+    monkeypatch.setattr("rayopt.experiments.spread.processes.SharedObject.of", no_room)
+    with pytest.warns(UserWarning, match="runs execute one after the other: processes share no memory .*no room"):
+        result = experiment(seeds=[0]).run(on=TWO)
+    same_results(result, experiment(seeds=[0]).run())
 
 
 def test_nothing_is_said_of_it():
