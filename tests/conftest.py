@@ -46,10 +46,14 @@ START_CLUSTERS = (
     "tests/fleets/ray/", "tests/fleets/shared_memory/", "tests/experiments/profiling/", "tests/cli/test_profile.py",
 )  # fmt: skip
 """Folders and files of tests that start Ray clusters; they have the mark ``cluster``."""
-FIRST_LANE = tuple(
-    f"tests/fleets/ray/test_{name}.py" for name in ("ray_up", "two_hosts", "ahead", "restarts", "signals", "node_loss")
-)
-"""Half of them by time: all that make hosts, which have fixed names, and the longest."""
+LANES = [
+    tuple(f"tests/fleets/ray/test_{name}.py" for name in names)
+    for names in (
+        ("ray_up", "two_hosts", "restarts", "node_loss"),
+        ("signals", "ahead", "replay_on_ray", "resume_on_ray", "jobs", "nodes", "spread_on_ray"),
+    )
+]
+"""Two thirds of them by time; all others are the third. Those that make hosts, which have fixed names, are in one."""
 SMALL_WORKLOAD = {
     "problem": {"name": "quadratic", "dimension": 12},
     "workers": {"count": 4, "compute": "sqrt(i)"},
@@ -64,7 +68,7 @@ SMALL_WORKLOAD = {
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With ``-n 3``, gives each module to one process; those that start clusters share two, for starts are costly."""
+    """With ``-n 3``, gives each module to one process; those that start clusters share all three."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ModuleByModule(LoadScopeScheduling):
@@ -72,10 +76,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             path = nodeid.partition("::")[0]
             if not path.startswith(START_CLUSTERS):
                 return path
-            return "clusters and hosts" if path in FIRST_LANE else "clusters"
+            return f"clusters {lane_of(path)}"
 
     config.option.loadscopereorder = False
     return ModuleByModule(config, log)
+
+
+def lane_of(path: str) -> int:
+    """Returns which tests that start clusters run in one process, one after the other."""
+    return next((number for number, lane in enumerate(LANES) if path in lane), len(LANES))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -86,7 +95,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     def rank(item: pytest.Item) -> int:
         path = item.nodeid.partition("::")[0]
-        return 0 if path in FIRST_LANE else 1 if path.startswith(START_CLUSTERS) else 2
+        return lane_of(path) if path.startswith(START_CLUSTERS) else len(LANES) + 1
 
     items.sort(key=rank)
 
