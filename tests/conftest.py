@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 
 # Small products: more threads of BLAS only wait for each other. It must be known before NumPy is imported.
@@ -24,7 +25,7 @@ os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ro")
 if "RAY_ADDRESS" in os.environ:
     del os.environ["RAY_ADDRESS"]
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ import pytest
 import yaml
 
 import rayopt as ro
+from rayopt.experiments import plugins
 from rayopt.fleets.base import Job
 from rayopt.methods import Method
 from rayopt.problems import Free, Problem
@@ -176,3 +178,20 @@ def workload_file(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def registries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """The parts that are known by name are as before after the test; so is where Python looks."""
+    before = {group: dict(kind.registry) for group, kind in plugins.KINDS.items()}
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    modules = set(sys.modules)
+    yield
+    for group, kind in plugins.KINDS.items():
+        kind.registry.clear()
+        kind.registry.update(before[group])
+    # Of the modules that are new, those that a test has written.
+    for name in set(sys.modules) - modules:
+        if Path(getattr(sys.modules[name], "__file__", None) or "").is_relative_to(tmp_path):
+            del sys.modules[name]
+    plugins.load_plugins.cache_clear()

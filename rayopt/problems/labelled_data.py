@@ -167,7 +167,6 @@ class LabelledData(Classification):
         if isinstance(data, Mapping) and set(data) == {"path"} and isinstance(data["path"], (str, Path)):
             return cls.mnist(data["path"], rows, **arguments)
         if names_rows(data):
-            assert isinstance(data, Mapping)
             found = read_rows(data, rows)
             problem = cls(found.X, found.y, found.X_test, found.y_test, **arguments)
             problem.source, problem.data, problem.rows = found.source, found.data, rows

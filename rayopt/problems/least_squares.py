@@ -135,7 +135,6 @@ class LeastSquares(RowProblem):
           InvalidInput: ``data`` or an argument is unknown or out of its range.
         """
         if names_rows(data):
-            assert isinstance(data, Mapping)
             if test := [key for key in ("test", "test_share") if key in data]:
                 raise InvalidInput(f"data.{test[0]}", "least squares has no test data", "training data alone")
             found = read_rows(data)

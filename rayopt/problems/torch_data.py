@@ -42,19 +42,16 @@ def load(data: str | Mapping[str, Any], rows: int | None) -> Found:
       DataError: the data cannot be used.
     """
     if names_rows(data):
-        assert isinstance(data, Mapping)
         table = read_rows(data, rows)
-        named = {"X": table.X, "y": _targets(table.y), "X_test": table.X_test,
-                 "y_test": None if table.y_test is None else _targets(table.y_test)}  # fmt: skip
+        named: dict[str, Any] = {"X": table.X, "y": table.y, "X_test": table.X_test, "y_test": table.y_test}
+        if table.y.dtype.kind in "OUS":
+            # Words are the numbers of their classes, those of the training rows.
+            classes = classes_of(table.y)
+            named |= {name: encoded(named[name], classes, name) for name in ("y", "y_test") if named[name] is not None}
         return Found(named, 1.0, table.source, table.data)
     known = LabelledData.from_data(data, rows, {})
     named = {"X": known.X, "y": known.y, "X_test": known.X_test, "y_test": known.y_test}
     return Found(named, known.scale, known.source, known.data)
-
-
-def _targets(y: Any) -> Any:
-    """Returns words as the numbers of their classes; all other targets as they are."""
-    return encoded(y, classes_of(y)) if y.dtype.kind in "OUS" else y
 
 
 def writable(rows: Rows) -> Rows:

@@ -9,6 +9,9 @@ from typing import Any
 
 from rayopt.core.errors import InvalidInput, at_least, finite, positive
 
+PROGRESS_METRICS = ("gap", "value", "grad_norm_sq", "accuracy")
+"""By the first of these that there is, runs are chosen and stopped where nobody says by which."""
+
 
 def larger_is_better(metric: str) -> bool:
     """Whether a metric is to grow: accuracy alone is."""

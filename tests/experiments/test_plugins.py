@@ -32,20 +32,6 @@ WORKLOAD = {
 }
 
 
-@pytest.fixture
-def registries(monkeypatch):
-    """The parts that are known by name are as before after the test; so is where Python looks."""
-    before = {group: dict(kind.registry) for group, kind in plugins.KINDS.items()}
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    for group, kind in plugins.KINDS.items():
-        kind.registry.clear()
-        kind.registry.update(before[group])
-    for name in ("own_parts", "impostor"):
-        sys.modules.pop(name, None)
-    plugins.load_plugins.cache_clear()
-
-
 @pytest.mark.skipif(
     importlib.util.find_spec("hatchling") is None, reason="hatchling is not installed: nothing builds it"
 )

@@ -230,3 +230,12 @@ def test_the_command_says_it_in_one_line(tmp_path):
     assert done.exit_code == 2
     assert done.output.count("\n") == 1
     assert done.output.startswith(f"{file}: problem.data.target: ")
+
+
+def test_words_of_the_test_rows_are_the_classes_of_the_training_rows(tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    FRAME[FRAME.wine != "barbera"].to_csv(tmp_path / "test.csv", index=False)
+    data = {**write("csv", tmp_path), "test": str(tmp_path / "test.csv")}
+    problem = ro.problems.TorchProblem.from_config(module=lambda: torch.nn.Linear(13, 3), data=data)
+    # Of barbera, barolo and grignolino the first is not among them.
+    assert set(np.unique(problem.y_test).tolist()) == {1, 2}

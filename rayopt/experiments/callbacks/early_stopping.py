@@ -8,9 +8,7 @@ from typing import Any, ClassVar
 from rayopt.core.errors import InvalidInput, at_least, positive
 from rayopt.runs.callbacks import Callback, FollowedRun
 from rayopt.runs.outcome import Row
-from rayopt.runs.until import larger_is_better
-
-ORDER = ("gap", "value", "grad_norm_sq", "accuracy")
+from rayopt.runs.until import PROGRESS_METRICS, larger_is_better
 
 
 class EarlyStopping(Callback):
@@ -56,9 +54,9 @@ class EarlyStopping(Callback):
 
     def on_row(self, run: FollowedRun, row: Row, x: Any) -> None:
         """Looks whether the row is better than all before."""
-        metric = self.metric or next((name for name in ORDER if name in row), "")
+        metric = self.metric or next((name for name in PROGRESS_METRICS if name in row), "")
         if metric not in row:
-            recorded = ", ".join(name for name in ORDER if name in row)
+            recorded = ", ".join(name for name in PROGRESS_METRICS if name in row)
             raise InvalidInput("metric", f"{self.metric!r} is not recorded", recorded or "a metric of record.metrics")
         step, value = row["step_size"], row[metric]
         if step in self._stopped:

@@ -29,10 +29,8 @@ from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
 from rayopt.runs.record import Record
 from rayopt.runs.signals import stop_on_interrupt
-from rayopt.runs.until import Until
+from rayopt.runs.until import PROGRESS_METRICS, Until
 from rayopt.storage.run_folder import temporary_folder
-
-METRICS = ("gap", "value", "grad_norm_sq", "accuracy")
 
 
 class TuningInterrupted(RayoptError):
@@ -90,7 +88,7 @@ class Tuning:
         if both := sorted(set(self.seeds) & set(self.confirm)):
             raise InvalidInput("tune.confirm", f"{both} are among the tuning seeds {self.seeds}", "other seeds")
         names = self.problem.metric_names
-        ranked = next(name for name in (*METRICS, *names) if name in names)
+        ranked = next(name for name in (*PROGRESS_METRICS, *names) if name in names)
         self.metric = one_of("tune.metric", self.metric or ranked, names)
         for position, grid in enumerate(self.grids):
             for combination in grid.combinations:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class Rows:
     data: dict[str, Any]
 
 
-def names_rows(data: Any) -> bool:
+def names_rows(data: Any) -> TypeGuard[Mapping[str, Any]]:
     """Whether this is a mapping that says where rows are."""
     return isinstance(data, Mapping) and any(kind in data for kind in KINDS)
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-
 import pytest
-import ray
-from ray.cluster_utils import Cluster
+from cluster_nodes import nodes_with
 from ray_sessions import Slow, opened
 
 import rayopt as ro
@@ -19,33 +15,11 @@ from tests.acting import asgd_that
 pytestmark = pytest.mark.timeout(280)
 
 
-class Nodes:
-    """A cluster of a head and two more nodes, each with room for two workers."""
-
-    def __init__(self):
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
-        self.others = [self.cluster.add_node(num_cpus=2) for _ in range(2)]
-        ray.init(self.cluster.address, log_to_driver=False)
-
-    def remove(self):
-        self.cluster.remove_node(self.others.pop(), allow_graceful=False)
-
-    def add(self):
-        self.others.append(self.cluster.add_node(num_cpus=2))
-
-
 @pytest.fixture
 def nodes():
-    # A folder of its own: Ray keeps there where the last cluster of this machine listens. Short: it has sockets.
-    ray.shutdown()
-    folder = tempfile.mkdtemp(prefix="ro")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_TMPDIR", folder)
-        found = Nodes()
+    """Each node has room for two workers."""
+    with nodes_with(head_cpus=2, cpus=2) as found:
         yield found
-        ray.shutdown()
-        found.cluster.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_while_a_node_goes(fixture, nodes, method, until, comes_back):

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from rayopt.experiments import plugins
 from rayopt.experiments.config import load_workload
 
 pytestmark = pytest.mark.cluster
 SAMPLE = Path(__file__).parents[3] / "docs" / "how-to" / "sample-plugin" / "rayopt_sample" / "__init__.py"
 
 
-@pytest.fixture
-def forgotten(monkeypatch):
-    before = {group: dict(kind.registry) for group, kind in plugins.KINDS.items()}
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    yield
-    for group, kind in plugins.KINDS.items():
-        kind.registry.clear()
-        kind.registry.update(before[group])
-    sys.modules.pop("travelling_parts", None)
-
-
-def test_method_problem_latency_and_compressor_travel(cluster, forgotten, tmp_path):
+def test_method_problem_latency_and_compressor_travel(cluster, registries, tmp_path):
     shutil.copy(SAMPLE, tmp_path / "travelling_parts.py")
     file = tmp_path / "workload.yaml"
     file.write_text(yaml.safe_dump({

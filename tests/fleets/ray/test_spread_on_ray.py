@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import threading
 import time
 
 import pytest
 import ray
-from ray.cluster_utils import Cluster
+from cluster_nodes import nodes_with
 
 import rayopt as ro
 from rayopt.experiments.spread.places import Place
@@ -18,26 +16,11 @@ from tests.experiments.spread.spread_parts import same_results
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(280)]
 
 
-class Nodes:
-    """A cluster of three nodes with two CPUs in all: the head has none."""
-
-    def __init__(self):
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        self.others = [self.cluster.add_node(num_cpus=1) for _ in range(2)]
-        ray.init(self.cluster.address, log_to_driver=False)
-
-
 @pytest.fixture
 def nodes():
-    ray.shutdown()
-    folder = tempfile.mkdtemp(prefix="ro")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_TMPDIR", folder)
-        found = Nodes()
+    """Two CPUs in all: the head has none."""
+    with nodes_with(head_cpus=0, cpus=1) as found:
         yield found
-        ray.shutdown()
-        found.cluster.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Slow(ro.methods.ASGD):
@@ -75,7 +58,7 @@ def test_results_files_and_order_are_those_of_one_process_and_a_node_may_go(node
         deadline = time.monotonic() + 60
         while not list(folder.glob("unfinished/runs/*/checkpoint-*.npz")) and time.monotonic() < deadline:
             time.sleep(0.05)
-        nodes.cluster.remove_node(nodes.others.pop(), allow_graceful=False)
+        nodes.remove()
 
     remover = threading.Thread(target=remove)
     remover.start()
