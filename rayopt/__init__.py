@@ -20,6 +20,7 @@ from rayopt.latency import graphs
 from rayopt.latency.link import Link
 from rayopt.latency.network import Network
 from rayopt.latency.workers import Workers
+from rayopt.methods import schedules, server
 from rayopt.report.calls import run, tune
 from rayopt.runs.record import Record
 from rayopt.runs.until import Target, Until
@@ -57,6 +58,8 @@ __all__ = [
     "profile",
     "replay",
     "run",
+    "schedules",
+    "server",
     "theory",
     "tune",
 ]
@@ -78,5 +81,5 @@ def __getattr__(name: str) -> Any:
 
 old_paths.install()
 # What is an attribute here can be imported from as well: `from rayopt.callbacks import Callback`.
-for _name in ("callbacks", "compressors", "graphs"):
+for _name in ("callbacks", "compressors", "graphs", "schedules", "server"):
     sys.modules[f"rayopt.{_name}"] = globals()[_name]

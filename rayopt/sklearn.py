@@ -75,7 +75,7 @@ class _Trained(BaseEstimator):
         until = Until(updates=updates) if self.until is None else self.until
         every = None if until.time < math.inf else float(np.median(workers.times(self.seed).least)) or None
         record = Record(every=every, metrics=["value"], trace=False).resolve(problem.metric_names, until)
-        method.use_components(problem.components)
+        method.use_problem(problem)
         job = Job(method, self.seed, until, record, keep_estimate=True)
         with (self.fleet or SimulatedFleet()).open(problem, workers) as session:
             outcome = session.run(job, lambda rows: None, lambda progress: None)

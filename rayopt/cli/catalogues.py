@@ -116,12 +116,12 @@ def _show(registry: Mapping[str, type[Any]], name: str | None, example: str) -> 
 
 def _entry(name: str, arguments: Iterable[inspect.Parameter]) -> str:
     """Returns the mapping that stands for a component in a workload file."""
-    from rayopt.methods.base import is_optional_compressor
+    from rayopt.methods.base import is_optional
 
     # JSON is YAML on one line.
     values = [
         f"{argument.name}: {'...' if argument.default is argument.empty else json.dumps(argument.default)}"
         for argument in arguments
-        if not is_optional_compressor(argument)
+        if not is_optional(argument)
     ]
     return "{" + ", ".join([f"name: {name}", *values]) + "}"

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from rayopt.core.errors import InvalidInput, nearest
 from rayopt.fleets.base import FleetKind
 from rayopt.fleets.simulated.fleet import SimulatedFleet
+from rayopt.methods.base import Method
 
 T = TypeVar("T")
 
@@ -48,8 +49,11 @@ def look_up(name: str, registry: Mapping[str, T]) -> T:
 def arguments_of(component: type) -> dict[str, inspect.Parameter]:
     """Returns the arguments that a workload file may give to a component, by name.
 
-    They are those of its class method ``from_config`` if it has one, else those of its constructor.
+    They are those of its class method ``from_config`` if it has one, else those of its constructor; of a method also
+    the controls.
     """
+    if issubclass(component, Method):
+        return component.arguments()
     return dict(inspect.signature(_maker(component)).parameters)
 
 

@@ -14,6 +14,8 @@ from rayopt.fleets.base import FleetKind
 from rayopt.latency.network import Network
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
+from rayopt.methods.schedules import Schedule
+from rayopt.methods.server import ServerUpdate
 from rayopt.problems.base import Problem
 from rayopt.runs.callbacks import Callback
 from rayopt.runs.record import Record
@@ -76,7 +78,7 @@ def plain(value: Any) -> Any:
     match value:
         case np.ndarray() | np.generic():
             return value.tolist()
-        case Compressor():
+        case Compressor() | Schedule() | ServerUpdate():
             return plain(value.to_config())
         case Mapping():
             return {str(key): plain(inner) for key, inner in value.items()}

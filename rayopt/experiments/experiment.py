@@ -114,7 +114,7 @@ class Experiment:
                 raise InvalidInput(f"methods[{position}].label", f"{label!r} is taken", "labels that differ")
         for position, method in enumerate(self.methods):
             fresh = method.fresh()
-            fresh.use_components(self.problem.components)
+            fresh.use_problem(self.problem)
             self._check_network(f"methods[{position}]", fresh)
             if fresh.needs_components and self.problem.components is None:
                 continue  # It is skipped, with the reason.
@@ -150,7 +150,7 @@ class Experiment:
                 split = single if one_by_one and len(single) > 1 else [method.fresh()]
                 found += [Run(part, label, seed) for part in split]
         for run in found:
-            run.method.use_components(self.problem.components)
+            run.method.use_problem(self.problem)
             if reason := self.fleet.incompatibility(run.method, self.problem):
                 run.problem = f"skipped: {reason}"
                 continue
@@ -347,9 +347,10 @@ class Experiment:
         split = self.problem.split(self.workers.count, self.seeds[0])
         skew = None if split.homogeneous else split.skew
         bound = lower_bound(self.problem, self.workers, self.until.target, self.seeds[0])
-        summary = summarise(
-            runs, self.until, self.problem, skew=skew, bound=bound, notes=self.fleet.notes(runs), skipped=self.skipped
-        )
+        ran = {run.label: run.method for run in runs if run.outcome is not None}
+        notes = [f"{label}: {method.note}." for label, method in ran.items() if method.note]
+        summary = summarise(runs, self.until, self.problem, skew=skew, bound=bound,
+                            notes=[*self.fleet.notes(runs), *notes], skipped=self.skipped)  # fmt: skip
         summary["environment"] = environment(getattr(self.fleet, "blas_threads", None))
         hashes = [None if run.outcome is None else run.outcome.fingerprints for run in runs]
         about = json.dumps({"environment": summary["environment"], "hashes": hashes})

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rayopt.methods.base import Array, Method
+from rayopt.methods.controls import WITHOUT
 
 
 class LanScheme(Method):
@@ -14,7 +13,7 @@ class LanScheme(Method):
       u: u^k, the shape of x.
     """
 
-    _step: Any
+    refused_controls = dict.fromkeys(WITHOUT, "its steps are those of an accelerated scheme")
 
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)

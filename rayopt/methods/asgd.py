@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from rayopt.core.arrivals import Arrival
 from rayopt.methods.base import Fleet, Method, everyone
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, parameters
 
 
@@ -46,8 +46,8 @@ class ASGD(Method):
     name = "asgd"
     paper = "arXiv 2206.08307, Algorithm 1"
 
-    def __init__(self, step_size: float | Sequence[float], compressor: Any = None) -> None:
-        super().__init__(step_size)
+    def __init__(self, step_size: StepSize, compressor: Any = None, **controls: Unpack[Controls]) -> None:
+        super().__init__(step_size, **controls)
         self.compress_with(compressor)
 
     @classmethod

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from rayopt.core.errors import positive
 from rayopt.methods.base import Array
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.methods.task_allocation import AdaptiveAllocation
 from rayopt.theory import Setting, parameters
 
@@ -58,9 +58,14 @@ class ATA(AdaptiveAllocation):
     waits_for_everyone = True
 
     def __init__(
-        self, step_size: float | Sequence[float], batch_size: int, alpha: float, confidence: float = 2.0
+        self,
+        step_size: StepSize,
+        batch_size: int,
+        alpha: float,
+        confidence: float = 2.0,
+        **controls: Unpack[Controls],
     ) -> None:
-        super().__init__(step_size, batch_size)
+        super().__init__(step_size, batch_size, **controls)
         self.alpha = positive("alpha", alpha)
         self.confidence = positive("confidence", confidence)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 
 from rayopt.core.errors import positive
 from rayopt.methods.base import Array
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.methods.task_allocation import AdaptiveAllocation
 
 
@@ -52,9 +53,14 @@ class ATAEmpirical(AdaptiveAllocation):
     waits_for_everyone = True
 
     def __init__(
-        self, step_size: float | Sequence[float], batch_size: int, eta: float = 1.0, confidence: float = 2.0
+        self,
+        step_size: StepSize,
+        batch_size: int,
+        eta: float = 1.0,
+        confidence: float = 2.0,
+        **controls: Unpack[Controls],
     ) -> None:
-        super().__init__(step_size, batch_size)
+        super().__init__(step_size, batch_size, **controls)
         self.eta = positive("eta", eta)
         self.confidence = positive("confidence", confidence)
 

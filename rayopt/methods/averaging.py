@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from rayopt.methods.base import Array, Method
 
 
@@ -11,6 +14,8 @@ class AveragedPoints(Method):
     Attributes:
       average: the mean, the shape of x.
     """
+
+    refused_controls: ClassVar[Mapping[str, str]] = {"averaging": "it evaluates a mean of its points already"}
 
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rayopt.compression import unbiased
 from rayopt.core.arrivals import Arrival
-from rayopt.core.errors import InvalidInput, NoTheory, nearest, positive
+from rayopt.core.errors import InvalidInput, NoTheory, nearest
 from rayopt.core.html import object_html
 from rayopt.core.tasks import Gradient, Message
+from rayopt.methods.controls import WITHOUT, Average, Controls, Learning, StepSize, StepSizes
+from rayopt.methods.server import Muon
 from rayopt.problems.constants import setting_of, translated_errors
 from rayopt.theory.setting import SYMBOLS, Setting
 
@@ -77,12 +79,15 @@ class Method:
     arrival in :meth:`receive`.
 
     Args:
-      step_size: gamma > 0, or a list of G step sizes: then x has shape (G, dimension) and all
-        members of the grid run on one event schedule.
+      step_size: gamma > 0, a schedule (see ``rayopt.schedules``), or a list of G of them: then x has shape
+        (G, dimension) and all members of the grid run on one event schedule.
+      **controls: ``server``, ``weight_decay``, ``clip_norm`` and ``averaging`` (see
+        ``rayopt.methods.controls.Controls``); none is used by default, as in the papers.
 
     Attributes:
       x: the current iterate x^k, shape (dimension,) or (G, dimension); a new array after each update.
       updates: k, the number of updates made.
+      now: fleet seconds, where a step size depends on them.
     """
 
     name: ClassVar[str]
@@ -103,6 +108,9 @@ class Method:
     tasks_are_gradients: ClassVar[bool] = True
     """Whether every task is one stochastic gradient, so that its duration is that of one."""
 
+    refused_controls: ClassVar[Mapping[str, str]] = {}
+    """Which of :class:`~rayopt.methods.controls.Controls` the method cannot take, with the reason."""
+
     downlink: Any = None
     """The compressor of what workers are sent; None for x as it is."""
     compressor: Any = None
@@ -113,10 +121,29 @@ class Method:
     components: int
     """m of a finite sum, set before ``prepare`` where the method needs it."""
 
-    def __init__(self, step_size: float | Sequence[float]) -> None:
-        self._step: Any = steps(step_size)
-        # Plain numbers, whatever they came in: methods are compared, written down and shown by their arguments.
-        self.step_size: float | list[float] = self._step if isinstance(self._step, float) else self.members()
+    now: float = 0.0
+    parameter_shapes: Sequence[Sequence[int]] | None = None
+    """Shapes of the parameters in x, set before ``prepare`` where the problem tells them."""
+
+    def __init__(self, step_size: StepSize, **controls: Unpack[Controls]) -> None:
+        self._step_sizes = StepSizes(step_size)
+        self.follows_time = self._step_sizes.follows_time
+        self._learning = Learning(type(self).__name__, self.refused_controls, **controls)
+        self._average = None if self._learning.averaging is None else Average(self._learning.averaging)
+        # Read in every update: a schedule alone is asked anew.
+        self._constant_step = None if self._step_sizes.changes else self._step_sizes.at(0, 0.0)
+
+    @property
+    def step_size(self) -> Any:
+        """gamma: a number or a schedule, or a list of them, whatever they came in."""
+        return self._step_sizes.given
+
+    @property
+    def _step(self) -> Any:
+        """gamma_k: a float, or shape (G, 1)."""
+        if self._constant_step is not None:
+            return self._constant_step
+        return self._step_sizes.at(self.updates, self.now, self.x.dtype)
 
     def compress_with(self, given: Any) -> None:
         """Takes the compressor of every reply, for a method that asks for plain gradients; None for none.
@@ -164,10 +191,10 @@ class Method:
           ...     problem, workers, eps=0.02, noise_variance=0.1, smoothness=1.0, interrupt=True)
           Ringmaster(step_size=0.05, threshold=5, interrupt=True)
         """
-        arguments = inspect.signature(cls).parameters
+        arguments = cls.arguments()
         for name in given:
             if name not in SYMBOLS and name not in arguments:
-                everything = (*(key for key, found in arguments.items() if not is_optional_compressor(found)), *SYMBOLS)
+                everything = (*(key for key, found in arguments.items() if not is_optional(found)), *SYMBOLS)
                 raise InvalidInput(name, f"unknown{nearest(name, everything)}", ", ".join(everything))
         known = {**cls.told_by(given, problem, workers), **{k: v for k, v in given.items() if k in SYMBOLS}}
         setting = setting_of(problem, workers, eps, known)
@@ -192,9 +219,19 @@ class Method:
         """
         if self.compressor is not None:
             self.compressor.check(start_point.shape[-1])
-        grid = np.shape(self._step)[:1]
-        self.x = np.array(np.broadcast_to(start_point, (*grid, *start_point.shape)))
+        self.x = np.array(np.broadcast_to(start_point, (*self._step_sizes.grid, *start_point.shape)))
         self.updates = 0
+        if isinstance(self._constant_step, np.ndarray):
+            self._constant_step = self._constant_step.astype(self.x.dtype)
+        self._server_state: dict[str, Any] = {}
+        if self.parameter_shapes is not None and isinstance(self._learning.server, Muon):
+            self._server_state["shapes"] = self._learning.server.shapes or [list(s) for s in self.parameter_shapes]
+        self._average_state: dict[str, Any] = {} if self._average is None else {"mean": self.x}
+
+    def use_problem(self, problem: Problem) -> None:
+        """Tells the method what it must know of the problem: components of a finite sum, shapes of parameters."""
+        self.use_components(problem.components)
+        self.parameter_shapes = problem.parameter_shapes
 
     def use_network(self, network: Any) -> None:
         """Tells a method without a server on which network it runs; others do not need to know."""
@@ -234,12 +271,45 @@ class Method:
     @property
     def estimate(self) -> Array:
         """The point that is evaluated, the shape of x."""
-        return self.x
+        return self.x if self._average is None else self._average.point(self._average_state)
+
+    @property
+    def controls(self) -> dict[str, Any]:
+        """The controls that are not as in the paper, by name."""
+        return self._learning.parameters
+
+    @property
+    def step_changes(self) -> bool:
+        """Whether a step size is a schedule."""
+        return self._step_sizes.changes
+
+    @property
+    def note(self) -> str:
+        """What a reader of the method's results must know, a sentence or ""."""
+        changed = [f"{name} = {value!r}" for name, value in self.controls.items() if name != "averaging"]
+        has_theorem = type(self).theory.__func__ is not Method.theory.__func__  # type: ignore[attr-defined]
+        if not changed or not has_theorem:
+            return ""
+        return f"its theorem is about plain descent, not about {', '.join(changed)}"
 
     def descend(self, gradient: Array, scale: float = 1.0) -> None:
-        """x^{k+1} = x^k - scale * step_size * gradient; k <- k + 1."""
-        self.x = self.x - gradient * (self._step if scale == 1.0 else scale * self._step)
+        """x^{k+1} = x^k - scale * step_size * d^k, d^k the gradient unless a control changes it; k <- k + 1."""
+        step = self._step if scale == 1.0 else scale * self._step
+        if not self._learning.is_plain:
+            gradient = self._learning.direction(gradient, self.x, self._server_state)
+        self._move(gradient * step)
+
+    def replace_by(self, change: Array, server_step_size: float = 1.0) -> None:
+        """x^{k+1} = x^k - server_step_size * d^k for a mean ``change`` of x - y over models y; k <- k + 1."""
+        if not self._learning.is_plain:
+            change = self._learning.direction(change, self.x, self._server_state)
+        self._move(change if server_step_size == 1.0 else change * server_step_size)
+
+    def _move(self, change: Array) -> None:
+        self.x = self.x - change
         self.updates += 1
+        if self._average is not None:
+            self._average.add(self.x, self.updates, self._average_state)
 
     def point(self) -> Gradient:
         """Returns the task of one stochastic gradient at (x^k, k), compressed if the method has a compressor."""
@@ -247,11 +317,23 @@ class Method:
             return Gradient(self.x, self.updates)
         return Message(self.x, self.updates, self.compressor)
 
+    @classmethod
+    def arguments(cls) -> dict[str, inspect.Parameter]:
+        """Returns the arguments of the method by name, the controls among them if it takes any."""
+        found = dict(inspect.signature(cls).parameters)
+        takes_controls = [name for name, argument in found.items() if argument.kind is argument.VAR_KEYWORD]
+        for name in takes_controls:
+            del found[name]
+            found |= {key: inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=without)
+                      for key, without in WITHOUT.items()}  # fmt: skip
+        return found
+
     @property
     def parameters(self) -> dict[str, Any]:
         """The arguments that make an equal method; no compressor is not told."""
-        found = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-        return {name: value for name, value in found.items() if name != "compressor" or value is not None}
+        found = {name: getattr(self, name) for name in self.arguments() if name not in WITHOUT}
+        found = {name: value for name, value in found.items() if name != "compressor" or value is not None}
+        return found | self.controls
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Returns the arguments that make an equal method, as scikit-learn's estimators do."""
@@ -274,10 +356,9 @@ class Method:
     def __sklearn_clone__(self) -> Method:
         return self.fresh()
 
-    def members(self) -> list[Any]:
-        """The step sizes of the grid, in order; one if there is no grid."""
-        found: list[Any] = np.ravel(self._step).tolist()
-        return found
+    def members(self) -> list[float]:
+        """The step sizes of the grid, in order; one if there is no grid. A schedule is known by its gamma."""
+        return list(self._step_sizes.members)
 
     def fresh(self) -> Method:
         """Returns an equal method that has not run."""
@@ -285,7 +366,7 @@ class Method:
 
     def with_step_size(self, step_size: float) -> Method:
         """Returns a method that differs from this one in its step size alone."""
-        return type(self)(**{**copy.deepcopy(self.parameters), "step_size": step_size})
+        return type(self)(**{**copy.deepcopy(self.parameters), "step_size": self._step_sizes.alone(step_size)})
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.parameters.items())
@@ -296,28 +377,9 @@ class Method:
         return object_html(self, {**self.parameters, **({"paper": self.paper} if self.paper else {})})
 
 
-def is_optional_compressor(argument: inspect.Parameter) -> bool:
-    """Whether an argument is the compressor of a method that needs none, of which nobody is told who does not ask."""
-    return argument.name == "compressor" and argument.default is None
-
-
-def steps(step_size: float | Sequence[float]) -> float | Array:
-    """Returns a step size as a float, or a grid of them as an array of shape (G, 1).
-
-    Raises:
-      InvalidInput: a step size is not a positive number, or the grid is empty or has one twice.
-    """
-    # Arrays, numbers of NumPy and Series become what they hold.
-    given: Any = step_size.tolist() if hasattr(step_size, "tolist") else step_size
-    if isinstance(given, str) or not hasattr(given, "__iter__"):
-        return positive("step_size", given)
-    grid = [positive("step_size", step) for step in given]
-    if not grid:
-        raise InvalidInput("step_size", "an empty list", "a number above 0 or a list of such numbers")
-    for position, step in enumerate(grid):
-        if step in grid[:position]:
-            raise InvalidInput("step_size", f"{step:g} stands twice in the list", "numbers that differ")
-    return np.array(grid)[:, None]
+def is_optional(argument: inspect.Parameter) -> bool:
+    """Whether an argument is one that a method needs in no case, of which nobody is told who does not ask."""
+    return (argument.name == "compressor" and argument.default is None) or argument.name in WITHOUT
 
 
 def check_worker(worker: int | None, workers: int) -> None:

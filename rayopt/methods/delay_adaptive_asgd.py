@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Unpack
 
 from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import one_of
 from rayopt.methods.asgd import ASGD
 from rayopt.methods.base import Fleet
+from rayopt.methods.controls import Controls, StepSize
 
 
 class DelayAdaptiveASGD(ASGD):
@@ -48,8 +49,8 @@ class DelayAdaptiveASGD(ASGD):
     name = "delay_adaptive_asgd"
     paper = "arXiv 2206.07638; arXiv 2206.08307, eq. 11"
 
-    def __init__(self, step_size: float | Sequence[float], rule: str = "mishchenko") -> None:
-        super().__init__(step_size)
+    def __init__(self, step_size: StepSize, rule: str = "mishchenko", **controls: Unpack[Controls]) -> None:
+        super().__init__(step_size, **controls)
         self.rule = one_of("rule", rule, ("mishchenko", "koloskova"))
 
     def scale(self, delay: int, workers: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from rayopt.core.errors import InvalidInput, at_least, one_of, positive
 from rayopt.core.memory import check_fits
 from rayopt.core.tasks import BYTES_PER_STEP, LocalSGD
 from rayopt.methods.base import Array, Fleet, Method
+from rayopt.methods.controls import Controls, StepSize
 
 
 class FedAvg(Method):
@@ -34,6 +35,9 @@ class FedAvg(Method):
       local_steps: H >= 1.
       fraction: C in (0, 1].
       weighting: "rows": by n_i, as in the paper; "equal": all alike.
+      server_step_size: eta of x^{k+1} = x^k - eta d^k, d^k the mean of x^k - y_i; 1, as in the paper, takes the mean of
+        the models. With ``server=Momentum()`` it is FedAvgM, with ``server=Adam(eps=1e-3, bias_correction=False)``
+        FedAdam (`Adaptive Federated Optimization <https://arxiv.org/abs/2003.00295>`_).
 
     Examples:
       >>> import rayopt as ro
@@ -54,15 +58,22 @@ class FedAvg(Method):
     waits_for_everyone = True
 
     def __init__(
-        self, step_size: float | Sequence[float], local_steps: int, fraction: float = 1.0, weighting: str = "rows"
+        self,
+        step_size: StepSize,
+        local_steps: int,
+        fraction: float = 1.0,
+        weighting: str = "rows",
+        server_step_size: float = 1.0,
+        **controls: Unpack[Controls],
     ) -> None:
-        super().__init__(step_size)
+        super().__init__(step_size, **controls)
         self.local_steps = at_least("local_steps", local_steps, 1)
         check_fits("local_steps", self.local_steps, BYTES_PER_STEP * self.local_steps)
         self.fraction = positive("fraction", fraction)
         if self.fraction > 1:
             raise InvalidInput("fraction", f"{fraction!r} is more than all clients", "a number in (0, 1]")
         self.weighting = one_of("weighting", weighting, ("rows", "equal"))
+        self.server_step_size = positive("server_step_size", server_step_size)
 
     def start(self, fleet: Fleet) -> None:
         self.sampled = max(round(self.fraction * fleet.n), 1)
@@ -81,6 +92,5 @@ class FedAvg(Method):
         if self.batch.count == self.sampled:
             # A reply is x - y: the average of the y is x less the average of the replies.
             weights = self.weights / self.weights[self.clients].sum()
-            self.x = self.x - self.batch.sum(worker_weights=weights)
-            self.updates += 1
+            self.replace_by(self.batch.sum(worker_weights=weights), self.server_step_size)
             self.begin_round(fleet)

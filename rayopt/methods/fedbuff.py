@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from rayopt.core.errors import InvalidInput, at_least, non_negative, positive
 from rayopt.core.memory import check_fits
 from rayopt.core.tasks import BYTES_PER_STEP, LocalSGD
 from rayopt.methods.base import Array, Fleet, Method
+from rayopt.methods.controls import Controls, StepSize
 
 
 class FedBuff(Method):
@@ -59,14 +60,15 @@ class FedBuff(Method):
 
     def __init__(
         self,
-        step_size: float | Sequence[float],
+        step_size: StepSize,
         local_steps: int = 1,
         buffer_size: int = 10,
         concurrency: int | None = None,
         server_step_size: float = 1.0,
         staleness_power: float = 0.5,
+        **controls: Unpack[Controls],
     ) -> None:
-        super().__init__(step_size)
+        super().__init__(step_size, **controls)
         self.local_steps = at_least("local_steps", local_steps, 1)
         check_fits("local_steps", self.local_steps, BYTES_PER_STEP * self.local_steps)
         self.buffer_size = at_least("buffer_size", buffer_size, 1)
@@ -94,8 +96,7 @@ class FedBuff(Method):
         delay = self.updates - arrival.version
         self.buffer.add(arrival, weight=(1.0 + delay) ** -self.staleness_power)
         if self.buffer.count == self.buffer_size:
-            self.x = self.x - self.buffer.sum() * (self.server_step_size / self.buffer_size)
-            self.updates += 1
+            self.replace_by(self.buffer.mean(), self.server_step_size)
             self.buffer = GradientSum()
         self.idle.append(arrival.worker)
         chosen = int(fleet.random.integers(len(self.idle)))

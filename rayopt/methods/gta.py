@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Unpack
 
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.methods.rennala import Rennala
 
 
@@ -40,5 +41,5 @@ class GTA(Rennala):
     name = "gta"
     paper = "arXiv 2502.00775, baseline"
 
-    def __init__(self, step_size: float | Sequence[float], batch_size: int) -> None:
-        super().__init__(step_size, batch_size, interrupt=True)
+    def __init__(self, step_size: StepSize, batch_size: int, **controls: Unpack[Controls]) -> None:
+        super().__init__(step_size, batch_size, interrupt=True, **controls)

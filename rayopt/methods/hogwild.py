@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Unpack
 
 from rayopt.core.errors import one_of
 from rayopt.methods.asgd import ASGD
+from rayopt.methods.controls import Controls, StepSize
 
 ACCESS = ("free", "locked", "serial")
 
@@ -59,8 +60,8 @@ class Hogwild(ASGD):
     name = "hogwild"
     paper = "arXiv 1106.5730"
 
-    def __init__(self, step_size: float | Sequence[float], access: str = "free") -> None:
-        super().__init__(step_size)
+    def __init__(self, step_size: StepSize, access: str = "free", **controls: Unpack[Controls]) -> None:
+        super().__init__(step_size, **controls)
         self.access: str = one_of("access", access, ACCESS)
 
     @property

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from rayopt.core.arrivals import Arrival, GradientSum
 from rayopt.core.errors import InvalidInput, at_least, one_of
 from rayopt.methods.base import Array, Fleet, Method, everyone
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, parameters
 
 
@@ -52,8 +52,10 @@ class MSync(Method):
     name = "m_sync"
     paper = "arXiv 2602.03802"
 
-    def __init__(self, step_size: float | Sequence[float], batch_size: int, wait_for: str = "first") -> None:
-        super().__init__(step_size)
+    def __init__(
+        self, step_size: StepSize, batch_size: int, wait_for: str = "first", **controls: Unpack[Controls]
+    ) -> None:
+        super().__init__(step_size, **controls)
         self.batch_size = at_least("batch_size", batch_size, 1)
         self.wait_for = one_of("wait_for", wait_for, ("first", "fastest"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from rayopt.core.errors import InvalidInput
 from rayopt.core.tasks import Trial
 from rayopt.latency.values import Limits, PermutedValues, Values, ValuesLike, parse, resolve
 from rayopt.methods.base import Array, Fleet, Method
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, parameters
 
 if TYPE_CHECKING:
@@ -67,12 +68,13 @@ class MindFlayer(Method):
 
     def __init__(
         self,
-        step_size: float | Sequence[float],
+        step_size: StepSize,
         trials: int | Sequence[int],
         time_limit: ValuesLike,
         probability: float | Sequence[float] | None = None,
+        **controls: Unpack[Controls],
     ) -> None:
-        super().__init__(step_size)
+        super().__init__(step_size, **controls)
         self.trials = trials
         self.time_limit = time_limit
         self.probability = probability

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from rayopt.core.arrivals import Arrival, GradientSum
 from rayopt.methods.base import Fleet, Method, everyone
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, parameters
 
 
@@ -47,8 +47,8 @@ class Minibatch(Method):
     heterogeneous = True
     waits_for_everyone = True
 
-    def __init__(self, step_size: float | Sequence[float], compressor: Any = None) -> None:
-        super().__init__(step_size)
+    def __init__(self, step_size: StepSize, compressor: Any = None, **controls: Unpack[Controls]) -> None:
+        super().__init__(step_size, **controls)
         self.compress_with(compressor)
 
     @classmethod

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from rayopt.core.errors import InvalidInput, at_least, non_negative
 from rayopt.methods.asgd import ASGD
 from rayopt.methods.base import Array, Fleet
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, best_harmonic, parameters
 
 
@@ -55,9 +55,13 @@ class NaiveOptimalASGD(ASGD):
     paper = "arXiv 2501.16168, Algorithm 3"
 
     def __init__(
-        self, step_size: float | Sequence[float], noise_ratio: float | None = None, workers_used: int | None = None
+        self,
+        step_size: StepSize,
+        noise_ratio: float | None = None,
+        workers_used: int | None = None,
+        **controls: Unpack[Controls],
     ) -> None:
-        super().__init__(step_size)
+        super().__init__(step_size, **controls)
         if (noise_ratio is None) == (workers_used is None):
             given = "neither it nor workers_used" if noise_ratio is None else "both it and workers_used"
             raise InvalidInput("noise_ratio", f"{given} is given", "one of noise_ratio and workers_used")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from rayopt.core.errors import InvalidInput, positive
 from rayopt.core.tasks import Gradient
 from rayopt.methods.asgd import ASGD
 from rayopt.methods.base import Array, Fleet
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, parameters
 
 
@@ -59,8 +59,8 @@ class Picky(ASGD):
     paper = "arXiv 2106.11879"
     control_depends_on_x = True
 
-    def __init__(self, step_size: float | Sequence[float], distance_limit: float) -> None:
-        super().__init__(step_size)
+    def __init__(self, step_size: StepSize, distance_limit: float, **controls: Unpack[Controls]) -> None:
+        super().__init__(step_size, **controls)
         infinity = "infinity (.inf in a file)"
         limit = distance_limit
         self.distance_limit = limit if limit == math.inf else positive("distance_limit", limit, infinity)

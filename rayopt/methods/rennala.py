@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from rayopt.core.arrivals import Arrival, GradientSum
 from rayopt.core.errors import at_least, boolean
 from rayopt.methods.base import Array, Fleet, Method, everyone
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, parameters
 
 
@@ -55,9 +55,14 @@ class Rennala(Method):
     paper = "arXiv 2305.12387, Method 4"
 
     def __init__(
-        self, step_size: float | Sequence[float], batch_size: int, interrupt: bool = False, compressor: Any = None
+        self,
+        step_size: StepSize,
+        batch_size: int,
+        interrupt: bool = False,
+        compressor: Any = None,
+        **controls: Unpack[Controls],
     ) -> None:
-        super().__init__(step_size)
+        super().__init__(step_size, **controls)
         self.compress_with(compressor)
         self.batch_size = at_least("batch_size", batch_size, 1)
         self.interrupt = boolean("interrupt", interrupt)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from rayopt.core.arrivals import Arrival, GradientSum
 from rayopt.core.errors import boolean
 from rayopt.methods.base import Array, Fleet, Method, everyone
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, parameters
 
 
@@ -60,8 +60,8 @@ class Ringleader(Method):
     heterogeneous = True
     waits_for_everyone = True
 
-    def __init__(self, step_size: float | Sequence[float], resend_current: bool = False) -> None:
-        super().__init__(step_size)
+    def __init__(self, step_size: StepSize, resend_current: bool = False, **controls: Unpack[Controls]) -> None:
+        super().__init__(step_size, **controls)
         self.resend_current = boolean("resend_current", resend_current)
 
     @classmethod

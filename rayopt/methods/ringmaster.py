@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import at_least, boolean
 from rayopt.core.tasks import Gradient
 from rayopt.methods.base import Fleet, Method, everyone
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, parameters
 
 
@@ -57,9 +57,14 @@ class Ringmaster(Method):
     paper = "arXiv 2501.16168, Algorithms 4 and 5"
 
     def __init__(
-        self, step_size: float | Sequence[float], threshold: float, interrupt: bool = False, compressor: Any = None
+        self,
+        step_size: StepSize,
+        threshold: float,
+        interrupt: bool = False,
+        compressor: Any = None,
+        **controls: Unpack[Controls],
     ) -> None:
-        super().__init__(step_size)
+        super().__init__(step_size, **controls)
         self.compress_with(compressor)
         infinity = "infinity (.inf in a file)"
         self.threshold = threshold if threshold == math.inf else at_least("threshold", threshold, 1, infinity)

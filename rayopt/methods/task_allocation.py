@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from rayopt.core.arrivals import Arrival, GradientSum
 from rayopt.core.errors import at_least
 from rayopt.core.tasks import Series
 from rayopt.methods.base import Array, Fleet, Method
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, parameters
 from rayopt.theory.allocation import exploring_allocation
 
@@ -31,8 +31,8 @@ class TaskAllocation(Method):
 
     tasks_are_gradients = False
 
-    def __init__(self, step_size: float | Sequence[float], batch_size: int) -> None:
-        super().__init__(step_size)
+    def __init__(self, step_size: StepSize, batch_size: int, **controls: Unpack[Controls]) -> None:
+        super().__init__(step_size, **controls)
         self.batch_size = at_least("batch_size", batch_size, 1)
 
     @classmethod

@@ -78,6 +78,11 @@ class Problem:
             return 1
         raise NotImplementedError
 
+    @property
+    def parameter_shapes(self) -> list[list[int]]:
+        """Shapes of the parameters that stand in x one after the other; one vector by default."""
+        return [[self.dimension]]
+
     def __repr__(self) -> str:
         """Says how the problem was made, without arrays."""
         shown = [

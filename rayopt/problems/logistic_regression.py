@@ -132,6 +132,10 @@ class LogisticRegression(LabelledData):
 
     # ---- workers ----
 
+    @property
+    def parameter_shapes(self) -> list[list[int]]:
+        return [[self.features + 1, self.classes]]
+
     def start_point(self) -> Array:
         return np.zeros(self.dimension)
 

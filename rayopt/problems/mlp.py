@@ -177,6 +177,10 @@ class MLP(LabelledData):
         )  # fmt: skip
         return {key: getattr(self, key) for key in keys}
 
+    @property
+    def parameter_shapes(self) -> list[list[int]]:
+        return [[inputs + 1, outputs] for _, inputs, outputs in self._layers]
+
     def start_point(self) -> Array:
         generator = Stream(self.initial_seed, "initial point").generator()
         x = np.zeros(self.dimension)

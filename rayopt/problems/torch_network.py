@@ -67,6 +67,11 @@ class TorchNetwork:
             raise InvalidInput("module", problem, "a factory of a torch.nn.Module")
         return made.to(dtype=getattr(torch, self._dtype)).eval()
 
+    @property
+    def shapes(self) -> list[list[int]]:
+        """The shapes of the trainable parameters, in order."""
+        return [list(shape) for _, shape, _ in self._layout]
+
     def start_point(self) -> Array:
         """Returns the parameters as the factory makes them, shape (dimension,)."""
         values = dict(self._module.named_parameters())

@@ -199,6 +199,10 @@ class TorchProblem(Classification):
         return self.y if self.y.ndim == 1 and self.y.dtype.kind == "i" else None
 
     @property
+    def parameter_shapes(self) -> list[list[int]]:
+        return self._network.shapes
+
+    @property
     def metric_names(self) -> tuple[str, ...]:
         names = super().metric_names
         return names if self.row_labels() is not None else tuple(name for name in names if name != "accuracy")

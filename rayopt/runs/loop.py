@@ -41,11 +41,14 @@ def serve(method: Method, fleet: RunningFleet, recorder: Recorder) -> None:
             recorder.started()
         wait, receive = fleet.wait, method.receive
         record = recorder.watched_arrival if recorder.watched.arrivals else recorder.arrival
+        follows_time = method.follows_time
         while not recorder.finished:
             arrival = wait(recorder.due)
             if arrival is None:
                 recorder.row()
             else:
+                if follows_time:
+                    method.now = arrival.time
                 receive(arrival, fleet)
                 record(arrival)
         recorder.end()

@@ -116,6 +116,7 @@ class ReplayRun:
             arrival = self._fleet.deliver(event)
         except ReplayMismatch as error:
             raise self._differs(str(error)) from None
+        self._method.now = arrival.time
         self._method.receive(arrival, self._fleet)
         outcome = "used" if arrival.used else "ignored" if arrival.ok else "failed"
         if outcome != event.outcome:
@@ -143,6 +144,7 @@ class ReplayRun:
         """Gives the method its alarms up to a time, until it has had ``most``."""
         while self._alarms < most and (alarm := self._fleet.alarm(until, before_arrival)) is not None:
             self._alarms += 1
+            self._method.now = alarm.time
             self._method.receive(alarm, self._fleet)
 
     def _ring_until_given(self, event: Event) -> None:

@@ -71,6 +71,8 @@ class SharedMemoryFleet(FleetKind):
         """Returns why a method cannot run here on a problem, or ""."""
         if not isinstance(method, Hogwild):
             return f"{type(method).__name__} has a server that receives arrivals; here only Hogwild runs"
+        if changed := [*method.controls, *(["a schedule"] if method.step_changes else [])]:
+            return f"here x is changed in place, without a server: not with {' and '.join(changed)}"
         if not isinstance(problem, SparseLogisticRegression):
             return f"here Hogwild runs on sparse_logistic_regression alone, not on {problem.name}"
         if problem.batch != 1:

@@ -69,7 +69,7 @@ class SimulatedSession:
     ) -> Outcome:
         problem = self._problem.split(self._workers.count, job.seed)
         fleet = self._make_fleet(problem, job)
-        job.method.use_components(problem.components)
+        job.method.use_problem(problem)
         job.method.use_network(self._workers)
         job.method.prepare(problem.start_point(), fleet.n)
         recorder = self._recorder = Recorder(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from rayopt.core.errors import non_negative, positive
 from rayopt.core.tasks import Forward, Message
 from rayopt.methods.base import Fleet, everyone
 from rayopt.methods.compressed.base import CompressedMethod
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, parameters
 from rayopt.theory.communication import shadowheart_weights
 
@@ -62,9 +62,14 @@ class AdaptiveShadowheart(CompressedMethod):
     needs_virtual_time = True
 
     def __init__(
-        self, step_size: float | Sequence[float], compressor: Any, noise_ratio: float, first_budget: float = 1.0
+        self,
+        step_size: StepSize,
+        compressor: Any,
+        noise_ratio: float,
+        first_budget: float = 1.0,
+        **controls: Unpack[Controls],
     ) -> None:
-        super().__init__(step_size, compressor)
+        super().__init__(step_size, compressor, **controls)
         self.noise_ratio = non_negative("noise_ratio", noise_ratio)
         self.first_budget = positive("first_budget", first_budget)
 

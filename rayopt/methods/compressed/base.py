@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from rayopt.core.arrivals import Arrival, GradientSum
 from rayopt.core.errors import InvalidInput
 from rayopt.core.tasks import Gradient, Message
 from rayopt.methods.base import Array, Fleet, Method, everyone
+from rayopt.methods.controls import Controls, StepSize
 
 if TYPE_CHECKING:
     from rayopt.latency.workers import Workers
@@ -28,8 +29,8 @@ class CompressedMethod(Method):
 
     needs_unbiased: ClassVar[bool] = True
 
-    def __init__(self, step_size: float | Sequence[float], compressor: Any) -> None:
-        super().__init__(step_size)
+    def __init__(self, step_size: StepSize, compressor: Any, **controls: Unpack[Controls]) -> None:
+        super().__init__(step_size, **controls)
         self.compressor = self._checked(compressor)
 
     def _checked(self, given: Any) -> Compressor:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from rayopt.core.arrivals import Arrival, MessageSum
 from rayopt.core.errors import at_least
 from rayopt.methods.base import Fleet, everyone
 from rayopt.methods.compressed.base import CompressedMethod
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, parameters
 
 
@@ -52,9 +52,14 @@ class BatchQSGD(CompressedMethod):
     waits_for_everyone = True
 
     def __init__(
-        self, step_size: float | Sequence[float], compressor: Any, batch_size: int = 1, messages: int = 1
+        self,
+        step_size: StepSize,
+        compressor: Any,
+        batch_size: int = 1,
+        messages: int = 1,
+        **controls: Unpack[Controls],
     ) -> None:
-        super().__init__(step_size, compressor)
+        super().__init__(step_size, compressor, **controls)
         self.batch_size = at_least("batch_size", batch_size, 1)
         self.messages = at_least("messages", messages, 1)
 

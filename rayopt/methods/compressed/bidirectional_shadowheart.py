@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from rayopt.compression import compressor as parse
 from rayopt.methods.base import Array, Fleet
 from rayopt.methods.compressed.base import contractive
 from rayopt.methods.compressed.shadowheart import Shadowheart
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, parameters
 
 
@@ -55,14 +55,15 @@ class BidirectionalShadowheart(Shadowheart):
 
     def __init__(
         self,
-        step_size: float | Sequence[float],
+        step_size: StepSize,
         compressor: Any,
         noise_ratio: float,
         downlink: Any,
         max_messages: int | bool | None = None,
         without_replacement: bool = False,
+        **controls: Unpack[Controls],
     ) -> None:
-        super().__init__(step_size, compressor, noise_ratio, max_messages, without_replacement)
+        super().__init__(step_size, compressor, noise_ratio, max_messages, without_replacement, **controls)
         self.downlink = parse(downlink, "downlink")
 
     @classmethod

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from rayopt.core.errors import share
 from rayopt.methods.compressed.base import ShiftedRounds
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, parameters
 
 
@@ -48,8 +48,10 @@ class DIANA(ShiftedRounds):
     name = "diana"
     paper = "Mishchenko, Gorbunov, Takac & Richtarik 2019, arXiv 1901.09269"
 
-    def __init__(self, step_size: float | Sequence[float], compressor: Any, shift_step: float | None = None) -> None:
-        super().__init__(step_size, compressor)
+    def __init__(
+        self, step_size: StepSize, compressor: Any, shift_step: float | None = None, **controls: Unpack[Controls]
+    ) -> None:
+        super().__init__(step_size, compressor, **controls)
         self.shift_step = None if shift_step is None else share("shift_step", shift_step)
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from rayopt.core.errors import share
 from rayopt.core.tasks import Gradient
 from rayopt.methods.base import Array, Fleet
 from rayopt.methods.compressed.ef21 import EF21
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, parameters
 
 
@@ -59,8 +60,8 @@ class EF21SGDM(EF21):
     paper = "Fatkhullin, Tyurin & Richtarik 2023, arXiv 2305.15155"
     vectors_per_worker = 2
 
-    def __init__(self, step_size: float | Sequence[float], compressor: Any, momentum: float) -> None:
-        super().__init__(step_size, compressor)
+    def __init__(self, step_size: StepSize, compressor: Any, momentum: float, **controls: Unpack[Controls]) -> None:
+        super().__init__(step_size, compressor, **controls)
         self.momentum = share("momentum", momentum)
 
     @classmethod

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from rayopt.core.errors import share
 from rayopt.core.tasks import Gradient
 from rayopt.methods.base import Array, Fleet
 from rayopt.methods.compressed.base import Rounds
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, parameters
 
 
@@ -50,8 +51,10 @@ class MARINA(Rounds):
     name = "marina"
     paper = "Gorbunov, Burlachenko, Li & Richtarik 2021, arXiv 2102.07845"
 
-    def __init__(self, step_size: float | Sequence[float], compressor: Any, probability: float | None = None) -> None:
-        super().__init__(step_size, compressor)
+    def __init__(
+        self, step_size: StepSize, compressor: Any, probability: float | None = None, **controls: Unpack[Controls]
+    ) -> None:
+        super().__init__(step_size, compressor, **controls)
         self.probability = None if probability is None else share("probability", probability)
 
     @classmethod

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from rayopt.compression import PermK
 from rayopt.methods.compressed.base import constants_of
 from rayopt.methods.compressed.marina import MARINA
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, parameters
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class PermKMARINA(MARINA):
     name = "perm_k_marina"
     paper = "Szlendak, Tyurin & Richtarik 2021, arXiv 2110.03300"
 
-    def __init__(self, step_size: float | Sequence[float], probability: float | None = None) -> None:
-        super().__init__(step_size, PermK(), probability)
+    def __init__(self, step_size: StepSize, probability: float | None = None, **controls: Unpack[Controls]) -> None:
+        super().__init__(step_size, PermK(), probability, **controls)
 
     @classmethod
     def told_by(cls, given: dict[str, Any], problem: Problem, workers: Workers) -> dict[str, float]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from rayopt.core.errors import InvalidInput, at_least, boolean, non_negative
 from rayopt.core.tasks import Message
 from rayopt.methods.base import Array, Fleet
 from rayopt.methods.compressed.base import CompressedMethod
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, equilibrium_time, parameters
 from rayopt.theory.communication import shadowheart_weights
 
@@ -77,13 +77,14 @@ class Shadowheart(CompressedMethod):
 
     def __init__(
         self,
-        step_size: float | Sequence[float],
+        step_size: StepSize,
         compressor: Any,
         noise_ratio: float,
         max_messages: int | bool | None = None,
         without_replacement: bool = False,
+        **controls: Unpack[Controls],
     ) -> None:
-        super().__init__(step_size, compressor)
+        super().__init__(step_size, compressor, **controls)
         self.noise_ratio = non_negative("noise_ratio", noise_ratio)
         is_switch = max_messages is None or isinstance(max_messages, bool)
         self.max_messages = max_messages if is_switch else at_least("max_messages", max_messages, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Unpack
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from rayopt.core.programs import Delivery, EdgeFreed, Node, NodeEvent, NodeProgr
 from rayopt.core.tasks import Gradient
 from rayopt.latency.network import Network
 from rayopt.methods.base import Array, Method
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory.decentralized import best_pivot
 
 POINTS, SUMS, COUNTERS, SIGNALS = "points", "sums", "counters", "signals"
@@ -104,9 +105,9 @@ class PivotMethod(DecentralizedMethod):
       pivot_node: the node that was chosen, after ``prepare``.
     """
 
-    def __init__(self, step_size: float | Sequence[float], batch_size: int, pivot: Any = "best",
-                 trees: str = "shortest") -> None:  # fmt: skip
-        super().__init__(step_size)
+    def __init__(self, step_size: StepSize, batch_size: int, pivot: Any = "best",
+                 trees: str = "shortest", **controls: Unpack[Controls]) -> None:  # fmt: skip
+        super().__init__(step_size, **controls)
         self.batch_size = at_least("batch_size", batch_size, 1)
         if isinstance(pivot, str) and pivot not in ("best", "centre"):
             raise InvalidInput("pivot", f"{pivot!r} is no node", "best, centre or the number of a node")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from rayopt.core.programs import Node, NodeProgram
 from rayopt.core.tasks import Gradient
 from rayopt.latency.network import Network
 from rayopt.methods.base import Array
+from rayopt.methods.controls import WITHOUT, Controls, StepSize
 from rayopt.methods.decentralized.base import DecentralizedMethod, NetworkFleet, node_of
 
 MODELS = "models"
@@ -43,8 +44,16 @@ def undirected_neighbours(network: Network) -> list[list[int]]:
 class PeerMethod(DecentralizedMethod):
     """A method whose nodes all begin at x^0 and work by themselves."""
 
+    refused_controls = dict.fromkeys(WITHOUT, "there is no server, every node steps by itself")
+
+    def __init__(self, step_size: StepSize, **controls: Unpack[Controls]) -> None:
+        super().__init__(step_size, **controls)
+        if self._step_sizes.changes:
+            problem = f"{self.step_size!r} is a schedule, and every node steps by itself"
+            raise InvalidInput("step_size", problem, "a number above 0 or a list of such numbers")
+
     def prepare(self, start_point: Array, workers: int) -> None:
-        self._start = np.array(np.broadcast_to(start_point, (*np.shape(self._step)[:1], *start_point.shape)))
+        self._start = np.array(np.broadcast_to(start_point, (*self._step_sizes.grid, *start_point.shape)))
         super().prepare(start_point, workers)
 
     def start(self, fleet: Any) -> None:
@@ -323,8 +332,8 @@ class RelaySGD(RoundsOfNeighbours):
 
     relays: ClassVar[tuple[str, ...]] = ("models", "gradients")
 
-    def __init__(self, step_size: float | Sequence[float], relay: str = "models") -> None:
-        super().__init__(step_size)
+    def __init__(self, step_size: StepSize, relay: str = "models", **controls: Unpack[Controls]) -> None:
+        super().__init__(step_size, **controls)
         self.relay = one_of("relay", relay, self.relays)
 
     def make_programs(self, n: int) -> list[RelayProgram]:

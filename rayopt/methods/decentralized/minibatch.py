@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from rayopt.core.arrivals import Arrival, GradientSum
 from rayopt.core.programs import Node
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.methods.decentralized.base import POINTS, SUMS, NetworkFleet, PivotMethod, TreeProgram, children_of
 from rayopt.theory import Setting, parameters
 
@@ -48,8 +48,10 @@ class DecentralizedMinibatch(PivotMethod):
     heterogeneous = True
     waits_for_everyone = True
 
-    def __init__(self, step_size: float | Sequence[float], pivot: Any = "best", trees: str = "shortest") -> None:
-        super().__init__(step_size, 1, pivot, trees)
+    def __init__(
+        self, step_size: StepSize, pivot: Any = "best", trees: str = "shortest", **controls: Unpack[Controls]
+    ) -> None:
+        super().__init__(step_size, 1, pivot, trees, **controls)
 
     @classmethod
     def theory(cls, setting: Setting) -> dict[str, Any]:

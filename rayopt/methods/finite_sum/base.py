@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from rayopt.core.arrivals import Arrival, GradientSum
 from rayopt.core.errors import InvalidInput, at_least, share
 from rayopt.core.tasks import Component, Difference, OneComponentEach
 from rayopt.methods.base import Array, Fleet, Method, check_worker, everyone, fastest
+from rayopt.methods.controls import Controls, StepSize
 
 BLOCK = 4096
 """Uniform numbers that are drawn at once: one by one they would cost more than an arrival."""
@@ -133,11 +134,12 @@ class PAGEMethod(FiniteSumMethod):
 
     def __init__(
         self,
-        step_size: float | Sequence[float],
+        step_size: StepSize,
         batch_size: int | None = None,
         probability: float | None = None,
+        **controls: Unpack[Controls],
     ) -> None:
-        super().__init__(step_size)
+        super().__init__(step_size, **controls)
         self.batch_size = None if batch_size is None else at_least("batch_size", batch_size, 1)
         self.probability = None if probability is None else share("probability", probability)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import at_least
 from rayopt.methods.base import Fleet
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.methods.finite_sum.base import FiniteSumMethod
 from rayopt.theory import Setting, parameters
 
@@ -49,8 +49,8 @@ class FreyaSGD(FiniteSumMethod):
     name = "freya_sgd"
     paper = "Tyurin, Gruntkowska & Richtarik 2024, arXiv 2405.15545"
 
-    def __init__(self, step_size: float | Sequence[float], batch_size: int) -> None:
-        super().__init__(step_size)
+    def __init__(self, step_size: StepSize, batch_size: int, **controls: Unpack[Controls]) -> None:
+        super().__init__(step_size, **controls)
         self.batch_size = at_least("batch_size", batch_size, 1)
 
     @classmethod

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import at_least
 from rayopt.core.tasks import Component
 from rayopt.methods.base import Array, Fleet, check_worker, fastest
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.methods.finite_sum.base import FiniteSumMethod
 from rayopt.theory import Setting, parameters
 
@@ -49,8 +49,8 @@ class HeroGD(FiniteSumMethod):
     name = "hero_gd"
     paper = "folklore; named in arXiv 2405.15545"
 
-    def __init__(self, step_size: float | Sequence[float], worker: int | None = None) -> None:
-        super().__init__(step_size)
+    def __init__(self, step_size: StepSize, worker: int | None = None, **controls: Unpack[Controls]) -> None:
+        super().__init__(step_size, **controls)
         self.worker = None if worker is None else at_least("worker", worker, 0)
 
     @classmethod

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from rayopt.core.errors import at_least
+from rayopt.methods.controls import Controls, StepSize
 from rayopt.methods.finite_sum.base import SerialPAGEMethod
 from rayopt.theory import Setting, parameters
 
@@ -52,12 +52,13 @@ class HeroPAGE(SerialPAGEMethod):
 
     def __init__(
         self,
-        step_size: float | Sequence[float],
+        step_size: StepSize,
         batch_size: int | None = None,
         probability: float | None = None,
         worker: int | None = None,
+        **controls: Unpack[Controls],
     ) -> None:
-        super().__init__(step_size, batch_size, probability)
+        super().__init__(step_size, batch_size, probability, **controls)
         self.worker = None if worker is None else at_least("worker", worker, 0)
 
     @classmethod
