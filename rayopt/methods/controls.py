@@ -181,8 +181,8 @@ class Average(ByArguments):
         if not state.get("before_count"):
             return found
         both = state["count"] + state["before_count"]
-        before: Array = state["before"]
-        return found + (before - found) * (state["before_count"] / both)
+        of_both: Array = found + (state["before"] - found) * (state["before_count"] / both)
+        return of_both
 
 
 def _averaging(given: Any) -> str | dict[str, float]:
