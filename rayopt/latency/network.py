@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components, dijkstra
 
 from rayopt.core.errors import InvalidInput
 from rayopt.core.html import object_html
@@ -84,6 +82,8 @@ class Network(Workers):
 
     def distances(self, dimension: int = 0, seed: int = 0) -> Array:
         """Returns the seconds of the shortest way of a vector from node i to node j, shape (n, n)."""
+        from scipy.sparse.csgraph import dijkstra
+
         return dijkstra(self._matrix(self.edge_seconds(dimension, seed)), directed=True)
 
     def trees(self, pivot: int, by: str = "shortest", dimension: int = 0) -> tuple[list[int], list[int]]:
@@ -100,6 +100,8 @@ class Network(Workers):
           (towards, outwards): ``towards[i]`` is where i sends on the way to the pivot, ``outwards[i]`` from whom i
           receives what comes from the pivot.
         """
+        from scipy.sparse.csgraph import dijkstra
+
         seconds = self.edge_seconds(dimension)
         if by == "minimum_hops":
             seconds = np.where(np.isfinite(seconds), 1.0, np.inf)
@@ -123,6 +125,10 @@ class Network(Workers):
 
     def _check_connected(self) -> None:
         """Raises InvalidInput, with two nodes, if there is no way between some two of them."""
+        from scipy.sparse.csgraph import connected_components, dijkstra
+
+        from scipy.sparse import csr_array
+
         hops = self._matrix(self.link(0).least(0.0)[: len(self.graph.edges)])
         count, _ = connected_components(hops, directed=True, connection="strong")
         if count > 1:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from joblib import cpu_count
-
 from rayopt.core.errors import InvalidInput, at_least
 
 ALLOWED = "here, processes, processes:N, ray, or ray:ADDRESS"
@@ -66,4 +64,7 @@ HERE = Place()
 
 def cores() -> int:
     """Returns the number of cores that this process may use."""
+    # It asks for the limits of containers and schedulers too.
+    from joblib import cpu_count
+
     return int(cpu_count())
