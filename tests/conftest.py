@@ -21,6 +21,8 @@ if "RAY_AUTH_TOKEN_PATH" not in os.environ:
 # own, or one that runs on this machine already, or look for one that was killed. Sockets need a short path.
 # Commands that tests call in this process stay in it, but for those that say otherwise.
 os.environ.setdefault("RAYOPT_ON", "here")
+# Processes that Ray starts before anybody has work for them cost a test's cluster a second.
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="ro")
 if "RAY_ADDRESS" in os.environ:
     del os.environ["RAY_ADDRESS"]
