@@ -32,7 +32,7 @@ class Draws:
     def compress(self, value: Array, task: Gradient, worker: int, number: int, message: int) -> Array:
         """Returns what arrives of a value, the shape of x."""
         found: Array = task.compressor.compress(value, self._of(task, worker, number, message))
-        return found
+        return found.astype(value.dtype, copy=False)
 
     def encode(self, value: Array, task: Gradient, worker: int, number: int, message: int) -> NDArray[np.uint8]:
         """Returns what travels of a value, as bytes."""
@@ -42,9 +42,9 @@ class Draws:
         """Returns :meth:`compress` from what :meth:`encode` made, bit for bit."""
         key = self._of(task, worker, number, message)
         found: Array = task.compressor.decode(np.ascontiguousarray(sent).tobytes(), key, task.x.shape)
-        return found
+        return found.astype(task.x.dtype, copy=False)
 
     def sum(self, value: Array, task: Gradient, worker: int, number: int, count: int) -> Array:
         """Returns the sum of the first ``count`` messages of a value, the shape of x."""
         found: Array = task.compressor.sum(value, self.key(task, worker, number), np.arange(count))
-        return found
+        return found.astype(value.dtype, copy=False)

@@ -67,8 +67,9 @@ class Arrival:
     @classmethod
     def with_value(cls, worker: int, value: Array, version: int = 0, time: float = 0.0) -> Arrival:
         """Returns an arrival made by hand, to feed a method in a test or a notebook."""
-        arrival = cls(worker, time, 0.0, Gradient(np.asarray(value), version), 0, None)
-        arrival._value = np.asarray(value, dtype=np.float64)
+        value = np.asarray(value)
+        arrival = cls(worker, time, 0.0, Gradient(value, version), 0, None)
+        arrival._value = value if value.dtype.kind == "f" else value.astype(np.float64)
         return arrival
 
     @property
@@ -276,7 +277,9 @@ class MessageSum:
 
 def sum_one_by_one(arrivals: Sequence[Arrival], weights: Array) -> Array:
     """Returns sum_j weights[j] * arrivals[j].value, added in the order of the arrivals."""
-    total: Array = weights[0] * arrivals[0].value
-    for arrival, weight in zip(arrivals[1:], weights[1:], strict=True):
+    # Plain floats: a number of NumPy would make float64 of float32.
+    first, *others = weights.tolist()
+    total: Array = first * arrivals[0].value
+    for arrival, weight in zip(arrivals[1:], others, strict=True):
         total += weight * arrival.value
     return total

@@ -409,5 +409,6 @@ def weighted_total(like: Array, values: Iterable[Array], weights: Iterable[float
     """Returns sum_j weights[j] * values[j] in this order, the shape of ``like``; one value is needed at a time."""
     total = np.zeros_like(like)
     for value, weight in zip(values, weights, strict=True):
-        total += weight * value
+        # A plain float: a number of NumPy would make float64 of float32.
+        total += float(weight) * value
     return total

@@ -118,6 +118,8 @@ class Network(Workers):
         return towards, outwards
 
     def _matrix(self, seconds: Array) -> Any:
+        from scipy.sparse import csr_array
+
         tails, heads = self.graph.ends
         there = np.isfinite(seconds)
         # An explicit zero is an edge to SciPy's sparse graphs, as it is here.
@@ -126,8 +128,6 @@ class Network(Workers):
     def _check_connected(self) -> None:
         """Raises InvalidInput, with two nodes, if there is no way between some two of them."""
         from scipy.sparse.csgraph import connected_components, dijkstra
-
-        from scipy.sparse import csr_array
 
         hops = self._matrix(self.link(0).least(0.0)[: len(self.graph.edges)])
         count, _ = connected_components(hops, directed=True, connection="strong")

@@ -306,7 +306,9 @@ class Method:
         self._move(change if server_step_size == 1.0 else change * server_step_size)
 
     def _move(self, change: Array) -> None:
-        self.x = self.x - change
+        x = self.x - change
+        # Sums with weights that are float64 may be; x keeps the type of the problem.
+        self.x = x if x.dtype == self.x.dtype else x.astype(self.x.dtype)
         self.updates += 1
         if self._average is not None:
             self._average.add(self.x, self.updates, self._average_state)

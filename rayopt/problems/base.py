@@ -16,6 +16,7 @@ from rayopt.problems.estimate import Estimate
 
 Array = NDArray[np.float64]
 Checkpoint = Callable[[], None]
+DTYPES = ("float64", "float32")
 VECTORS = 4
 """Vectors of the length of x that the smallest run holds: x, the next x, a gradient and a sample."""
 
@@ -29,6 +30,7 @@ class Problem:
 
     Attributes:
       dimension: number of coordinates of x.
+      dtype: "float64" or "float32", of x, of gradients and of checkpoints.
       convex: whether f is convex; None if it is not known.
       exact: whether every stochastic gradient is the gradient of f, so that no sample need be drawn.
       homogeneous: whether all workers sample from one distribution.
@@ -46,6 +48,7 @@ class Problem:
     name: ClassVar[str]
     paper: ClassVar[str] = ""
     dimension: int
+    dtype: str = "float64"
     convex: bool | None = None
     exact: bool = False
     homogeneous: bool = True

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.core.errors import InvalidInput, at_least, boolean, non_negative, positive
-from rayopt.problems.base import Array, Checkpoint
+from rayopt.core.errors import InvalidInput, at_least, boolean, non_negative, one_of, positive
+from rayopt.problems.base import DTYPES, Array, Checkpoint
 from rayopt.problems.data.partition import Partition
 from rayopt.problems.labelled_data import LabelledData, softmax
 from rayopt.problems.rows import CHUNK, float_or_array
@@ -47,6 +47,7 @@ class LogisticRegression(LabelledData):
       scale: a row a of the formula is ``scale`` times a row of X (1/255 for bytes).
       replacement: whether the rows of one stochastic gradient may repeat.
       block: rows of one component, for methods of finite sums.
+      dtype: "float64" or "float32", of x and the gradients; f itself is evaluated in float64.
 
     Attributes:
       skew: how far the labels of the workers are from those of all rows, 0 if homogeneous.
@@ -72,8 +73,10 @@ class LogisticRegression(LabelledData):
         scale: float = 1.0,
         replacement: bool = True,
         block: int = 1,
+        dtype: str = "float64",
     ) -> None:
         super().__init__(X, y, X_test, y_test, batch, partition, classes, scale, replacement, block)
+        self.dtype = one_of("dtype", dtype, DTYPES)
         self.l2 = non_negative("l2", l2)
         self.dimension = (self.features + 1) * self.classes
 
@@ -88,6 +91,7 @@ class LogisticRegression(LabelledData):
         rows: int | None = None,
         replacement: bool = True,
         block: int = 1,
+        dtype: str = "float64",
     ) -> Self:
         """Returns the problem of a workload file.
 
@@ -104,13 +108,15 @@ class LogisticRegression(LabelledData):
           rows: train on the first so many rows; on all by default.
           replacement: as for the class.
           block: as for the class.
+          dtype: as for the class.
 
         Raises:
           InvalidInput: ``data`` or an argument is unknown or out of its range.
           DataError: the data cannot be used.
         """
         boolean("solve", solve)
-        arguments = {"partition": partition, "batch": batch, "l2": l2, "replacement": replacement, "block": block}
+        arguments = {"partition": partition, "batch": batch, "l2": l2, "replacement": replacement, "block": block,
+                     "dtype": dtype}  # fmt: skip
         problem = cls.from_data(data, rows, arguments)
         if solve:
             problem.solve()
@@ -128,6 +134,7 @@ class LogisticRegression(LabelledData):
             "rows": self.rows,
             "replacement": self.replacement,
             **({} if self.block == 1 else {"block": self.block}),
+            **({} if self.dtype == "float64" else {"dtype": self.dtype}),
         }
 
     # ---- workers ----
@@ -137,7 +144,7 @@ class LogisticRegression(LabelledData):
         return [[self.features + 1, self.classes]]
 
     def start_point(self) -> Array:
-        return np.zeros(self.dimension)
+        return np.zeros(self.dimension, dtype=self.dtype)
 
     def split(self, workers: int, seed: int) -> Self:
         """Returns this problem with its rows divided over so many workers.
@@ -172,7 +179,7 @@ class LogisticRegression(LabelledData):
 
     def _row_gradient(self, x: Array, row: int) -> Array:
         """Returns the gradient of the loss of one row, the shape of x."""
-        a = self.X[row].astype(np.float64, copy=False)
+        a = self.X[row].astype(x.dtype, copy=False)
         W = self._matrices(x)
         residual = np.matmul(a, W[..., :-1, :])
         residual *= self.scale
@@ -180,7 +187,7 @@ class LogisticRegression(LabelledData):
         softmax(residual)
         residual[..., self.y[row]] -= 1.0
 
-        g = np.empty(x.shape)
+        g = np.empty_like(x)
         G = self._matrices(g)
         G[..., -1, :] = residual
         residual *= self.scale
@@ -198,19 +205,19 @@ class LogisticRegression(LabelledData):
         The products are stacked, one for each point, so that a point has the same bits alone.
         """
         W = self._matrices(x)
-        g = np.empty(x.shape)
+        g = np.empty_like(x)
         G = self._matrices(g)
         for start in range(0, len(rows), CHUNK):
             if start and checkpoint is not None:
                 checkpoint()
             chunk = rows[start : start + CHUNK]
-            A = self.X[chunk].astype(np.float64, copy=False)
+            A = self.X[chunk].astype(x.dtype, copy=False)
             residual = np.matmul(A, W[..., :-1, :])
             residual *= self.scale
             residual += W[..., -1:, :]
             softmax(residual)
             residual[..., np.arange(len(chunk)), self.y[chunk]] -= 1.0
-            residual *= weights[start : start + CHUNK, None]
+            residual *= weights[start : start + CHUNK, None].astype(x.dtype, copy=False)
             bias = residual.sum(axis=-2)
             residual *= self.scale
             if start:
@@ -220,7 +227,7 @@ class LogisticRegression(LabelledData):
                 G[..., -1, :] = bias
                 np.matmul(A.T, residual, out=G[..., :-1, :])
         if self.l2:
-            g += (self.l2 * total) * x
+            g += float(self.l2 * total) * x
         return g
 
     # ---- the whole function ----

@@ -11,8 +11,9 @@ import rayopt as ro
 from rayopt import compressors, methods
 from rayopt.compression import RandK, TopK
 from rayopt.core.arrivals import Arrival
+from rayopt.fleets.base import Job
 from rayopt.problems import LogisticRegression, NonconvexQuadratics, Quadratic
-from rayopt.testing import METHOD_CHECKS
+from rayopt.testing import METHOD_CHECKS, workers_for
 
 TABLE = [
     methods.Hero(0.3),
@@ -314,3 +315,34 @@ def test_bad_parameters(make, key):
         make()
     assert caught.value.key == key
     assert caught.value.allowed
+
+
+@pytest.mark.parametrize("method", TABLE, ids=repr)
+def test_x_has_the_type_of_the_problem(method):
+    """Also what it is evaluated at and the points of tasks; float32 ends near float64."""
+    ends = []
+    for dtype in ("float64", "float32"):
+        problem = LogisticRegression.digits(rows=300, batch=2, dtype=dtype, block=20)
+        points: set[str] = set()
+
+        def seen(compute, points=points):
+            def call(x, *others, **named):
+                points.add(str(x.dtype))
+                found = compute(x, *others, **named)
+                points.add(str(found.dtype))
+                return found
+
+            return call
+
+        for name in ("gradient", "gradient_sum", "component_gradient"):
+            setattr(problem, name, seen(getattr(problem, name)))
+        problem.split = lambda workers, seed, problem=problem: problem
+        until = ro.Until(time=30)
+        record = ro.Record(trace=False).resolve(problem.metric_names, until)
+        made = method.fresh()
+        with ro.SimulatedFleet().open(problem, workers_for(made, 8, UNEQUAL)) as session:
+            session.run(Job(made, 0, until, record), lambda rows: None, lambda progress: None)
+        assert points == {dtype}
+        assert made.x.dtype == made.estimate.dtype == dtype
+        ends.append(problem.value(made.estimate.astype(float)))
+    assert ends[1] == pytest.approx(ends[0], rel=1e-3)

@@ -347,7 +347,7 @@ class RaySession:
         from rayopt.fleets.ray.memory_estimate import MemoryEstimate, collected, warn_if_scarce
         from rayopt.fleets.ray.nodes import alive_nodes
 
-        point = 8 * self._problem.dimension * len(method.members())
+        point = self._problem.start_point().nbytes * len(method.members())
         n = self._workers.count
         warn_if_scarce(MemoryEstimate.of(self._stored_bytes, point, n, collected(method, n)), alive_nodes())
 

@@ -110,7 +110,7 @@ class TaskExecutor:
         if task.shift is not None or task.keeps is None:
             return task.shift
         changes, _ = task.keeps
-        return np.zeros(task.x.shape) if changes == 0 else self._shifts[changes]
+        return np.zeros_like(task.x) if changes == 0 else self._shifts[changes]
 
     def _change_shift(self, order: Order, sent: Any) -> None:
         """Keeps the next shift; the one before it too, in case the task is asked for again."""
@@ -155,7 +155,7 @@ class TaskExecutor:
         if task.momentum is None or task.keeps is None:
             return None
         changes, _ = task.keeps
-        mean = np.zeros(task.x.shape) if changes == 0 else self._means[changes]
+        mean = np.zeros_like(task.x) if changes == 0 else self._means[changes]
         self._means = {changes: mean, changes + 1: mean.copy()}
         return self._means[changes + 1]
 

@@ -99,8 +99,8 @@ class ShiftedRounds(Rounds):
 
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)
-        self.shifts = [np.zeros(self.x.shape) for _ in range(workers)]
-        self._mean_shift = np.zeros(self.x.shape)
+        self.shifts = [np.zeros_like(self.x) for _ in range(workers)]
+        self._mean_shift = np.zeros_like(self.x)
         self._rate = self.rate(start_point.shape[-1])
 
     def rate(self, dimension: int) -> float:

@@ -83,4 +83,5 @@ class BidirectionalShadowheart(Shadowheart):
     def step(self, gradient: Array, fleet: Fleet) -> None:
         self.descend(gradient)
         key = int(fleet.random.integers(2**63))
-        self.kept = self.kept + self.downlink.compress(self.x - self.kept, key)
+        change = self.downlink.compress(self.x - self.kept, key)
+        self.kept = self.kept + change.astype(self.x.dtype, copy=False)

@@ -70,7 +70,7 @@ class EF21SGDM(EF21):
 
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)
-        self._momenta = [np.zeros(self.x.shape) for _ in range(workers)]
+        self._momenta = [np.zeros_like(self.x) for _ in range(workers)]
 
     def tasks(self, fleet: Fleet) -> Sequence[Gradient]:
         keeps, eta = (self.updates, self._rate), self.momentum if self.updates else 1.0
