@@ -210,7 +210,9 @@ class GradientSum:
 
     def mean(self) -> Array:
         """Returns the sum divided by the number of arrivals, the shape of x."""
-        return self.sum() / self.count
+        total = self.sum()
+        total /= self.count
+        return total
 
 
 class MessageSum:

@@ -24,10 +24,13 @@ BYTES_PER_STEP = 64
 class Oracle(Protocol):
     """What a task needs of a problem (see ``rayopt.problems.base.Problem``)."""
 
+    statistics_size: int
+
     def draw(self, worker: int, key: int, count: int = 1) -> Any: ...
     def draw_many(self, workers: NDArray[np.integer], keys: NDArray[np.uint64], count: int = 1) -> Any: ...
     def gradient(self, x: Array, sample: Any, checkpoint: Any = None) -> Array: ...
     def gradient_sum(self, x: Array, samples: Any, weights: Array | None = None) -> Array: ...
+    def gradient_and_statistics(self, x: Array, sample: Any, checkpoint: Any = None) -> Array: ...
     def component_gradient(self, x: Array, indices: Any, weights: Array | None = None) -> Array: ...
     def component_difference(self, x: Array, y: Array, indices: Any, weights: Array | None = None) -> Array: ...
 
@@ -99,11 +102,16 @@ class Gradient:
         return problem.draw_many(workers, keys, self.count)
 
     def evaluate(self, problem: Oracle, sample: Any, checkpoint: Any = None) -> Array:
-        """Returns the gradient on a sample, the shape of x."""
+        """Returns the gradient on a sample, the shape of x; behind it the problem's statistics, if it has any."""
+        if problem.statistics_size:
+            return problem.gradient_and_statistics(self.x, sample, checkpoint)
         return problem.gradient(self.x, sample, checkpoint)
 
     def evaluate_sum(self, problem: Oracle, samples: Any, weights: Array | None) -> Array:
-        """Returns sum_j weights[j] * evaluate(samples[j]) in one product, the shape of x."""
+        """Returns sum_j weights[j] * evaluate(samples[j]), in one product if nothing but x and the samples is in it."""
+        if problem.statistics_size:
+            weights = np.ones(len(samples)) if weights is None else weights
+            return weighted_total(self.x, (self.evaluate(problem, sample) for sample in samples), weights)
         return problem.gradient_sum(self.x, samples, weights)
 
 
@@ -182,11 +190,18 @@ class LocalSGD(SummedOneByOne):
         return [self.draw(problem, worker, key) for worker, key in zip(workers.tolist(), keys.tolist(), strict=True)]
 
     def evaluate(self, problem: Oracle, sample: Sequence[Any], checkpoint: Any = None) -> Array:
-        """Returns x - y, the shape of x."""
-        y = self.x
+        """Returns x - y, the shape of x; behind it the mean of the steps' statistics, if the problem has any."""
+        y, dimension = self.x, self.x.shape[-1]
+        if not problem.statistics_size:
+            for drawn in sample:
+                y = y - self.step_size * problem.gradient(y, drawn, checkpoint)
+            return self.x - y
+        statistics: Any = 0.0
         for drawn in sample:
-            y = y - self.step_size * problem.gradient(y, drawn, checkpoint)
-        return self.x - y
+            found = problem.gradient_and_statistics(y, drawn, checkpoint)
+            y = y - self.step_size * found[..., :dimension]
+            statistics = statistics + found[..., dimension:]
+        return np.concatenate([self.x - y, statistics / self.count], axis=-1)
 
 
 class Component(Gradient):
@@ -406,9 +421,12 @@ class OneComponentEach(Sequence[Component]):
 
 
 def weighted_total(like: Array, values: Iterable[Array], weights: Iterable[float]) -> Array:
-    """Returns sum_j weights[j] * values[j] in this order, the shape of ``like``; one value is needed at a time."""
+    """Returns sum_j weights[j] * values[j] in this order, the type of ``like``; one value is needed at a time."""
     total = np.zeros_like(like)
     for value, weight in zip(values, weights, strict=True):
+        if value.shape != total.shape:
+            # Statistics stand behind the gradients.
+            total = np.zeros(value.shape, dtype=like.dtype)
         # A plain float: a number of NumPy would make float64 of float32.
         total += float(weight) * value
     return total

@@ -349,6 +349,7 @@ class Experiment:
         bound = lower_bound(self.problem, self.workers, self.until.target, self.seeds[0])
         ran = {run.label: run.method for run in runs if run.outcome is not None}
         notes = [f"{label}: {method.note}." for label, method in ran.items() if method.note]
+        notes += [self.problem.note] if self.problem.note else []
         summary = summarise(runs, self.until, self.problem, skew=skew, bound=bound,
                             notes=[*self.fleet.notes(runs), *notes], skipped=self.skipped)  # fmt: skip
         summary["environment"] = environment(getattr(self.fleet, "blas_threads", None))

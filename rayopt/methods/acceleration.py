@@ -13,6 +13,7 @@ class LanScheme(Method):
       u: u^k, the shape of x.
     """
 
+    keeps_statistics = False
     refused_controls = dict.fromkeys(WITHOUT, "its steps are those of an accelerated scheme")
 
     def prepare(self, start_point: Array, workers: int) -> None:

@@ -122,6 +122,11 @@ class Method:
     """m of a finite sum, set before ``prepare`` where the method needs it."""
 
     now: float = 0.0
+    _first_statistics: tuple[Array, Array] | None = None
+    statistics: Array | None = None
+    """Running statistics of the problem that the server keeps, shape (size,) or (G, size); None if there are none."""
+    keeps_statistics: ClassVar[bool] = True
+    """Whether the server makes linear combinations of what workers send, and thus of statistics too."""
     parameter_shapes: Sequence[Sequence[int]] | None = None
     """Shapes of the parameters in x, set before ``prepare`` where the problem tells them."""
 
@@ -226,12 +231,19 @@ class Method:
         self._server_state: dict[str, Any] = {}
         if self.parameter_shapes is not None and isinstance(self._learning.server, Muon):
             self._server_state["shapes"] = self._learning.server.shapes or [list(s) for s in self.parameter_shapes]
+        if self._first_statistics is not None:
+            first = self._first_statistics[0]
+            self.statistics = np.array(np.broadcast_to(first, (*self._step_sizes.grid, *first.shape)))
         self._average_state: dict[str, Any] = {} if self._average is None else {"mean": self.x}
 
     def use_problem(self, problem: Problem) -> None:
         """Tells the method what it must know of the problem: components of a finite sum, shapes of parameters."""
         self.use_components(problem.components)
         self.parameter_shapes = problem.parameter_shapes
+        self._first_statistics = problem.start_statistics() if problem.statistics_size else None
+        if self._first_statistics is not None and (not self.keeps_statistics or self.compressor is not None):
+            raise InvalidInput("problem.buffers", f"average: {type(self).__name__} keeps no running statistics",
+                               "local or frozen")  # fmt: skip
 
     def use_network(self, network: Any) -> None:
         """Tells a method without a server on which network it runs; others do not need to know."""
@@ -295,18 +307,41 @@ class Method:
     def descend(self, gradient: Array, scale: float = 1.0) -> None:
         """x^{k+1} = x^k - scale * step_size * d^k, d^k the gradient unless a control changes it; k <- k + 1."""
         step = self._step if scale == 1.0 else scale * self._step
+        if self.statistics is not None:
+            gradient = self._keep_statistics(gradient)
         if not self._learning.is_plain:
             gradient = self._learning.direction(gradient, self.x, self._server_state)
-        self._move(gradient * step)
+        change = gradient * step
+        # In the place of the product: large points are a matter of memory, not of arithmetic.
+        fits = change.dtype == self.x.dtype and change.shape == self.x.shape
+        self._move_to(np.subtract(self.x, change, out=change) if fits else self.x - change)
 
     def replace_by(self, change: Array, server_step_size: float = 1.0) -> None:
         """x^{k+1} = x^k - server_step_size * d^k for a mean ``change`` of x - y over models y; k <- k + 1."""
+        if self.statistics is not None:
+            change = self._keep_statistics(change)
         if not self._learning.is_plain:
             change = self._learning.direction(change, self.x, self._server_state)
-        self._move(change if server_step_size == 1.0 else change * server_step_size)
+        self._move_to(self.x - (change if server_step_size == 1.0 else change * server_step_size))
 
-    def _move(self, change: Array) -> None:
-        x = self.x - change
+    def _keep_statistics(self, sent: Array) -> Array:
+        """Takes the mean of the statistics behind a gradient into the running ones; returns the gradient."""
+        dimension = self.x.shape[-1]
+        if sent.shape[-1] > dimension and self._first_statistics is not None and self.statistics is not None:
+            mean = sent[..., dimension:-1] / sent[..., -1:]
+            momentum = self._first_statistics[1]
+            share = np.where(np.isnan(momentum), 1.0 / (self.updates + 1), momentum)
+            self.statistics = (self.statistics + share * (mean - self.statistics)).astype(self.x.dtype)
+        return sent[..., :dimension]
+
+    @property
+    def evaluated_point(self) -> Array:
+        """What metrics are computed at: the estimate, and behind it the running statistics if there are any."""
+        if self.statistics is None:
+            return self.estimate
+        return np.concatenate([self.estimate, self.statistics], axis=-1)
+
+    def _move_to(self, x: Array) -> None:
         # Sums with weights that are float64 may be; x keeps the type of the problem.
         self.x = x if x.dtype == self.x.dtype else x.astype(self.x.dtype)
         self.updates += 1

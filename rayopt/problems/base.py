@@ -17,6 +17,8 @@ from rayopt.problems.estimate import Estimate
 Array = NDArray[np.float64]
 Checkpoint = Callable[[], None]
 DTYPES = ("float64", "float32")
+PASS_BYTES = 2**22
+"""Of the points at which gradients are evaluated together."""
 VECTORS = 4
 """Vectors of the length of x that the smallest run holds: x, the next x, a gradient and a sample."""
 
@@ -86,6 +88,11 @@ class Problem:
         """Shapes of the parameters that stand in x one after the other; one vector by default."""
         return [[self.dimension]]
 
+    @property
+    def note(self) -> str:
+        """What a reader of results on the problem must know, a sentence or ""."""
+        return ""
+
     def __repr__(self) -> str:
         """Says how the problem was made, without arrays."""
         shown = [
@@ -135,6 +142,31 @@ class Problem:
           x: shape (dimension,) or (G, dimension).
           sample: as :meth:`draw` made it.
           checkpoint: called between the chunks of a long computation; may raise to end it.
+        """
+        raise NotImplementedError
+
+    def gradients(self, points: Sequence[Array], samples: Sequence[Any]) -> Sequence[Array]:
+        """Returns the stochastic gradient at each point on its own sample, a new array each, the shape of x.
+
+        A problem that evaluates many at once is faster; its values may differ by rounding from those of one alone.
+
+        Args:
+          points: each of shape (dimension,).
+          samples: one for each, as :meth:`draw` made it for one stochastic gradient.
+        """
+        return [self.gradient(x, sample) for x, sample in zip(points, samples, strict=True)]
+
+    statistics_size: int = 0
+    """Number of running statistics (of batch normalisation) that gradients bring besides; 0 if none."""
+
+    def start_statistics(self) -> tuple[Array, Array]:
+        """Returns the running statistics as they are at first, and the momentum of each, shape (statistics_size,)."""
+        raise NotImplementedError
+
+    def gradient_and_statistics(self, x: Array, sample: Any, checkpoint: Checkpoint | None = None) -> Array:
+        """Returns :meth:`gradient`, the statistics of its rows and a 1 side by side: sums and means take all along.
+
+        The shape is that of x, with dimension + statistics_size + 1 in place of dimension.
         """
         raise NotImplementedError
 
@@ -256,3 +288,8 @@ class Problem:
         if self.hessian_variance is not None:
             return Estimate(self.hessian_variance, 0.0)
         return estimate.component_curvature(self, x, True, starts, iterations, sample, seed)
+
+
+def points_of_a_pass(point_bytes: int) -> int:
+    """Returns at how many points gradients are evaluated together: few, and its begin costs; many, and caches miss."""
+    return min(max(PASS_BYTES // point_bytes, 8), 64)

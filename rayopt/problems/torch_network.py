@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import torch
 
 LOSSES = ("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "binary_cross_entropy_with_logits")
+MODES = ("eval", "train")
+BUFFERS = ("average", "local", "frozen")
 
 
 class TorchNetwork:
@@ -27,28 +30,48 @@ class TorchNetwork:
       arguments: keyword arguments of the factory.
       seed: of its initial parameters.
       dtype: "float64" or "float32".
+      device: as PyTorch names it.
+      mode: "eval", or "train": while gradients are computed.
+      buffers: with "train", what becomes of running statistics (see ``rayopt.problems.TorchProblem``).
 
     Attributes:
       dimension: number of trainable parameters.
+      statistics_size: number of running statistics that gradients bring; 0 if none.
 
     Raises:
       InvalidInput: the factory cannot be called so, or makes no module with trainable parameters.
     """
 
-    def __init__(self, factory: Callable[..., Any], arguments: Mapping[str, Any], seed: int, dtype: str) -> None:
+    def __init__(
+        self,
+        factory: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        seed: int,
+        dtype: str,
+        device: str = "cpu",
+        mode: str = "eval",
+        buffers: str = "average",
+    ) -> None:
         self._factory = factory
         self._arguments = arguments
         self._seed = seed
         self._dtype = dtype
+        self._device = device
+        self._trains = mode == "train"
+        self._buffers = buffers
         trainable = [(name, p) for name, p in self._module.named_parameters() if p.requires_grad]
         self._layout = [(name, tuple(p.shape), p.numel()) for name, p in trainable]
         self.dimension = sum(size for _, _, size in self._layout)
         if not self.dimension:
             raise InvalidInput("module", f"{dotted(factory)} has no trainable parameter", "a module with some")
+        self.statistics_size = sum(mean.numel() for mean in self._statistics)
 
     def __getstate__(self) -> dict[str, Any]:
         # Thousands of shards would carry as many copies.
-        return {key: value for key, value in self.__dict__.items() if key != "_module"}
+        made_here = ("_module", "_parameters", "_buffer", "_stack", "_normalisations", "_statistics", "_start")
+        return {key: value for key, value in self.__dict__.items() if key not in made_here}
+
+    # ---- the module ----
 
     @cached_property
     def _module(self) -> torch.nn.Module:
@@ -65,7 +88,45 @@ class TorchNetwork:
         if not isinstance(made, torch.nn.Module):
             problem = f"{dotted(self._factory)} returned {type(made).__name__}"
             raise InvalidInput("module", problem, "a factory of a torch.nn.Module")
-        return made.to(dtype=getattr(torch, self._dtype)).eval()
+        # A copy: parameters become views of points and statistics are replaced, and the factory may keep what it made.
+        made = copy.deepcopy(made).to(device=self._device, dtype=getattr(torch, self._dtype)).eval()
+        parts = [p.detach().cpu().numpy().reshape(-1) for p in made.parameters() if p.requires_grad]
+        self._start = np.concatenate(parts) if parts else np.zeros(0)
+        return made
+
+    @cached_property
+    def _parameters(self) -> list[torch.nn.Parameter]:
+        """The trainable parameters in the order of x, views of one flat buffer."""
+        import torch
+
+        found = [p for p in self._module.parameters() if p.requires_grad]
+        self._buffer = torch.empty(self.dimension, device=self._device, dtype=getattr(torch, self._dtype))
+        start = 0
+        for parameter, (_, shape, size) in zip(found, self._layout, strict=True):
+            parameter.data = self._buffer[start : start + size].view(shape)
+            start += size
+        return found
+
+    @cached_property
+    def _normalisations(self) -> list[Any]:
+        """The layers with running statistics."""
+        return [layer for layer in self._module.modules() if getattr(layer, "running_mean", None) is not None]
+
+    @cached_property
+    def _statistics(self) -> list[torch.Tensor]:
+        """The running statistics that gradients bring, in order."""
+        if not self._trains or self._buffers != "average":
+            return []
+        return [part for layer in self._normalisations for part in (layer.running_mean, layer.running_var)]
+
+    @cached_property
+    def changes_in_training(self) -> list[str]:
+        """The kinds of layers that do something else in training mode."""
+        import torch
+
+        kinds = (torch.nn.modules.dropout._DropoutNd, torch.nn.AlphaDropout)
+        found = [layer for layer in self._module.modules() if layer in self._normalisations or isinstance(layer, kinds)]
+        return sorted({type(layer).__name__ for layer in found})
 
     @property
     def shapes(self) -> list[list[int]]:
@@ -74,31 +135,118 @@ class TorchNetwork:
 
     def start_point(self) -> Array:
         """Returns the parameters as the factory makes them, shape (dimension,)."""
-        values = dict(self._module.named_parameters())
-        parts = [values[name].detach().numpy().astype(np.float64).reshape(-1) for name, _, _ in self._layout]
-        return np.concatenate(parts)
+        assert self._module is not None
+        return self._start.copy()
 
-    def leaves(self, x: Array, gradient: bool) -> dict[str, torch.Tensor]:
-        """Returns the parameters at one point by name, as leaves of a new graph.
+    def start_statistics(self) -> tuple[Array, Array]:
+        """Returns the running statistics as they were made, and their momentum (NaN: of a cumulative mean)."""
+        parts = [part.detach().cpu().numpy().reshape(-1) for part in self._statistics]
+        momenta = [np.full(2 * layer.running_mean.numel(), np.nan if layer.momentum is None else layer.momentum)
+                   for layer in self._normalisations]  # fmt: skip
+        dtype = np.dtype(self._dtype)
+        return np.concatenate(parts).astype(dtype, copy=True), np.concatenate(momenta).astype(dtype)
+
+    # ---- points ----
+
+    def place(self, x: Array) -> list[torch.nn.Parameter]:
+        """Makes a point, shape (dimension,), that of the module; returns the parameters."""
+        parameters = self._parameters
+        self._write(x, self._buffer)
+        return parameters
+
+    def stacked(self, points: Sequence[Array] | Array) -> dict[str, torch.Tensor]:
+        """Returns the parameters at many points by name, stacked on the first axis; the next call overwrites them.
 
         Args:
-          x: shape (dimension,).
-          gradient: whether derivatives in them will be asked.
+          points: K of them, each of shape (dimension,).
         """
         import torch
 
-        flat = torch.from_numpy(x if x.flags.writeable else x.copy()).to(getattr(torch, self._dtype))
-        found, start = {}, 0
+        stack = self.__dict__.get("_stack")
+        if stack is None or len(stack) < len(points):
+            wanted = (len(points), self.dimension)
+            stack = self._stack = torch.empty(wanted, device=self._device, dtype=getattr(torch, self._dtype))
+        # Into memory that was used before: products read points that lie elsewhere each time several times slower.
+        for position, x in enumerate(points):
+            self._write(x, stack[position])
+        found: dict[str, torch.Tensor] = {}
+        start = 0
         for name, shape, size in self._layout:
-            found[name] = flat[start : start + size].view(shape).detach().requires_grad_(gradient)
+            found[name] = stack[: len(points), start : start + size].view(len(points), *shape)
             start += size
         return found
 
-    def outputs(self, parameters: dict[str, torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
-        """Returns the module's outputs for a batch of inputs."""
+    def _write(self, x: Array, place: torch.Tensor) -> None:
+        import torch
+
+        if self._device == "cpu":
+            place.numpy()[...] = x
+        else:
+            place.copy_(torch.from_numpy(x if x.flags.writeable else x.copy()))
+
+    def outputs(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Returns the module's outputs at the point that was placed, for a batch of inputs."""
+        found: torch.Tensor = self._module(inputs)
+        return found
+
+    def outputs_at(self, parameters: dict[str, torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
+        """Returns the module's outputs at other parameters, for functions of ``torch.func``."""
         from torch.func import functional_call
 
-        return functional_call(self._module, parameters, (inputs,))
+        found: torch.Tensor = functional_call(self._module, parameters, (inputs,))
+        return found
+
+    # ---- modes ----
+
+    @contextmanager
+    def training(self, key: int) -> Iterator[None]:
+        """Training mode, its randomness a function of the key; running statistics are those of the one pass."""
+        import torch
+
+        module = self._module.train()
+        for layer in self._normalisations:
+            if self._buffers == "frozen":
+                layer.eval()
+        momenta = [layer.momentum for layer in self._normalisations]
+        try:
+            for layer in self._normalisations:
+                layer.momentum = 1.0 if self._statistics else 0.0
+            devices = [self._device] if self._device.startswith("cuda") else []
+            with torch.random.fork_rng(devices=devices):
+                torch.manual_seed(key)
+                yield
+        finally:
+            for layer, momentum in zip(self._normalisations, momenta, strict=True):
+                layer.momentum = momentum
+            module.eval()
+
+    def statistics(self) -> Array:
+        """Returns the statistics of the last pass in training mode, shape (statistics_size,)."""
+        parts = [part.detach().cpu().numpy().reshape(-1) for part in self._statistics]
+        return np.concatenate(parts)
+
+    @contextmanager
+    def evaluation(self, statistics: Array | None) -> Iterator[None]:
+        """Evaluation mode with these running statistics; with buffers "local" those of the rows at hand."""
+        import torch
+
+        if statistics is not None:
+            start = 0
+            for part in self._statistics:
+                value = torch.from_numpy(np.array(statistics[start : start + part.numel()]))
+                part.copy_(value.reshape(part.shape))
+                start += part.numel()
+        is_local = self._trains and self._buffers == "local"
+        momenta = [layer.momentum for layer in self._normalisations]
+        try:
+            for layer in self._normalisations if is_local else ():
+                layer.train()
+                layer.momentum = 0.0
+            yield
+        finally:
+            for layer, momentum in zip(self._normalisations, momenta, strict=True):
+                layer.eval()
+                layer.momentum = momentum
 
 
 def require_torch() -> None:
@@ -107,6 +255,25 @@ def require_torch() -> None:
         import torch  # noqa: F401
     except ImportError as error:
         raise InvalidInput("name", f"'torch' needs PyTorch ({error})", "pip install 'rayopt[torch]'") from error
+
+
+def device_of(given: Any) -> str:
+    """Returns the device that is asked for: "auto" is an accelerator if there is one.
+
+    Raises:
+      InvalidInput: it is not there; the text names those that are.
+    """
+    import torch
+
+    there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    if torch.backends.mps.is_available():
+        there.append("mps")
+    if given == "auto":
+        return there[1] if len(there) > 1 else "cpu"
+    found = "cuda:0" if given == "cuda" else given
+    if found not in there:
+        raise InvalidInput("device", f"{given!r} is not there", ", ".join([*there, "auto"]))
+    return str(found)
 
 
 def factory_of(given: Any) -> Callable[..., Any]:
@@ -146,6 +313,9 @@ def single_thread() -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()
+    if before == 1:
+        yield
+        return
     torch.set_num_threads(1)
     try:
         yield

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.core.errors import DataError, InvalidInput, at_least, one_of, positive
+from rayopt.core.errors import DataError, InvalidInput, at_least, first_line, one_of, positive
+from rayopt.core.keys import mix_many
+from rayopt.core.tasks import weighted_total
 from rayopt.core.user_code import dotted
 from rayopt.problems import torch_data
-from rayopt.problems.base import Array, Checkpoint
+from rayopt.problems.base import DTYPES, Array, Checkpoint, points_of_a_pass
 from rayopt.problems.classification import Classification
 from rayopt.problems.data.partition import Partition
 from rayopt.problems.rows import CHUNK, float_or_array
-from rayopt.problems.torch_network import LOSSES, TorchNetwork, factory_of, loss_of, require_torch, single_thread
+from rayopt.problems.torch_network import (
+    BUFFERS,
+    LOSSES,
+    MODES,
+    TorchNetwork,
+    device_of,
+    factory_of,
+    loss_of,
+    require_torch,
+    single_thread,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     import torch
+
+BITS = ("fast", "exact")
+SMALL_POINT = 2**18
+"""Bytes up to which the points of a grid are faster together than one by one."""
 
 
 class TorchProblem(Classification):
@@ -31,8 +48,10 @@ class TorchProblem(Classification):
     the module one after the other, in the order of ``module.named_parameters()``. The initial point is the
     module's own, made under ``torch.manual_seed(initial_seed)``.
 
-    The module runs in evaluation mode, so that a gradient is a function of x and its rows: no dropout, and
-    buffers such as the statistics of batch normalisation stay as they were made. PyTorch runs on one thread.
+    In evaluation mode, ``mode="eval"``, a gradient is a function of x and its rows: no dropout, and the statistics of
+    batch normalisation stay as they were made. In training mode, ``mode="train"``, dropout draws what the key of the
+    task says, and batch normalisation takes the statistics of the rows of one stochastic gradient; f is evaluated in
+    evaluation mode all the same. PyTorch runs on one thread.
 
     Args:
       module: a factory of the module: a class or function, or its name "package.module:name".
@@ -48,10 +67,19 @@ class TorchProblem(Classification):
       partition: how :meth:`split` divides the rows (see ``rayopt.problems.data.partition``); by label if the
         targets are integers of shape (rows,).
       replacement: whether the rows of one stochastic gradient may repeat.
-      dtype: "float64" or "float32", of the module; x and the gradient are float64 all the same.
+      dtype: "float32" or "float64", of the module, x and the gradients.
       scale: by which inputs are multiplied (1/255 for bytes).
       input_shape: the shape of one row for the module, by default that of X.
       block: rows of one component, for methods of finite sums.
+      device: where the module and its data live: "cpu", "cuda", "cuda:1", "mps", or "auto", an accelerator if there is
+        one.
+      mode: "eval" or "train".
+      buffers: in training mode, what becomes of the running statistics of batch normalisation: "average": the server
+        keeps their running mean, with the layer's momentum, of the mean over the replies of an update, and f is
+        evaluated with it; "local": they stay where they are, and f is evaluated with the statistics of the rows at
+        hand, up to 1,024 at a time; "frozen": these layers are in evaluation mode all the time.
+      bits: "fast": the members of a grid of small points (up to 256 kB) are evaluated together, and each equals its own
+        single run up to rounding; "exact": one after the other, each to the bit.
 
     Raises:
       DataError: the data are empty, not finite, or do not fit together.
@@ -85,17 +113,25 @@ class TorchProblem(Classification):
         batch: int = 1,
         partition: str | Mapping[str, Any] | Partition | None = None,
         replacement: bool = True,
-        dtype: str = "float64",
+        dtype: str = "float32",
         scale: float = 1.0,
         input_shape: Sequence[int] | None = None,
         block: int = 1,
+        device: str = "cpu",
+        mode: str = "eval",
+        buffers: str = "average",
+        bits: str = "fast",
     ) -> None:
         require_torch()
         self.module = factory_of(module)
         self.loss = loss if loss in LOSSES else loss_of(loss)
         self.module_arguments = dict(module_arguments or {})
         self.initial_seed = at_least("initial_seed", initial_seed, 0)
-        self.dtype = one_of("dtype", dtype, ("float64", "float32"))
+        self.dtype = one_of("dtype", dtype, DTYPES)
+        self.device = device_of(device)
+        self.mode = one_of("mode", mode, MODES)
+        self.buffers = one_of("buffers", buffers, BUFFERS)
+        self.bits = one_of("bits", bits, BITS)
         self.scale = positive("scale", scale)
         self.input_shape = None if input_shape is None else [at_least("input_shape", side, 1) for side in input_shape]
         self.X, self.y = torch_data.checked(X, y, "")
@@ -105,9 +141,17 @@ class TorchProblem(Classification):
         if X_test is not None and y_test is not None:
             self.X_test, self.y_test = torch_data.checked(X_test, y_test, "_test")
         self._divide(batch, partition, replacement, block)
-        self._network = TorchNetwork(self.module, self.module_arguments, self.initial_seed, self.dtype)
+        self._network = TorchNetwork(self.module, self.module_arguments, self.initial_seed, self.dtype, self.device,
+                                     self.mode, self.buffers)  # fmt: skip
         self.dimension = self._network.dimension
+        self.statistics_size = self._network.statistics_size
+        self._on_device: dict[int, tuple[Any, Any]] = {}
+        self._stacks = True
         self._try_one_row()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What lives on a device is made again where it is used.
+        return {**self.__dict__, "_on_device": {}}
 
     # ---- where data come from ----
 
@@ -138,9 +182,13 @@ class TorchProblem(Classification):
         batch: int = 1,
         rows: int | None = None,
         replacement: bool = True,
-        dtype: str = "float64",
+        dtype: str = "float32",
         input_shape: Sequence[int] | None = None,
         block: int = 1,
+        device: str = "cpu",
+        mode: str = "eval",
+        buffers: str = "average",
+        bits: str = "fast",
     ) -> Self:
         """Returns the problem of a workload file.
 
@@ -162,6 +210,10 @@ class TorchProblem(Classification):
           dtype: as for the class.
           input_shape: as for the class.
           block: as for the class.
+          device: as for the class.
+          mode: as for the class.
+          buffers: as for the class.
+          bits: as for the class.
 
         Raises:
           InvalidInput: an argument is unknown or out of its range.
@@ -172,7 +224,8 @@ class TorchProblem(Classification):
         arguments: dict[str, Any] = {
             **found.arrays, "scale": found.scale, "loss": loss, "module_arguments": module_arguments,
             "initial_seed": initial_seed, "partition": partition, "batch": batch, "replacement": replacement,
-            "dtype": dtype, "input_shape": input_shape, "block": block,
+            "dtype": dtype, "input_shape": input_shape, "block": block, "device": device, "mode": mode,
+            "buffers": buffers, "bits": bits,
         }  # fmt: skip
         problem = cls(module, **arguments)
         problem.source, problem.data, problem.rows = found.source, found.data, rows
@@ -185,6 +238,8 @@ class TorchProblem(Classification):
             "input_shape", *(["block"] if self.block > 1 else []),
         )  # fmt: skip
         found = {key: getattr(self, key) for key in keys}
+        defaults = {"device": "cpu", "mode": "eval", "buffers": "average", "bits": "fast"}
+        found |= {key: getattr(self, key) for key, default in defaults.items() if getattr(self, key) != default}
         loss = self.loss if isinstance(self.loss, str) else dotted(self.loss)
         return {**found, "module": dotted(self.module), "loss": loss}
 
@@ -203,6 +258,13 @@ class TorchProblem(Classification):
         return self._network.shapes
 
     @property
+    def note(self) -> str:
+        layers = self._network.changes_in_training
+        if self.mode == "train" or not layers:
+            return ""
+        return f"{' and '.join(layers)} of the module stay in evaluation mode; mode: train trains with them."
+
+    @property
     def metric_names(self) -> tuple[str, ...]:
         names = super().metric_names
         return names if self.row_labels() is not None else tuple(name for name in names if name != "accuracy")
@@ -210,40 +272,80 @@ class TorchProblem(Classification):
     def start_point(self) -> Array:
         return self._network.start_point()
 
+    @property
+    def components(self) -> int | None:
+        # In training mode the gradient of rows is no function of x alone.
+        return None if self.mode == "train" else super().components
+
+    # ---- samples ----
+
+    def draw_many(self, workers: NDArray[np.integer], keys: NDArray[np.uint64], count: int = 1) -> Any:
+        rows = super().draw_many(workers, keys, count)
+        if self.mode == "eval":
+            return rows
+        # Behind the rows the key of what the layers draw.
+        own = (mix_many(~keys) >> np.uint64(1)).astype(np.int64)
+        return np.concatenate([rows.reshape(len(keys), -1), own[:, None]], axis=1)
+
+    def draw(self, worker: int, key: int, count: int = 1) -> Any:
+        if self.mode == "eval":
+            return super().draw(worker, key, count)
+        return self.draw_many(np.array([worker]), np.array([key], dtype=np.uint64), count)[0]
+
     # ---- rows into the module, and its outputs into losses ----
 
-    def _inputs(self, X: NDArray[Any]) -> torch.Tensor:
+    def _rows(self, data: NDArray[Any], rows: Any) -> torch.Tensor:
+        """Returns rows of the inputs or the targets on the device; all of them are moved there once."""
         import torch
 
-        inputs = torch.from_numpy(torch_data.writable(X))
-        if X.dtype.kind == "f" or self.scale != 1.0:
+        if self.device == "cpu":
+            return torch.from_numpy(torch_data.writable(data[rows]))
+        kept, there = self._on_device.get(id(data), (None, None))
+        if kept is not data:
+            there = torch.from_numpy(torch_data.writable(data)).to(self.device)
+            self._on_device[id(data)] = (data, there)
+        assert there is not None
+        return there[rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self.device)]
+
+    def _inputs(self, data: NDArray[Any], rows: Any) -> torch.Tensor:
+        """Returns inputs for the module, shape (*shape of rows, *input_shape)."""
+        import torch
+
+        inputs = self._rows(data, rows)
+        if inputs.is_floating_point() or self.scale != 1.0:
             inputs = inputs.to(getattr(torch, self.dtype))
         if self.scale != 1.0:
             inputs = inputs * self.scale
-        return inputs if self.input_shape is None else inputs.reshape(len(X), *self.input_shape)
+        leading = inputs.shape[: inputs.ndim - data.ndim + 1]
+        return inputs if self.input_shape is None else inputs.reshape(*leading, *self.input_shape)
 
-    def _losses(self, outputs: torch.Tensor, y: NDArray[Any]) -> torch.Tensor:
+    def _targets(self, data: NDArray[Any], rows: Any) -> torch.Tensor:
+        import torch
+
+        targets = self._rows(data, rows)
+        return targets.to(getattr(torch, self.dtype)) if targets.is_floating_point() else targets
+
+    def _losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Returns the loss of each row, shape (rows,)."""
         import torch
 
-        targets = torch.from_numpy(torch_data.writable(y))
-        if y.dtype.kind == "f":
-            targets = targets.to(getattr(torch, self.dtype))
         if isinstance(self.loss, str):
-            losses = getattr(torch.nn.functional, self.loss)(outputs, targets, reduction="none")
+            losses: torch.Tensor = getattr(torch.nn.functional, self.loss)(outputs, targets, reduction="none")
         else:
             losses = self.loss(outputs, targets)
         if losses.ndim > 1:
             losses = losses.reshape(len(losses), -1).mean(dim=1)
-        if losses.shape != (len(y),):
-            problem = f"it returned shape {tuple(losses.shape)} for {len(y)} rows"
+        if losses.shape != targets.shape[:1]:
+            problem = f"it returned shape {tuple(losses.shape)} for {len(targets)} rows"
             raise InvalidInput("loss", problem, 'the loss of each row, shape (rows,): reduction="none"')
         return losses
 
     def _try_one_row(self) -> None:
         """Raises InvalidInput if the module or the loss cannot be applied."""
+        rows = np.arange(min(2, len(self.y)))
         try:
-            self._pass(self.start_point(), [(self.X[:2], self.y[:2], np.ones(len(self.y[:2])))])
+            with self._network.evaluation(None):
+                self._pass(self.start_point(), [(rows, np.ones(len(rows)))])
         except InvalidInput:
             raise
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
@@ -253,50 +355,183 @@ class TorchProblem(Classification):
 
     # ---- values and gradients ----
 
-    def _pass(
-        self, x: Array, chunks: Iterable[tuple[NDArray[Any], NDArray[Any], Array]], gradient: bool = True
-    ) -> tuple[float, Array]:
-        """Returns the weighted sums over rows of the losses and of their gradients at one point."""
+    def _pass(self, x: Array, chunks: Iterable[tuple[Any, Array]], gradient: bool = True) -> tuple[float, Array]:
+        """Returns the weighted sums over rows of the losses and of their gradients at one point.
+
+        Args:
+          x: shape (dimension,).
+          chunks: rows and their weights.
+          gradient: whether gradients are asked for.
+        """
         import torch
 
-        total, g = 0.0, np.zeros(self.dimension)
+        total, g, is_first = 0.0, np.zeros(0, dtype=self.dtype), True
+        dtype = getattr(torch, self.dtype)
         with single_thread(), torch.set_grad_enabled(gradient):
-            parameters = self._network.leaves(x, gradient)
-            leaves = list(parameters.values())
-            for X, y, weights in chunks:
-                losses = self._losses(self._network.outputs(parameters, self._inputs(X)), y)
-                loss = losses @ torch.from_numpy(weights).to(losses.dtype)
-                total += float(loss.detach())
+            parameters = self._network.place(x)
+            for rows, weights in chunks:
+                losses = self._losses(self._network.outputs(self._inputs(self.X, rows)), self._targets(self.y, rows))
+                loss = losses @ torch.from_numpy(weights).to(device=self.device, dtype=dtype)
                 if not gradient:
+                    total += float(loss)
                     continue
-                start = 0
-                for part in torch.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=True):
-                    g[start : start + part.numel()] += part.reshape(-1).numpy()
-                    start += part.numel()
+                parts = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+                total += float(loss.detach())
+                flat = torch.cat([part.reshape(-1) for part in parts]).cpu().numpy()
+                # Not written to before: memory of PyTorch's own, which lives as long as the array.
+                g = flat if is_first else g + flat
+                is_first = False
         return total, g
+
+    def gradient(self, x: Array, sample: Any, checkpoint: Checkpoint | None = None) -> Array:
+        if self.mode == "train":
+            found = [self._trained(point, sample) for point in np.atleast_2d(x)]
+            return np.array([g for g, _ in found]).reshape(x.shape)
+        return super().gradient(x, sample, checkpoint)
+
+    def gradient_sum(self, x: Array, samples: Any, weights: Array | None = None) -> Array:
+        if self.mode == "train":
+            weights = np.ones(len(samples)) if weights is None else weights
+            return weighted_total(x, (self.gradient(x, sample) for sample in samples), weights)
+        return super().gradient_sum(x, samples, weights)
+
+    def start_statistics(self) -> tuple[Array, Array]:
+        return self._network.start_statistics()
+
+    def gradient_and_statistics(self, x: Array, sample: Any, checkpoint: Checkpoint | None = None) -> Array:
+        one = np.ones(1, dtype=self.dtype)
+        found = [np.concatenate([*self._trained(point, sample), one]) for point in np.atleast_2d(x)]
+        return np.array(found).reshape(*x.shape[:-1], -1)
+
+    def _trained(self, x: Array, sample: Any) -> tuple[Array, Array]:
+        """Returns the gradient in training mode at one point, a pass for each stochastic gradient, and the statistics.
+
+        The statistics are the mean over the passes, shape (statistics_size,).
+        """
+        rows, key = sample[:-1].reshape(-1, self.batch), int(sample[-1])
+        gradients, statistics = [], []
+        for number, own in enumerate(rows):
+            with self._network.training(key + number):
+                gradients.append(self._pass(x, [(own, np.full(len(own), 1.0 / len(own)))])[1])
+            if self.statistics_size:
+                statistics.append(self._network.statistics())
+        if len(rows) == 1:
+            return gradients[0], statistics[0] if statistics else np.zeros(0, dtype=self.dtype)
+        mean = np.mean(statistics, axis=0) if statistics else np.zeros(0)
+        return np.mean(gradients, axis=0, dtype=self.dtype), mean.astype(self.dtype)
+
+    def gradients(self, points: Sequence[Array], samples: Sequence[Any]) -> Sequence[Array]:
+        if self.mode == "train" or not self._stacks:
+            return super().gradients(points, samples)
+        rows = np.stack([np.atleast_1d(sample) for sample in samples])
+        weights = np.full(rows.shape[1], 1.0 / rows.shape[1])
+        # An array each: one block for all would live as long as the last of them.
+        found = [np.empty(self.dimension, dtype=self.dtype) for _ in points]
+        together = points_of_a_pass(points[0].nbytes)
+        for start in range(0, len(points), together):
+            chosen = slice(start, start + together)
+            if not self._stacked(points[chosen], rows[chosen], weights, found[chosen]):
+                return super().gradients(points, samples)
+        return found
+
+    def _stacked(
+        self,
+        points: Sequence[Array] | Array,
+        rows: NDArray[np.intp],
+        weights: Array,
+        out: Sequence[Array] | Array,
+    ) -> bool:
+        """Writes the weighted sums of the gradients of rows at many points, in one pass.
+
+        Args:
+          points: K of them, each of shape (dimension,).
+          rows: of all points, shape (rows,), or of each, shape (K, rows).
+          weights: of the rows.
+          out: K arrays of shape (dimension,).
+
+        Returns:
+          False if the module cannot be evaluated so; then nothing was written.
+        """
+        import torch
+        from torch.func import grad, vmap
+
+        def loss(parameters: Any, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return self._losses(self._network.outputs_at(parameters, inputs), targets) @ weight
+
+        with single_thread():
+            weight = torch.from_numpy(weights).to(device=self.device, dtype=getattr(torch, self.dtype))
+            inputs, targets = self._inputs(self.X, rows), self._targets(self.y, rows)
+            if rows.ndim == 1:
+                # Views: a product of one matrix with many would copy the many.
+                inputs, targets = (same.expand(len(points), *same.shape) for same in (inputs, targets))
+            try:
+                parts = vmap(grad(loss))(self._network.stacked(points), inputs, targets)
+            except (RuntimeError, ValueError) as error:
+                self._stacks = False
+                problem = f"{dotted(self.module)} cannot be evaluated at many points at once ({first_line(error)})"
+                warnings.warn(f"{problem}: they are evaluated one by one", stacklevel=2)
+                return False
+        start = 0
+        for part in parts.values():
+            values = part.detach().cpu().numpy().reshape(len(points), -1)
+            for g, value in zip(out, values, strict=True):
+                g[start : start + len(value)] = value
+            start += values.shape[1]
+        return True
 
     def _sum_of_rows(
         self, x: Array, rows: NDArray[np.intp], weights: Array, total: float, checkpoint: Checkpoint | None = None
     ) -> Array:
-        def chunks() -> Iterator[tuple[NDArray[Any], NDArray[Any], Array]]:
+        if x.ndim == 2 and len(x) > 1 and self.bits == "fast" and self._stacks and x[0].nbytes <= SMALL_POINT:
+            together = self._sum_of_rows_together(x, rows, weights, checkpoint)
+            if together is not None:
+                return together
+
+        def chunks() -> Iterator[tuple[Any, Array]]:
             for start in range(0, len(rows), CHUNK):
                 if start and checkpoint is not None:
                     checkpoint()
-                chunk = rows[start : start + CHUNK]
-                yield self.X[chunk], self.y[chunk], weights[start : start + CHUNK]
+                yield rows[start : start + CHUNK], weights[start : start + CHUNK]
 
-        # A grid is a loop over its points, so that a point has the same bits alone.
-        return np.array([self._pass(point, chunks())[1] for point in np.atleast_2d(x)]).reshape(x.shape)
+        if x.ndim == 1:
+            return self._pass(x, chunks())[1]
+        return np.array([self._pass(point, chunks())[1] for point in x])
+
+    def _sum_of_rows_together(
+        self, x: Array, rows: NDArray[np.intp], weights: Array, checkpoint: Checkpoint | None
+    ) -> Array | None:
+        """Returns the weighted sums of gradients at all points of a grid; None if the module cannot be evaluated so."""
+        g = np.empty_like(x)
+        part = np.empty_like(x) if len(rows) > CHUNK else g
+        passes = -(-len(x) // points_of_a_pass(x[0].nbytes))
+        together = -(-len(x) // passes)
+        for start in range(0, len(rows), CHUNK):
+            if start and checkpoint is not None:
+                checkpoint()
+            chosen = slice(start, start + CHUNK)
+            for first in range(0, len(x), together):
+                some = slice(first, first + together)
+                if not self._stacked(x[some], rows[chosen], weights[chosen], (part if start else g)[some]):
+                    return None
+            if start:
+                g += part
+        return g
 
     def _evaluate(self, x: Array, gradient: bool = False) -> tuple[Any, Array]:
-        found = [self._pass(point, self._all_rows(), gradient) for point in np.atleast_2d(x)]
-        values, gradients = np.array([value for value, _ in found]), np.array([g for _, g in found])
-        return float_or_array(values.reshape(x.shape[:-1])), gradients.reshape(x.shape)
+        dimension = self.dimension
+        found = []
+        for point in np.atleast_2d(x):
+            # Statistics that the server keeps stand behind a point.
+            with self._network.evaluation(point[dimension:] if len(point) > dimension else None):
+                found.append(self._pass(point[:dimension], self._all_rows(), gradient))
+        values = np.array([value for value, _ in found])
+        gradients = np.array([g for _, g in found])
+        return float_or_array(values.reshape(x.shape[:-1])), gradients.reshape(*x.shape[:-1], -1)
 
-    def _all_rows(self) -> Iterator[tuple[NDArray[Any], NDArray[Any], Array]]:
+    def _all_rows(self) -> Iterator[tuple[slice, Array]]:
         for start in range(0, self.row_count, CHUNK):
             rows = slice(start, min(start + CHUNK, self.row_count))
-            yield self.X[rows], self.y[rows], self._weights(rows)
+            yield rows, self._weights(rows)
 
     def accuracy(self, x: Array) -> Any:
         """Returns the share of correct answers on the test data (training data if none): a float, or shape (G,).
@@ -306,14 +541,15 @@ class TorchProblem(Classification):
         import torch
 
         X, y = (self.X, self.y) if self.X_test is None or self.y_test is None else (self.X_test, self.y_test)
-        points = np.atleast_2d(x)
+        points, dimension = np.atleast_2d(x), self.dimension
         right = np.zeros(len(points))
         for k, point in enumerate(points):
-            with single_thread(), torch.no_grad():
-                parameters = self._network.leaves(point, gradient=False)
+            statistics = point[dimension:] if len(point) > dimension else None
+            with single_thread(), torch.no_grad(), self._network.evaluation(statistics):
+                self._network.place(point[:dimension])
                 for start in range(0, len(y), CHUNK):
                     rows = slice(start, start + CHUNK)
-                    outputs = self._network.outputs(parameters, self._inputs(X[rows])).numpy().reshape(len(y[rows]), -1)
+                    outputs = self._network.outputs(self._inputs(X, rows)).cpu().numpy().reshape(len(y[rows]), -1)
                     answers = outputs.argmax(axis=1) if outputs.shape[1] > 1 else outputs[:, 0] > 0
                     right[k] += np.count_nonzero(answers == y[rows])
         right[~np.isfinite(points).all(axis=1)] = np.nan

@@ -365,7 +365,7 @@ class Recorder:
 
     def _write_row(self, now: float, must_hash: bool = False) -> None:
         self._hash(must_hash)
-        x = self._method.estimate
+        x = self._method.evaluated_point
         finite = np.isfinite(x).all(axis=-1).reshape(-1)
         self._count_bits()
         busy_seconds = self._fleet.busy_seconds

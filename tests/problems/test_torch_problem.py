@@ -42,7 +42,7 @@ def cross_entropy_of_rows(outputs: torch.Tensor, targets: torch.Tensor) -> torch
 
 
 def small(**arguments) -> TorchProblem:
-    return TorchProblem(network, *arrays(), **arguments)
+    return TorchProblem(network, *arrays(), **{"dtype": "float64", **arguments})
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ class TestAgainstMLP:
         X, y = arrays()
         mlp = MLP(X, y, hidden=[7, 4], batch=5, partition="split")
         layers = (nn.Linear(FEATURES, 7), nn.ReLU(), nn.Linear(7, 4), nn.ReLU(), nn.Linear(4, CLASSES))
-        return mlp, TorchProblem(lambda: nn.Sequential(*layers), X, y, batch=5, partition="split")
+        return mlp, TorchProblem(lambda: nn.Sequential(*layers), X, y, batch=5, partition="split", dtype="float64")
 
     def test_the_same_gradients_to_1e_10(self, both):
         mlp, torch_problem = (problem.split(7, 0) for problem in both)
@@ -87,11 +87,16 @@ class TestAgainstMLP:
             assert found[name] == pytest.approx(value, abs=1e-10)
 
     def test_single_precision_is_near(self):
-        double, single = small(), small(dtype="float32")
+        double, single = small(), TorchProblem(network, *arrays())
         x = double.start_point()
         np.testing.assert_allclose(single.start_point(), x, rtol=1e-6)
-        gradient = single.gradient(x, np.arange(4))
-        assert gradient.dtype == np.float64
+        gradient = single.gradient(single.start_point(), np.arange(4))
+        assert (
+            single.start_point().dtype
+            == gradient.dtype
+            == single.full_gradient(single.start_point()).dtype
+            == np.float32
+        )
         np.testing.assert_allclose(gradient, double.gradient(x, np.arange(4)), atol=1e-6)
         assert not np.array_equal(gradient, double.gradient(x, np.arange(4)))
 
@@ -117,7 +122,7 @@ def test_threads_are_as_they_were(x):
 class TestBits:
     @pytest.mark.parametrize("batch", [1, 3, 1500])
     def test_a_grid_member_has_the_bits_of_its_own_run(self, batch, grid):
-        problem = small(batch=batch)
+        problem = small(batch=batch, bits="exact")
         samples = problem.draw_many(np.zeros(2, dtype=int), np.arange(2, dtype=np.uint64))
         together = [problem.gradient(grid, sample) for sample in samples]
         metrics = problem.metrics(grid)
@@ -211,7 +216,7 @@ def test_evaluation_mode_and_fixed_buffers():
     def factory() -> nn.Module:
         return nn.Sequential(nn.Linear(FEATURES, 4), nn.BatchNorm1d(4), nn.Dropout(0.9), nn.Linear(4, CLASSES))
 
-    problem = TorchProblem(factory, *arrays(), batch=8)
+    problem = TorchProblem(factory, *arrays(), batch=8, dtype="float64")
     x = problem.start_point()
     first = problem.gradient(x, np.arange(8))
     assert first.tobytes() == problem.gradient(x, np.arange(8)).tobytes()

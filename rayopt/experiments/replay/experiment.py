@@ -15,6 +15,7 @@ from rayopt.experiments.replay.fleet import Event, ReplayedWorkers, WorkersValue
 from rayopt.experiments.replay.run import Difference, ReplayRun, events_of
 from rayopt.fleets.simulated.values import ComputedValues
 from rayopt.latency.network import Network
+from rayopt.problems import Problem
 from rayopt.runs.fingerprints import Fingerprint
 from rayopt.storage.run_folder import TRACE_FILE, RunFolder
 from rayopt.storage.trace.parts import TRACE_COLUMNS
@@ -111,6 +112,10 @@ def replay(
     folder = RunFolder.recorded(path)
     if experiment is None:
         experiment = recorded_experiment(folder, trust_code=trust_code)
+    evaluates_many = type(experiment.problem).gradients is not Problem.gradients
+    if evaluates_many and getattr(experiment.fleet, "lookahead", None) is not None:
+        raise InvalidInput("run", f"{path} was made with gradients: batched: rounding depends on what was evaluated "
+                           "together, which a trace does not tell", "a run with gradients: here or ray")  # fmt: skip
     if isinstance(experiment.workers, Network):
         raise InvalidInput("run", f"{path} was made on a network: a trace has no messages",
                            "a run of workers with a server; the same seed gives the same bits again")  # fmt: skip

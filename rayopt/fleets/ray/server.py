@@ -157,7 +157,7 @@ class Server:
         self._metrics.publish(recorder, fleet.slip, at_once=True)
         outcome = recorder.outcome(recorder.wall_seconds, fleet.slip.summary())
         outcome.faults = supervision.final()
-        outcome.estimate = job.method.estimate if job.keep_estimate else None
+        outcome.estimate = job.method.evaluated_point if job.keep_estimate else None
         return outcome
 
     def time_links(self, worker: Any, sizes: Sequence[int], repetitions: int) -> Links:

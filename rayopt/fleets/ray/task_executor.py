@@ -94,7 +94,7 @@ class TaskExecutor:
             raise
         except Exception:
             return None, f"raised an error:\n{traceback.format_exc()}"
-        fault = fault_of(value, order.task)
+        fault = fault_of(value, order.task, self._behind(order.task))
         if fault is not None:
             return None, fault
         if order.task.compressor is None:
@@ -150,6 +150,11 @@ class TaskExecutor:
                 task = task.with_kept(self._shift(task), self._next_mean(task))
             return task.evaluate(shard, task.draw(shard, order.worker, key), checkpoint)
 
+    def _behind(self, task: Gradient) -> int:
+        """Returns how many numbers stand behind the gradient in the value of a task."""
+        size = 0 if isinstance(task, Message) else self._profile.shard.statistics_size
+        return size + 1 if size else 0
+
     def _next_mean(self, task: Message) -> Any:
         """Returns the mean of the worker's gradients, for the task to change; the one before is kept, as for shifts."""
         if task.momentum is None or task.keeps is None:
@@ -160,13 +165,14 @@ class TaskExecutor:
         return self._means[changes + 1]
 
 
-def fault_of(value: Any, task: Gradient) -> str | None:
+def fault_of(value: Any, task: Gradient, behind: int = 0) -> str | None:
     """Returns why a worker's value cannot be that of the task, or None.
 
     Where x itself is not finite, or is beyond all bounds, the method has diverged: what comes out of there is used.
-    So is what several local steps from x led to: they may diverge by themselves.
+    So is what several local steps from x led to: they may diverge by themselves. ``behind`` numbers stand behind the
+    gradient.
     """
-    shape = task.x.shape
+    shape = (*task.x.shape[:-1], task.x.shape[-1] + behind)
     if not isinstance(value, np.ndarray) or value.shape != shape or value.dtype.kind not in "fiu":
         found = f"{value.dtype} of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
         return f"returned {found} for a gradient of shape {shape}"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.core.arrivals import Alarm, Arrival, MessageArrival, Source
+from rayopt.core.arrivals import Alarm, Arrival, MessageArrival
 from rayopt.core.errors import FleetStuck
 from rayopt.core.keys import Stream
 from rayopt.core.lookahead import BLOCK, Lookahead
@@ -64,7 +64,7 @@ class SimulatedWorkers:
         self.random = Stream(seed, "method").generator()
         self.expected_times: Array | None = times.expected
         self.cancelled: list[tuple[Any, ...]] = []
-        self.source: Source = ComputedValues(problem, n, seed)
+        self.source = ComputedValues(problem, n, seed)
         self._times = times
         self._next_durations = Lookahead(n, self._draw_durations, 1 if times.depends_on_start else BLOCK)
         self._fixed = None if times.fixed is None else times.fixed.data
@@ -142,6 +142,7 @@ class SimulatedWorkers:
             "giving_up": sorted(self._giving_up),
             "alarms": self._alarms,
             "ended_seconds": self._ended_seconds,
+            "values": self.source.state(),
             **{name: getattr(self, f"_{name}") for name in COLUMNS},
         }
 
@@ -157,6 +158,7 @@ class SimulatedWorkers:
         self._alarms = state["alarms"]
         self._next_alarm = self._alarms[0][0] if self._alarms else math.inf
         self._ended_seconds = state["ended_seconds"]
+        self.source.restore(state.get("values") or {})
         for name in COLUMNS:
             # In place: scalars are read through views of these arrays.
             getattr(self, f"_{name}")[:] = state[name]

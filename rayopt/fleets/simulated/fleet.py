@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayopt.core.errors import InvalidInput, at_least, one_of
+from rayopt.core.memory import check_fits
 from rayopt.fleets.base import Finished, FleetKind
+from rayopt.fleets.simulated.batched import LOOKAHEAD, BatchedSession
 from rayopt.fleets.simulated.session import SimulatedSession
 from rayopt.latency.workers import Workers
 from rayopt.problems.base import Problem
@@ -24,9 +26,13 @@ class SimulatedFleet(FleetKind):
       gradients: "here": computed in this process, when a method asks for them; "ray": computed ahead of that, in
         parallel, on Ray actors. The results are the same to the bit on machines of one type. It is worth it where a
         gradient takes milliseconds and the method asks for single ones (ASGD, Ringmaster) or for local steps (FedAvg);
-        a batch at one point (Rennala, Minibatch) stays one product in this process.
+        a batch at one point (Rennala, Minibatch) stays one product in this process. "batched": in this process, each
+        that is asked for together with those of the next arrivals; the results are those of "here" up to rounding. It
+        is worth it where a problem evaluates many points at once (``torch``, ``jax``) and the method asks for single
+        gradients.
       processes: how many actors, with "ray"; by default as many as the cluster has CPUs.
       address: with "ray", "auto" or "host:port" of a cluster that runs; by default as in :class:`RayFleet`.
+      lookahead: with "batched", how many gradients are evaluated together at most; 32 by default.
       blas_threads: threads that products of matrices may use in each process. With 1, the bits do not depend on the
         number of cores; more are seldom faster here, as most products are small.
 
@@ -42,11 +48,17 @@ class SimulatedFleet(FleetKind):
         processes: int | None = None,
         address: str | None = None,
         blas_threads: int = 1,
+        lookahead: int | None = None,
     ) -> None:
-        self.gradients = one_of("gradients", gradients, ("here", "ray"))
-        for key, value in (("processes", processes), ("address", address)):
-            if value is not None and self.gradients != "ray":
-                raise InvalidInput(key, f"{value!r}, and gradients are computed here", "gradients: ray with it")
+        self.gradients = one_of("gradients", gradients, ("here", "ray", "batched"))
+        for key, value, needed in (
+            ("processes", processes, "ray"), ("address", address, "ray"), ("lookahead", lookahead, "batched"),
+        ):  # fmt: skip
+            if value is not None and self.gradients != needed:
+                raise InvalidInput(key, f"{value!r} with gradients: {self.gradients}", f"gradients: {needed} with it")
+        self.lookahead = lookahead
+        if self.gradients == "batched":
+            self.lookahead = LOOKAHEAD if lookahead is None else at_least("lookahead", lookahead, 1)
         self.processes = None if processes is None else at_least("processes", processes, 1)
         if address is not None and not isinstance(address, str):
             raise InvalidInput("address", f"{address!r} is not an address", "auto, or host:port of a Ray cluster")
@@ -63,11 +75,15 @@ class SimulatedFleet(FleetKind):
             from rayopt.fleets.simulated.parallel.ahead import open_session
 
             return open_session(problem, workers, self.processes, self.address, self.blas_threads)
+        if self.lookahead is not None:
+            # Points, gradients and what a pass holds of each.
+            check_fits("lookahead", self.lookahead, 3 * self.lookahead * problem.start_point().nbytes)
+            return BatchedSession(problem, workers, self.lookahead, self.blas_threads)
         return SimulatedSession(problem, workers, self.blas_threads)
 
     def to_config(self) -> dict[str, Any]:
         """Returns the mapping that makes an equal fleet."""
-        defaults = {"gradients": "here", "processes": None, "address": None, "blas_threads": 1}
+        defaults = {"gradients": "here", "processes": None, "address": None, "blas_threads": 1, "lookahead": None}
         given = {key: getattr(self, key) for key in defaults}
         return {"name": self.name} | {key: value for key, value in given.items() if value != defaults[key]}
 
@@ -81,7 +97,8 @@ class SimulatedFleet(FleetKind):
                 requested, wasted = counted.get(run.label, (0, 0))
                 counted[run.label] = (requested + run.outcome.requested, wasted + run.outcome.wasted)
         shares = [f"{label} {wasted:,} of {requested:,}" for label, (requested, wasted) in counted.items()]
-        return [f"Gradients computed on Ray that were not needed: {', '.join(shares)}."] if shares else []
+        how = "on Ray" if self.gradients == "ray" else "ahead"
+        return [f"Gradients computed {how} that were not needed: {', '.join(shares)}."] if shares else []
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in self.to_config().items() if key != "name")

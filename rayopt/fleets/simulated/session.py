@@ -84,7 +84,7 @@ class SimulatedSession:
         with asking_for_checkpoints(recorder, job.checkpoints):
             self._serve(job.method, fleet, recorder)
         outcome = recorder.outcome(recorder.wall_seconds)
-        outcome.estimate = job.method.estimate if job.keep_estimate else None
+        outcome.estimate = job.method.evaluated_point if job.keep_estimate else None
         outcome.rounds = list(getattr(job.method, "rounds", ()))
         return outcome
 

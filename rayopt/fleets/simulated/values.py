@@ -49,6 +49,13 @@ class ComputedValues:
         self._draws = Draws(seed)
         self._next_samples = Lookahead(workers, self._draw_samples)
 
+    def state(self) -> dict[Any, Any]:
+        """Returns the values that were computed ahead, by (worker, number)."""
+        return {}
+
+    def restore(self, state: dict[Any, Any]) -> None:
+        """Goes on from what :meth:`state` returned."""
+
     def value(self, arrival: Arrival) -> Array:
         """Computes the value of one arrival."""
         return self._as_sent(arrival, self.value_of(arrival.task, arrival.worker, arrival.number))

@@ -43,6 +43,7 @@ class DecentralizedMethod(Method):
     """
 
     decentralized: ClassVar[bool] = True
+    keeps_statistics = False
     needs_virtual_time: ClassVar[bool] = True
 
     _network: Network

@@ -1,0 +1,145 @@
+"""Virtual order, gradients in batches: those of the next arrivals are evaluated together, each at its own point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rayopt.core.arrivals import Array, Arrival
+from rayopt.core.tasks import Gradient, Trial
+from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace, forget
+from rayopt.fleets.simulated.clock import SimulatedWorkers
+from rayopt.fleets.simulated.session import SimulatedSession
+from rayopt.fleets.simulated.values import ComputedValues
+from rayopt.latency.workers import Workers
+from rayopt.problems.base import Problem, points_of_a_pass
+from rayopt.runs.callbacks import OnEvent, disregard
+from rayopt.runs.outcome import Outcome
+
+LOOKAHEAD = 32
+
+
+class BatchedValues(ComputedValues):
+    """Evaluates a value that is asked for together with those of the next arrivals, and keeps these.
+
+    What is kept is part of a checkpoint: rounding may depend on which values are evaluated together, so a run goes on
+    with the same ones. Sums over one point are one product already and are made as in :class:`ComputedValues`.
+
+    Args:
+      problem: split over the workers.
+      workers: how many there are.
+      seed: addresses the samples.
+      lookahead: how many values are evaluated together at most; fewer of large points.
+      upcoming: returns (task, worker, number) of so many of the next arrivals.
+      would_use: whether the method would ask for the value of a task after so many more updates.
+
+    Attributes:
+      requested: values that were evaluated.
+      taken: those of them that were asked for.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        workers: int,
+        seed: int,
+        lookahead: int,
+        upcoming: Callable[[int], Sequence[tuple[Gradient, int, int]]],
+        would_use: Callable[[Gradient, int], bool],
+    ) -> None:
+        super().__init__(problem, workers, seed)
+        self._lookahead = lookahead
+        self._upcoming = upcoming
+        self._would_use = would_use
+        self._kept: dict[tuple[int, int], Array] = {}
+        self.requested = 0
+        self.taken = 0
+
+    @property
+    def wasted(self) -> int:
+        """Values that were evaluated and that nobody has asked for."""
+        return self.requested - self.taken
+
+    def state(self) -> dict[Any, Any]:
+        """Returns the values that were computed ahead, by (worker, number)."""
+        return self._kept
+
+    def restore(self, state: dict[Any, Any]) -> None:
+        """Goes on from what :meth:`state` returned."""
+        self._kept = dict(state)
+
+    def value(self, arrival: Arrival) -> Array:
+        """Returns the value of one arrival."""
+        if not self._is_alone(arrival.task):
+            return super().value(arrival)
+        if (arrival.worker, arrival.number) not in self._kept:
+            self._evaluate(arrival)
+        self.taken += 1
+        return self._as_sent(arrival, self._kept.pop((arrival.worker, arrival.number)))
+
+    def _is_alone(self, task: Gradient) -> bool:
+        """Whether the value of a task is one stochastic gradient at one point."""
+        is_plain = type(task) in (Gradient, Trial) and task.count == 1 and not self._problem.statistics_size
+        return is_plain and task.x.ndim == 1 and not self._is_exact(task)
+
+    def _evaluate(self, arrival: Arrival) -> None:
+        chosen = [(arrival.task, arrival.worker, arrival.number)]
+        upcoming = self._upcoming(self._lookahead + len(self._kept))
+        # What was evaluated for tasks that were cancelled is of no use to anybody.
+        running = {(worker, number) for _, worker, number in upcoming}
+        later = 1
+        most = min(self._lookahead, points_of_a_pass(arrival.task.x.nbytes))
+        for task, worker, number in upcoming:
+            if not self._would_use(task, later):
+                continue
+            later += 1
+            if len(chosen) < most and (worker, number) not in self._kept and self._is_alone(task):
+                chosen.append((task, worker, number))
+        self._kept = {key: value for key, value in self._kept.items() if key in running}
+        samples = [self._next_samples.get(worker, number) for _, worker, number in chosen]
+        found = self._problem.gradients([task.x for task, _, _ in chosen], samples)
+        self.requested += len(chosen)
+        for (_, worker, number), value in zip(chosen, found, strict=True):
+            self._kept[worker, number] = value
+
+
+class BatchedSession(SimulatedSession):
+    """Runs jobs in virtual time, their values evaluated in batches (see ``rayopt.fleets.base.Session``).
+
+    Args:
+      problem: the oracle, not yet split.
+      workers: how many, and how fast.
+      lookahead: how many values are evaluated together at most.
+      blas_threads: of this process.
+    """
+
+    def __init__(self, problem: Problem, workers: Workers, lookahead: int, blas_threads: int = 1) -> None:
+        super().__init__(problem, workers, blas_threads)
+        self._lookahead = lookahead
+        self._values: BatchedValues | None = None
+
+    def run(
+        self,
+        job: Job,
+        on_trace: OnTrace,
+        on_progress: OnProgress,
+        on_checkpoint: OnCheckpoint = forget,
+        on_event: OnEvent = disregard,
+    ) -> Outcome:
+        """Runs one job to its end.
+
+        Raises:
+          FleetStuck: nothing will ever arrive and no limit ends the run.
+        """
+        outcome = super().run(job, on_trace, on_progress, on_checkpoint, on_event)
+        if self._values is not None:
+            outcome.requested, outcome.wasted = self._values.requested, self._values.wasted
+        return outcome
+
+    def _make_fleet(self, problem: Problem, job: Job) -> Any:
+        fleet = super()._make_fleet(problem, job)
+        if isinstance(fleet, SimulatedWorkers):
+            self._values = fleet.source = BatchedValues(
+                problem, fleet.n, job.seed, self._lookahead, fleet.upcoming, job.method.would_use
+            )
+        return fleet
