@@ -224,14 +224,19 @@ STEP = 1e-6
 def _points(problem: Problem) -> NDArray[np.float64]:
     """Returns three points around the start, shape (3, d)."""
     start = problem.start_point()
-    return start + 0.1 * np.random.default_rng(0).standard_normal((3, *start.shape))
+    return (start + 0.1 * np.random.default_rng(0).standard_normal((3, *start.shape))).astype(start.dtype)
+
+
+def _near(problem: Problem) -> dict[str, Any]:
+    """Returns how near two ways to one gradient must come."""
+    return {"rtol": 1e-9, "atol": 1e-12} if problem.dtype == "float64" else {"rtol": 1e-4, "atol": 1e-5}
 
 
 def the_start_is_a_vector(problem: Problem) -> None:
     start = problem.start_point()
     assert isinstance(start, np.ndarray), f"start_point() is a {type(start).__name__}, not an array"
     assert start.shape == (problem.dimension,), f"start_point() has shape {start.shape}, not ({problem.dimension},)"
-    assert start.dtype == np.float64, f"start_point() has the type {start.dtype}, not float64"
+    assert start.dtype == problem.dtype, f"start_point() has the type {start.dtype}, and dtype says {problem.dtype}"
     assert np.isfinite(start).all(), "start_point() is not finite"
 
 
@@ -261,7 +266,7 @@ def a_grid_of_points_has_a_gradient_each(problem: Problem) -> None:
         f"the gradients at 3 points have shape {together.shape}, not {points.shape}: a grid has x of shape (G, d)"
     )
     for x, found in zip(points, together, strict=True):
-        np.testing.assert_allclose(found, own.gradient(x, sample), rtol=1e-9, atol=1e-12,
+        np.testing.assert_allclose(found, own.gradient(x, sample), **_near(problem),
                                    err_msg="a member of a grid has another gradient than the point alone")  # fmt: skip
 
 
@@ -270,7 +275,7 @@ def a_sum_of_gradients_is_their_sum(problem: Problem) -> None:
     keys, workers, weights = np.array([1, 2, 3], dtype=np.uint64), np.zeros(3, dtype=np.intp), np.array([1.0, 2.0, 0.5])
     samples = own.draw_many(workers, keys)
     expected = sum(w * own.gradient(x, own.draw(0, int(key))) for w, key in zip(weights, keys, strict=True))
-    np.testing.assert_allclose(own.gradient_sum(x, samples, weights), expected, rtol=1e-9, atol=1e-12,
+    np.testing.assert_allclose(own.gradient_sum(x, samples, weights), expected, **_near(problem),
                                err_msg="gradient_sum is not the weighted sum of gradient")  # fmt: skip
 
 
@@ -282,8 +287,10 @@ def the_gradient_is_that_of_the_value(problem: Problem) -> None:
         return
     direction = np.random.default_rng(1).standard_normal(x.shape)
     direction /= np.linalg.norm(direction)
-    slope = (float(problem.value(x + STEP * direction)) - float(problem.value(x - STEP * direction))) / (2 * STEP)
-    allowed = 1e-4 * max(1.0, float(np.linalg.norm(full)))
+    step, share = (STEP, 1e-4) if problem.dtype == "float64" else (2e-2, 2e-2)
+    ends = [x + sign * step * direction for sign in (1, -1)]
+    slope = (float(problem.value(ends[0].astype(x.dtype))) - float(problem.value(ends[1].astype(x.dtype)))) / (2 * step)
+    allowed = share * max(1.0, float(np.linalg.norm(full)))
     assert abs(slope - float(full @ direction)) <= allowed, (
         f"along a direction the value changes by {slope:.6g}, and the full gradient says {float(full @ direction):.6g}"
     )

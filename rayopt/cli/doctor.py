@@ -20,6 +20,7 @@ from rayopt.core.version import __version__
 PACKAGES = ("numpy", "scipy", "ray", "scikit-learn", "pandas", "pyarrow", "matplotlib", "plotly", "networkx")
 EXTRAS = {
     "torch": "torch",
+    "jax": "jax",
     "numba": "hogwild",
     "tensorboardX": "tensorboard",
     "mlflow-skinny": "mlflow",

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_origin
 
 from rayopt.core.errors import InvalidInput, nearest
 
@@ -88,6 +88,8 @@ def declared_return(function: Any, kind: type) -> bool:
         returned = inspect.signature(function, eval_str=True).return_annotation
     except (NameError, AttributeError, TypeError, ValueError):
         return False  # Not every function has a signature, and not every annotation a meaning.
+    # `dict[str, Any]` is no class, and its origin is.
+    returned = get_origin(returned) or returned
     return isinstance(returned, type) and issubclass(returned, kind)
 
 

@@ -3,6 +3,7 @@
 from rayopt.problems.base import Problem
 from rayopt.problems.estimate import Estimate
 from rayopt.problems.free import Free
+from rayopt.problems.jax_problem import JaxProblem
 from rayopt.problems.least_squares import LeastSquares
 from rayopt.problems.logistic_regression import LogisticRegression
 from rayopt.problems.mlp import MLP
@@ -22,6 +23,7 @@ PROBLEMS: dict[str, type[Problem]] = {
         LeastSquares,
         MLP,
         TorchProblem,
+        JaxProblem,
     )
 }
 
@@ -30,6 +32,7 @@ __all__ = [
     "PROBLEMS",
     "Estimate",
     "Free",
+    "JaxProblem",
     "LeastSquares",
     "LogisticRegression",
     "NonconvexQuadratics",

@@ -13,7 +13,7 @@ from rayopt.core.errors import DataError, InvalidInput, at_least, first_line, on
 from rayopt.core.keys import mix_many
 from rayopt.core.tasks import weighted_total
 from rayopt.core.user_code import dotted
-from rayopt.problems import torch_data
+from rayopt.problems import array_data
 from rayopt.problems.base import DTYPES, Array, Checkpoint, points_of_a_pass
 from rayopt.problems.classification import Classification
 from rayopt.problems.data.partition import Partition
@@ -134,12 +134,12 @@ class TorchProblem(Classification):
         self.bits = one_of("bits", bits, BITS)
         self.scale = positive("scale", scale)
         self.input_shape = None if input_shape is None else [at_least("input_shape", side, 1) for side in input_shape]
-        self.X, self.y = torch_data.checked(X, y, "")
+        self.X, self.y = array_data.checked(X, y, "")
         if (X_test is None) != (y_test is None):
             raise DataError("X_test and y_test go together; give both or neither")
         self.X_test = self.y_test = None
         if X_test is not None and y_test is not None:
-            self.X_test, self.y_test = torch_data.checked(X_test, y_test, "_test")
+            self.X_test, self.y_test = array_data.checked(X_test, y_test, "_test")
         self._divide(batch, partition, replacement, block)
         self._network = TorchNetwork(self.module, self.module_arguments, self.initial_seed, self.dtype, self.device,
                                      self.mode, self.buffers)  # fmt: skip
@@ -167,8 +167,8 @@ class TorchProblem(Classification):
           test_dataset: the same, for ``accuracy``.
           **arguments: those of the class.
         """
-        test = (None, None) if test_dataset is None else torch_data.stacked(test_dataset)
-        return cls(module, *torch_data.stacked(dataset), *test, **arguments)
+        test = (None, None) if test_dataset is None else array_data.stacked(test_dataset)
+        return cls(module, *array_data.stacked(dataset), *test, **arguments)
 
     @classmethod
     def from_config(
@@ -220,7 +220,7 @@ class TorchProblem(Classification):
           DataError: the data cannot be used.
         """
         require_torch()
-        found = torch_data.load(data, rows)
+        found = array_data.load(data, rows)
         arguments: dict[str, Any] = {
             **found.arrays, "scale": found.scale, "loss": loss, "module_arguments": module_arguments,
             "initial_seed": initial_seed, "partition": partition, "batch": batch, "replacement": replacement,
@@ -299,10 +299,10 @@ class TorchProblem(Classification):
         import torch
 
         if self.device == "cpu":
-            return torch.from_numpy(torch_data.writable(data[rows]))
+            return torch.from_numpy(array_data.writable(data[rows]))
         kept, there = self._on_device.get(id(data), (None, None))
         if kept is not data:
-            there = torch.from_numpy(torch_data.writable(data)).to(self.device)
+            there = torch.from_numpy(array_data.writable(data)).to(self.device)
             self._on_device[id(data)] = (data, there)
         assert there is not None
         return there[rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self.device)]

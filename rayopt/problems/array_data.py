@@ -1,4 +1,4 @@
-"""Rows for a PyTorch module: what a workload file names, a data set of PyTorch, arrays in memory."""
+"""Rows of any shape for a function of a user's: what a workload file names, a data set of PyTorch, arrays in memory."""
 
 from __future__ import annotations
 
