@@ -396,7 +396,7 @@ def default_labels(methods: Sequence[Method], hidden: Collection[str] = ()) -> l
         differing = [
             f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
             for key, value in method.parameters.items()
-            if key not in hidden and any(other[key] != value for other in alike)
+            if key not in hidden and any(other.get(key) != value for other in alike)
         ]
         labels.append(" ".join([type(method).__name__, *differing]))
     return labels

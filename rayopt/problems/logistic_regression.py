@@ -187,7 +187,7 @@ class LogisticRegression(LabelledData):
         softmax(residual)
         residual[..., self.y[row]] -= 1.0
 
-        g = np.empty_like(x)
+        g = np.empty(x.shape, dtype=x.dtype)
         G = self._matrices(g)
         G[..., -1, :] = residual
         residual *= self.scale
@@ -205,7 +205,7 @@ class LogisticRegression(LabelledData):
         The products are stacked, one for each point, so that a point has the same bits alone.
         """
         W = self._matrices(x)
-        g = np.empty_like(x)
+        g = np.empty(x.shape, dtype=x.dtype)
         G = self._matrices(g)
         for start in range(0, len(rows), CHUNK):
             if start and checkpoint is not None:

@@ -501,7 +501,7 @@ class TorchProblem(Classification):
         self, x: Array, rows: NDArray[np.intp], weights: Array, checkpoint: Checkpoint | None
     ) -> Array | None:
         """Returns the weighted sums of gradients at all points of a grid; None if the module cannot be evaluated so."""
-        g = np.empty_like(x)
+        g = np.empty(x.shape, dtype=x.dtype)
         part = np.empty_like(x) if len(rows) > CHUNK else g
         passes = -(-len(x) // points_of_a_pass(x[0].nbytes))
         together = -(-len(x) // passes)

@@ -198,7 +198,7 @@ class TestCatalogues:
     def test_the_entry_of_a_problem_has_what_a_file_may_say(self, rayopt):
         entry = (
             '{name: logistic_regression, data: "mnist", partition: "homogeneous", batch: 1, l2: 0.0, solve: false, '
-            "rows: null, replacement: true, block: 1}\n"
+            'rows: null, replacement: true, block: 1, dtype: "float64"}\n'
         )
         shown = rayopt("problems", "logistic_regression").stdout
         assert shown.endswith(entry)

@@ -226,3 +226,10 @@ def test_an_unknown_argument_is_that_of_the_method() -> None:
 
 def test_weight_decay_by_hand() -> None:
     assert points(ro.methods.ASGD(0.5, weight_decay=1.0), [0.0, 1.0]) == [0.5, -0.25]
+
+
+def test_labels_name_the_control_in_which_methods_differ() -> None:
+    from rayopt.experiments.experiment import default_labels
+
+    chosen = [ro.methods.ASGD(0.1), ro.methods.ASGD(0.1, averaging="uniform"), ro.methods.ASGD(0.1, clip_norm=2.0)]
+    assert default_labels(chosen) == ["ASGD", "ASGD averaging=uniform", "ASGD clip_norm=2"]

@@ -69,7 +69,7 @@ def test_a_difference_reads_its_rows_once(monkeypatch):
 def test_pytorch_modules():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     rows = np.random.default_rng(0).normal(size=(23, 4))
-    problem = ro.problems.TorchProblem(lambda: torch.nn.Linear(4, 3), rows, np.arange(23) % 3, block=5)
+    problem = ro.problems.TorchProblem(lambda: torch.nn.Linear(4, 3), rows, np.arange(23) % 3, block=5, dtype="float64")
     x = problem.start_point()
     assert problem.components == 5
     mean = problem.component_gradient(x, np.arange(5)) / 5
