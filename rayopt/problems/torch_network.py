@@ -213,7 +213,10 @@ class TorchNetwork:
                 layer.momentum = 1.0 if self._statistics else 0.0
             devices = [self._device] if self._device.startswith("cuda") else []
             with torch.random.fork_rng(devices=devices):
-                torch.manual_seed(key)
+                # Not torch.manual_seed: where CUDA was not used yet, it keeps the stack of every call.
+                torch.default_generator.manual_seed(key)
+                if devices:
+                    torch.cuda.manual_seed(key)
                 yield
         finally:
             for layer, momentum in zip(self._normalisations, momenta, strict=True):

@@ -384,10 +384,11 @@ class TorchProblem(Classification):
         return total, g
 
     def gradient(self, x: Array, sample: Any, checkpoint: Checkpoint | None = None) -> Array:
-        if self.mode == "train":
-            found = [self._trained(point, sample) for point in np.atleast_2d(x)]
-            return np.array([g for g, _ in found]).reshape(x.shape)
-        return super().gradient(x, sample, checkpoint)
+        if self.mode == "eval":
+            return super().gradient(x, sample, checkpoint)
+        if x.ndim == 1:
+            return self._trained(x, sample)[0]
+        return np.stack([self._trained(point, sample)[0] for point in x])
 
     def gradient_sum(self, x: Array, samples: Any, weights: Array | None = None) -> Array:
         if self.mode == "train":
@@ -399,9 +400,9 @@ class TorchProblem(Classification):
         return self._network.start_statistics()
 
     def gradient_and_statistics(self, x: Array, sample: Any, checkpoint: Checkpoint | None = None) -> Array:
-        one = np.ones(1, dtype=self.dtype)
-        found = [np.concatenate([*self._trained(point, sample), one]) for point in np.atleast_2d(x)]
-        return np.array(found).reshape(*x.shape[:-1], -1)
+        if x.ndim == 1:
+            return np.concatenate([*self._trained(x, sample), np.ones(1, dtype=self.dtype)])
+        return np.stack([self.gradient_and_statistics(point, sample) for point in x])
 
     def _trained(self, x: Array, sample: Any) -> tuple[Array, Array]:
         """Returns the gradient in training mode at one point, a pass for each stochastic gradient, and the statistics.
