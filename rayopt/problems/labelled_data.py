@@ -168,7 +168,9 @@ class LabelledData(Classification):
             return cls.mnist(data["path"], rows, **arguments)
         if names_rows(data):
             found = read_rows(data, rows)
-            problem = cls(found.X, found.y, found.X_test, found.y_test, **arguments)
+            # Images are rows of pixels here.
+            X_test = None if found.X_test is None else found.X_test.reshape(len(found.X_test), -1)
+            problem = cls(found.X.reshape(len(found.X), -1), found.y, X_test, found.y_test, **arguments)
             problem.source, problem.data, problem.rows = found.source, found.data, rows
             return problem
         names = ("mnist", "mnist_subset", "digits")

@@ -98,7 +98,8 @@ class LogisticRegression(LabelledData):
         Args:
           data: "mnist", "mnist_subset" (the one in the package), "digits", {"path": folder of the IDX files of MNIST},
             {"csv" | "parquet" | "feather": file, "target": column, "features": columns or "all"}, {"npz": file},
-            {"npy": file, "target": file}, {"libsvm": file}, {"openml": name or id} or {"function":
+            {"npy": file, "target": file}, {"libsvm": file}, {"openml": name or id}, {"torchvision": name},
+            {"hugging_face": name} or {"function":
             "package.module:name"}; with "standardise": true, and "test_share": 0.2 or "test": file.
           partition: as for the class.
           batch: as for the class.

@@ -1,4 +1,4 @@
-"""Data that people have: tables in files, NumPy arrays, LIBSVM files, OpenML, and functions that return arrays."""
+"""Data that people have: tables in files, NumPy arrays, LIBSVM files, named data sets, and functions."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from rayopt.core.errors import DataError, InvalidInput, at_least, boolean, first
 from rayopt.core.file_names import absolute
 from rayopt.core.keys import Stream
 from rayopt.core.user_code import ALLOWED, imported
+from rayopt.problems.data import packages
+from rayopt.problems.data.columns import check_target, numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,14 +24,15 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 TABLES = ("csv", "parquet", "feather")
-KINDS = (*TABLES, "npz", "npy", "libsvm", "openml", "function")
+NAMED = ("openml", "torchvision", "hugging_face")
+KINDS = (*TABLES, "npz", "npy", "libsvm", *NAMED, "function")
 OPTIONS = {
-    "target": (*TABLES, "npy", "openml"), "features": TABLES, "test": (*TABLES, "npz", "libsvm"),
-    "test_share": KINDS, "standardise": KINDS,
+    "target": (*TABLES, "npy", "openml", "hugging_face"), "features": (*TABLES, "hugging_face"),
+    "test": (*TABLES, "npz", "libsvm"), "root": ("torchvision",), "test_share": KINDS, "standardise": KINDS,
 }  # fmt: skip
 """What may stand beside each kind."""
 FORMS = "{csv | parquet | feather: FILE, target: COLUMN}, {npz: FILE}, {npy: FILE, target: FILE}, {libsvm: FILE}, " + (
-    "{openml: NAME or id}, {function: " + ALLOWED + "}"
+    "{openml: NAME or id}, {torchvision: NAME}, {hugging_face: NAME}, {function: " + ALLOWED + "}"
 )
 
 
@@ -64,10 +67,11 @@ def read_rows(data: Mapping[str, Any], rows: int | None = None) -> Rows:
 
     Args:
       data: one of the keys of ``KINDS`` with its file, name or function, and beside it: ``target``, the column of the
-        targets (of ``npy`` their file, of ``openml`` by default that of the data set); ``features``, a list of columns,
+        targets (of ``npy`` their file, of named data sets by default their own); ``features``, a list of columns,
         or "all" others (by default); ``test``, a file of test data of the same form, or ``test_share``, the share
         of rows that are drawn for the test; ``standardise``, whether each feature is shifted and scaled to mean 0 and
-        variance 1 over the training rows. An ``.npz`` holds X and y, and X_test and y_test if there are any.
+        variance 1 over the training rows; ``root``, the folder of torchvision's data sets. An ``.npz`` holds X and y,
+        and X_test and y_test if there are any.
       rows: train on the first so many rows; on all if None.
 
     Raises:
@@ -120,13 +124,13 @@ def _from_table(told: Mapping[str, Any]) -> tuple[Array | None, ...]:
     path, target = told[kind], told["target"]
     frame = _frame(kind, path)
     columns = _columns(frame, path, target, told.get("features", "all"))
-    found: list[Array | None] = [_numbers(frame, path, columns), frame[target].to_numpy()]
-    _check_target(frame, path, target)
+    found: list[Array | None] = [numbers(frame, path, columns), frame[target].to_numpy()]
+    check_target(frame, path, target)
     if "test" in told:
         other = _frame(kind, told["test"])
         _columns(other, told["test"], target, columns)
-        _check_target(other, told["test"], target)
-        found += [_numbers(other, told["test"], columns), other[target].to_numpy()]
+        check_target(other, told["test"], target)
+        found += [numbers(other, told["test"], columns), other[target].to_numpy()]
     return tuple(found)
 
 
@@ -174,32 +178,6 @@ def _columns(frame: pd.DataFrame, path: str, target: Any, features: Any) -> list
     return list(features)
 
 
-def _numbers(frame: pd.DataFrame, path: str, columns: Sequence[str]) -> Array:
-    """Returns columns as float64, or raises DataError for the first value that is not a finite number."""
-    import pandas as pd
-
-    found = np.empty((len(frame), len(columns)))
-    for place, name in enumerate(columns):
-        column = frame[name]
-        values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-        bad = np.flatnonzero(~np.isfinite(values))
-        if len(bad):
-            row = int(bad[0])
-            hint = ""
-            if len(bad) > len(values) / 2 and not pd.api.types.is_numeric_dtype(column):
-                hint = "; columns of 0 and 1 stand for categories (pandas.get_dummies), or features leaves this one out"
-            raise DataError(f"{path}: row {row}, column {name!r}: {column.iloc[row]!r} is not a finite number; "
-                            f"expected numbers{hint}")  # fmt: skip
-        found[:, place] = values
-    return found
-
-
-def _check_target(frame: pd.DataFrame, path: str, target: str) -> None:
-    missing = np.flatnonzero(frame[target].isna().to_numpy())
-    if len(missing):
-        raise DataError(f"{path}: row {missing[0]}, column {target!r}: the target is missing; expected a value")
-
-
 # ---- arrays ----
 
 
@@ -243,25 +221,6 @@ def _from_libsvm(told: Mapping[str, Any]) -> tuple[Array | None, ...]:
 # ---- elsewhere ----
 
 
-def _from_openml(told: Mapping[str, Any]) -> tuple[Array | None, ...]:
-    from sklearn.datasets import fetch_openml
-
-    name = told["openml"]
-    if isinstance(name, bool) or not isinstance(name, (str, int)):
-        raise InvalidInput("data.openml", f"{name!r} is neither a name nor an id", "the name or the id of a data set")
-    which = {"data_id": name} if isinstance(name, int) else {"name": name}
-    try:
-        bunch = fetch_openml(**which, target_column=told.get("target", "default-target"), as_frame=True, parser="auto")
-    except Exception as error:
-        raise DataError(f"OpenML's {name!r} cannot be had ({first_line(error)}); expected a data set of openml.org and "
-                        "a network, or a file in its place") from None  # fmt: skip
-    frame = bunch.frame
-    target = bunch.target.name
-    place = f"OpenML's {name}"
-    _check_target(frame, place, target)
-    return _numbers(frame, place, [column for column in frame.columns if column != target]), frame[target].to_numpy()
-
-
 def _from_function(told: Mapping[str, Any]) -> tuple[Array | None, ...]:
     arrays = imported("data.function", told["function"])()
     if not isinstance(arrays, tuple) or len(arrays) not in (2, 4):
@@ -275,7 +234,9 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], tuple[Array | None, ...]]] = {
     "npz": _from_npz,
     "npy": _from_npy,
     "libsvm": _from_libsvm,
-    "openml": _from_openml,
+    "openml": packages.openml,
+    "torchvision": packages.torchvision,
+    "hugging_face": packages.hugging_face,
     "function": _from_function,
 }
 
