@@ -158,6 +158,13 @@ class BoundLink:
             seconds += bits / self._unit * self._per_unit.duration(worker, number, start)
         return seconds
 
+    def parts(self, worker: int, number: int, start: float, bits: float) -> tuple[float, float]:
+        """Returns the two parts of :meth:`duration`: seconds of the message itself, and those of its size."""
+        seconds = self._per_message.duration(worker, number, start)
+        if self._per_unit is None or not bits:
+            return seconds, 0.0
+        return seconds, bits / self._unit * self._per_unit.duration(worker, number, start)
+
     def durations(self, workers: NDArray[np.integer], numbers: NDArray[np.integer], start: Any, bits: float) -> Array:
         """Returns :meth:`duration` of many messages, the same bits, shape (m,)."""
         seconds = self._per_message.durations(workers, numbers, start)

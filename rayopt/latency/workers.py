@@ -161,6 +161,31 @@ class TaskTimes:
         # Beyond all numbers of tasks: every message has a draw of its own.
         return self._upload.duration(worker, number + 1 << MESSAGE_BITS | message, start, self._sizes(task)[1])
 
+    def download_parts(self, task: Gradient, worker: int, number: int, start: float) -> tuple[float, float, float]:
+        """Returns seconds and seconds of the size of what the worker is sent, and the floats in it; 0 if it is free."""
+        if self._download is None:
+            return 0.0, 0.0, 0.0
+        bits = self._sizes(task)[0]
+        return (*self._download.parts(worker, number, start, bits), bits / FLOAT_BITS)
+
+    def compute_seconds(self, task: Gradient, worker: int, number: int, start: float) -> float:
+        """Returns the seconds that a task computes."""
+        seconds = 0.0
+        for position in range(task.draws):
+            if task.cost:
+                seconds += self._compute.duration(worker, number + position, start + seconds, task.cost)
+        return seconds
+
+    def upload_parts(
+        self, task: Gradient, worker: int, number: int, message: int, start: float
+    ) -> tuple[float, float, float]:
+        """Returns seconds and seconds of the size of a message of a task's reply, and the floats in it."""
+        bits = self._sizes(task)[1]
+        if self._upload is None:
+            return 0.0, 0.0, bits / FLOAT_BITS
+        drawn = number + 1 << MESSAGE_BITS | message if message else number
+        return (*self._upload.parts(worker, drawn, start, bits), bits / FLOAT_BITS)
+
     def message_gaps(self, task: Gradient) -> Array | None:
         """Returns the seconds between two messages of a task for each worker, shape (n,); None if they are drawn."""
         if self._upload is None:

@@ -9,7 +9,8 @@ from rayopt.core.arrivals import Array, Arrival
 from rayopt.core.tasks import Gradient, Trial
 from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace, forget
 from rayopt.fleets.simulated.clock import SimulatedWorkers
-from rayopt.fleets.simulated.session import SimulatedSession
+from rayopt.fleets.simulated.contended import ContendedWorkers
+from rayopt.fleets.simulated.session import PLAIN, ClockOptions, SimulatedSession
 from rayopt.fleets.simulated.values import ComputedValues
 from rayopt.latency.workers import Workers
 from rayopt.problems.base import Problem, points_of_a_pass
@@ -111,10 +112,14 @@ class BatchedSession(SimulatedSession):
       workers: how many, and how fast.
       lookahead: how many values are evaluated together at most.
       blas_threads: of this process.
+      options: of the clock.
     """
 
-    def __init__(self, problem: Problem, workers: Workers, lookahead: int, blas_threads: int = 1) -> None:
-        super().__init__(problem, workers, blas_threads)
+    def __init__(
+        self, problem: Problem, workers: Workers, lookahead: int, blas_threads: int = 1,
+        options: ClockOptions = PLAIN,
+    ) -> None:  # fmt: skip
+        super().__init__(problem, workers, blas_threads, options)
         self._lookahead = lookahead
         self._values: BatchedValues | None = None
 
@@ -138,7 +143,7 @@ class BatchedSession(SimulatedSession):
 
     def _make_fleet(self, problem: Problem, job: Job) -> Any:
         fleet = super()._make_fleet(problem, job)
-        if isinstance(fleet, SimulatedWorkers):
+        if isinstance(fleet, SimulatedWorkers | ContendedWorkers):
             self._values = fleet.source = BatchedValues(
                 problem, fleet.n, job.seed, self._lookahead, fleet.upcoming, job.method.would_use
             )

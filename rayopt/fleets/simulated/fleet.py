@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.core.errors import InvalidInput, at_least, one_of
+from rayopt.core.errors import InvalidInput, at_least, boolean, one_of, positive
 from rayopt.core.memory import check_fits
 from rayopt.fleets.base import Finished, FleetKind
 from rayopt.fleets.simulated.batched import LOOKAHEAD, BatchedSession
-from rayopt.fleets.simulated.session import SimulatedSession
+from rayopt.fleets.simulated.session import PLAIN, ClockOptions, SimulatedSession
 from rayopt.latency.workers import Workers
 from rayopt.problems.base import Problem
 
@@ -35,6 +35,11 @@ class SimulatedFleet(FleetKind):
       lookahead: with "batched", how many gradients are evaluated together at most; 32 by default.
       blas_threads: threads that products of matrices may use in each process. With 1, the bits do not depend on the
         number of cores; more are seldom faster here, as most products are small.
+      overlap: whether a worker that has computed a gradient begins another one at the same point while it sends. It is
+        dropped if the server asks for anything else then.
+      server_bandwidth: floats of 64 bits per second that the server sends, and as many that it receives. Messages that
+        travel at the same time share them fairly, none faster than its own link allows; what the server sends takes
+        part if ``download`` of the workers is given. None for links that do not meet.
 
     Raises:
       InvalidInput: an argument that is not allowed.
@@ -49,7 +54,11 @@ class SimulatedFleet(FleetKind):
         address: str | None = None,
         blas_threads: int = 1,
         lookahead: int | None = None,
+        overlap: bool = False,
+        server_bandwidth: float | None = None,
     ) -> None:
+        self.overlap = boolean("overlap", overlap)
+        self.server_bandwidth = None if server_bandwidth is None else positive("server_bandwidth", server_bandwidth)
         self.gradients = one_of("gradients", gradients, ("here", "ray", "batched"))
         for key, value, needed in (
             ("processes", processes, "ray"), ("address", address, "ray"), ("lookahead", lookahead, "batched"),
@@ -71,6 +80,10 @@ class SimulatedFleet(FleetKind):
         Raises:
           InvalidInput: no cluster answers at the address.
         """
+        options = ClockOptions(self.server_bandwidth, self.overlap)
+        if options != PLAIN and self.gradients == "ray":
+            key = "overlap" if self.overlap else "server_bandwidth"
+            raise InvalidInput(key, f"{getattr(self, key)!r} with gradients: ray", "gradients: here or batched with it")
         if self.gradients == "ray":
             from rayopt.fleets.simulated.parallel.ahead import open_session
 
@@ -78,12 +91,13 @@ class SimulatedFleet(FleetKind):
         if self.lookahead is not None:
             # Points, gradients and what a pass holds of each.
             check_fits("lookahead", self.lookahead, 3 * self.lookahead * problem.start_point().nbytes)
-            return BatchedSession(problem, workers, self.lookahead, self.blas_threads)
-        return SimulatedSession(problem, workers, self.blas_threads)
+            return BatchedSession(problem, workers, self.lookahead, self.blas_threads, options)
+        return SimulatedSession(problem, workers, self.blas_threads, options)
 
     def to_config(self) -> dict[str, Any]:
         """Returns the mapping that makes an equal fleet."""
-        defaults = {"gradients": "here", "processes": None, "address": None, "blas_threads": 1, "lookahead": None}
+        defaults = {"gradients": "here", "processes": None, "address": None, "blas_threads": 1, "lookahead": None,
+                    "overlap": False, "server_bandwidth": None}  # fmt: skip
         given = {key: getattr(self, key) for key in defaults}
         return {"name": self.name} | {key: value for key, value in given.items() if value != defaults[key]}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace, forget
 from rayopt.fleets.simulated.clock import SimulatedWorkers
+from rayopt.fleets.simulated.contended import ContendedWorkers
 from rayopt.fleets.simulated.network import SimulatedNetwork
 from rayopt.latency.network import Network
 from rayopt.latency.workers import Workers
@@ -26,10 +27,23 @@ from rayopt.runs.snapshot import asking_for_checkpoints, offer, restore
 Array = NDArray[np.float64]
 
 
+class ClockOptions(NamedTuple):
+    """What a fleet may change of the clock: the arguments of ``ContendedWorkers``."""
+
+    bandwidth: float | None = None
+    overlap: bool = False
+
+
+PLAIN = ClockOptions()
+
+
 class SimulatedSession:
     """Runs jobs one after the other in virtual time (see ``rayopt.fleets.base.Session``)."""
 
-    def __init__(self, problem: Problem, workers: Workers, blas_threads: int = 1) -> None:
+    def __init__(
+        self, problem: Problem, workers: Workers, blas_threads: int = 1, options: ClockOptions = PLAIN
+    ) -> None:
+        self._options = options
         self._problem = problem
         self._workers = workers
         self._blas_threads = blas_threads
@@ -94,7 +108,10 @@ class SimulatedSession:
     def _make_fleet(self, problem: Problem, job: Job) -> Any:
         if isinstance(self._workers, Network):
             return SimulatedNetwork(problem, self._workers, job.seed)
-        return SimulatedWorkers(problem, self._workers.times(job.seed, problem.dimension), job.seed)
+        times = self._workers.times(job.seed, problem.dimension)
+        if self._options == PLAIN:
+            return SimulatedWorkers(problem, times, job.seed)
+        return ContendedWorkers(problem, times, job.seed, *self._options)
 
     def stop(self, reason: str = INTERRUPTED) -> None:
         """Ends the running job at its next arrival."""
