@@ -122,7 +122,9 @@ class Experiment:
                 fresh.prepare(self.problem.start_point(), self.workers.count)
             except InvalidInput as error:
                 raise error.within(f"methods[{position}]") from None
-        self.record = self.record.resolve(self.problem.metric_names, self.until)
+        self.record = self.record.resolve(
+            self.problem.metric_names, self.until, on_network=isinstance(self.workers, Network)
+        )
         for seed in self.seeds:
             # A shard that would be empty is an error now, not in the middle of the runs.
             self.problem.split(self.workers.count, seed)

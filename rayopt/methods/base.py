@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 
+LARGE_POINT = 2**18
+"""Bytes from which on memory is saved in an update."""
+
+
 class Fleet(Protocol):
     """What a method may touch of the fleet it commands.
 
@@ -122,6 +126,7 @@ class Method:
     """m of a finite sum, set before ``prepare`` where the method needs it."""
 
     now: float = 0.0
+    _is_plain: bool = False
     _first_statistics: tuple[Array, Array] | None = None
     statistics: Array | None = None
     """Running statistics of the problem that the server keeps, shape (size,) or (G, size); None if there are none."""
@@ -234,6 +239,7 @@ class Method:
         if self._first_statistics is not None:
             first = self._first_statistics[0]
             self.statistics = np.array(np.broadcast_to(first, (*self._step_sizes.grid, *first.shape)))
+        self._is_plain = self._has_plain_updates
         self._average_state: dict[str, Any] = {} if self._average is None else {"mean": self.x}
 
     def use_problem(self, problem: Problem) -> None:
@@ -286,6 +292,11 @@ class Method:
         return self.x if self._average is None else self._average.point(self._average_state)
 
     @property
+    def node_points(self) -> Array | None:
+        """The points of the nodes, shape (n, dimension) or (n, G, dimension); None if they have none of their own."""
+        return None
+
+    @property
     def controls(self) -> dict[str, Any]:
         """The controls that are not as in the paper, by name."""
         return self._learning.parameters
@@ -306,6 +317,12 @@ class Method:
 
     def descend(self, gradient: Array, scale: float = 1.0) -> None:
         """x^{k+1} = x^k - scale * step_size * d^k, d^k the gradient unless a control changes it; k <- k + 1."""
+        if self._is_plain:
+            # Most updates: nothing but the listing, in as few steps as there are.
+            step: Any = self._constant_step
+            self.x = self.x - gradient * (step if scale == 1.0 else scale * step)
+            self.updates += 1
+            return
         step = self._step if scale == 1.0 else scale * self._step
         if self.statistics is not None:
             gradient = self._keep_statistics(gradient)
@@ -323,6 +340,12 @@ class Method:
         if not self._learning.is_plain:
             change = self._learning.direction(change, self.x, self._server_state)
         self._move_to(self.x - (change if server_step_size == 1.0 else change * server_step_size))
+
+    @property
+    def _has_plain_updates(self) -> bool:
+        """Whether an update is that of the listing, of a small x in float64, with a step size that does not change."""
+        is_listed = self._learning.is_plain and self._average is None and self.statistics is None
+        return is_listed and not self.step_changes and self.x.dtype == np.float64 and self.x.nbytes < LARGE_POINT
 
     def _keep_statistics(self, sent: Array) -> Array:
         """Takes the mean of the statistics behind a gradient into the running ones; returns the gradient."""

@@ -13,6 +13,11 @@ MOST_ROWS = 1_000_000
 CHECKPOINT_EVERY = 60.0
 
 
+WORST = "worst_value"
+NODE_METRICS = ("consensus_distance", WORST)
+"""Of methods whose nodes have points of their own: (1/n) sum_i ||x_i - mean x||^2, and the largest f(x_i)."""
+
+
 @dataclass(frozen=True)
 class Record:
     """What to record of a run.
@@ -55,13 +60,17 @@ class Record:
                                "fleet seconds between history rows")  # fmt: skip
         return math.inf
 
-    def resolve(self, metric_names: Sequence[str], until: Until) -> Record:
+    def resolve(self, metric_names: Sequence[str], until: Until, on_network: bool = False) -> Record:
         """Returns this record with its metrics and its interval spelled out.
 
         Raises:
           InvalidInput: a metric that the problem does not have, or a target that is not recorded.
         """
-        metrics = tuple(metric_names if self.metrics is None else self.metrics)
+        if on_network:
+            metric_names = (*metric_names, *NODE_METRICS)
+        # The worst node costs an evaluation of every node's point: for those who ask.
+        own = [name for name in metric_names if name != WORST]
+        metrics = tuple(own if self.metrics is None else self.metrics)
         for position, name in enumerate(metrics):
             one_of("record.metrics", name, metric_names)
             if name in metrics[:position]:

@@ -169,6 +169,78 @@ def test_the_events_are_those_of_a_plain_simulation(given):
     assert result.rounds.collected.tolist() == [sum(counts) for _, _, counts in expected]
 
 
+TREES = [[-1, 0, 0, 1, 1], [1, -1, 1, 2, 3], [4, 0, 0, 2, -1]]
+"""Parents of the nodes of a complete graph."""
+
+
+@pytest.mark.parametrize("parents", TREES, ids=str)
+def test_given_trees_have_the_events_of_a_plain_simulation(parents):
+    random = np.random.default_rng(0)
+    edges = [(i, j, float(random.uniform(0.5, 2))) for i in range(5) for j in range(i + 1, 5)]
+    compute, pivot = [1.0, 2.2, 0.7, 3.1, 1.6], parents.index(-1)
+    seconds = {(i, j): time for a, b, time in edges for i, j in ((a, b), (b, a))}
+    expected = plain_fragile(5, seconds, compute, pivot, parents, 4, 6)
+    both = {"towards": parents, "outwards": parents}
+    for method in (methods.Fragile(0.1, 4, trees=parents), methods.Fragile(0.1, 4, pivot, both)):
+        result = run(method, network(edges, compute), ro.Until(updates=6), Free(2))
+        np.testing.assert_allclose(result.rounds.time, [time for time, _, _ in expected], rtol=1e-12)
+        assert result.rounds.collected.tolist() == [sum(counts) for _, _, counts in expected]
+
+
+@pytest.mark.parametrize(
+    ("trees", "pivot", "text"),
+    [
+        ([-1, 0], 0, "2 parents for 4 nodes"),
+        ([-1, 0, -1, 2], 0, "2 nodes without a parent"),
+        ([-1, 2, 1, 2], 0, "1 never comes to the pivot"),
+        ([-1, 0, 1, 7], 0, "the parent of 3 is 7"),
+        ([-1, 0, 0, 2], 0, "there is no edge from 2 to 0"),
+        ([-1, 0, 1, 2], 2, "its root is 0, and the pivot 2"),
+        ({"towards": [-1, 0, 1, 2]}, 0, "a mapping with towards"),
+        ([0.5, 1], 0, "is no list of nodes"),
+    ],
+)
+def test_trees_that_are_none_are_one_line(trees, pivot, text):
+    with pytest.raises(ro.InvalidInput, match=rf"trees.*{text}"):
+        run(methods.Amelie(0.1, 4, pivot, trees), ro.Network("line:4", 1.0, 1.0), ro.Until(updates=1))
+
+
+# ---- how far the nodes are from each other ----
+
+
+def test_the_consensus_distance_and_the_worst_node():
+    problem = ro.problems.LogisticRegression.digits(rows=100, batch=4)
+    record = ro.Record(metrics=["value", "consensus_distance", "worst_value"], every=10)
+    chosen = [methods.GossipSGD([0.1, 0.3]), methods.GradientTracking(0.1), methods.Fragile(0.3, batch_size=4)]
+    result = ro.run(chosen, problem, ro.Network("ring:5", "i", 0.5), until=ro.Until(time=40), record=record)
+    history = result.history
+    start = history[history.time == 0]
+    assert (start[start.label != "Fragile"].consensus_distance == 0).all()
+    assert start[start.label != "Fragile"].worst_value.to_numpy() == pytest.approx(start.value.iloc[0])
+    later = history[(history.time > 0) & (history.label != "Fragile")]
+    assert (later.consensus_distance > 0).all()
+    assert (later.worst_value > later.value).mean() > 0.9
+    assert history[history.label == "Fragile"][["consensus_distance", "worst_value"]].isna().all(axis=None)
+
+
+def test_the_consensus_distance_by_hand():
+    """After one round of a ring of three, whose weights are 1/3, all nodes have the mean of the half steps."""
+    problem = ro.problems.Quadratic(dimension=4)
+    result = ro.run(methods.GossipSGD(0.3), problem, ro.Network("ring:3", 1.0, 0.5), until=ro.Until(updates=3),
+                    record=ro.Record(metrics=["consensus_distance"]))  # fmt: skip
+    assert result.history.consensus_distance.iloc[-1] == pytest.approx(0, abs=1e-28)
+
+
+def test_it_is_a_target_and_no_metric_of_workers_with_a_server():
+    problem = ro.problems.LogisticRegression.digits(rows=100, batch=4)
+    until = ro.Until(time=100, target=ro.Target("consensus_distance", 0.5))
+    result = ro.run(methods.GossipSGD(0.3), problem, ro.Network("ring:5", "i", 0.5), until=until)
+    assert result.table.time_to_target[0] == 0
+    with pytest.raises(ro.InvalidInput, match=r"record.metrics: 'consensus_distance' is unknown"):
+        ro.run(methods.ASGD(0.3), problem, ro.Workers(2, 1.0), until=ro.Until(time=1),
+               record=ro.Record(metrics=["consensus_distance"]))  # fmt: skip
+
+
 # ---- the bounds of the paper, and what an update is ----
 
 

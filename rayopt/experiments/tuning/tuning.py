@@ -24,6 +24,7 @@ from rayopt.experiments.tuning.result import TuningResult
 from rayopt.experiments.tuning.selection import Choice, choose, medians, whole_table
 from rayopt.fleets.base import FleetKind
 from rayopt.fleets.simulated.fleet import SimulatedFleet
+from rayopt.latency.network import Network
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
@@ -167,7 +168,8 @@ class Tuning:
         grids = [
             {**grid.to_config(), "label": label} for label, grid in zip(self.labels, self.grids, strict=True)
         ]  # fmt: skip
-        record = self.record.resolve(self.problem.metric_names, self.until)
+        on_network = isinstance(self.workers, Network)
+        record = self.record.resolve(self.problem.metric_names, self.until, on_network)
         told["record"] = {"every": record.every, "metrics": self._recorded(), "trace": record.trace}
         tune = {"metric": self.metric, "seeds": self.seeds, "confirm": self.confirm}
         return plain({**told, "methods": grids, "tune": tune})

@@ -21,6 +21,7 @@ from rayopt.problems.base import Problem
 from rayopt.runs.callbacks import OnEvent, disregard
 from rayopt.runs.loop import serve
 from rayopt.runs.outcome import INTERRUPTED, Outcome
+from rayopt.runs.record import NODE_METRICS, WORST
 from rayopt.runs.recorder import Recorder
 from rayopt.runs.snapshot import asking_for_checkpoints, offer, restore
 
@@ -87,7 +88,7 @@ class SimulatedSession:
         job.method.use_network(self._workers)
         job.method.prepare(problem.start_point(), fleet.n)
         recorder = self._recorder = Recorder(
-            job.record, job.until, Evaluation(problem, job.record.metrics or ()), on_trace,
+            job.record, job.until, Evaluation(problem, job.record.metrics or (), job.method), on_trace,
             lambda recorder: on_progress(recorder.progress()), watched=job.watched, on_event=on_event,
         )  # fmt: skip
         recorder.on_checkpoint = lambda: offer(job.method, fleet, recorder, on_checkpoint)
@@ -121,11 +122,19 @@ class SimulatedSession:
 
 
 class Evaluation:
-    """Computes the metrics of a history row at once, and those of an unchanged point only once."""
+    """Computes the metrics of a history row at once, and those of an unchanged point only once.
 
-    def __init__(self, problem: Problem, metrics: Sequence[str]) -> None:
+    Args:
+      problem: split over the workers.
+      metrics: their names.
+      method: whose nodes may have points of their own.
+    """
+
+    def __init__(self, problem: Problem, metrics: Sequence[str], method: Method | None = None) -> None:
         self._problem = problem
-        self._metrics = metrics
+        self._method = method
+        self._metrics = [name for name in metrics if name not in NODE_METRICS]
+        self._of_nodes = [name for name in metrics if name in NODE_METRICS]
         self._point: Array | None = None
         self._found: dict[str, Any] = {}
 
@@ -133,4 +142,16 @@ class Evaluation:
         if x is not self._point:
             self._point = x
             self._found = self._problem.metrics(x, self._metrics)
-        recorder.evaluated(point, self._found)
+        recorder.evaluated(point, self._found | self._node_metrics())
+
+    def _node_metrics(self) -> dict[str, Any]:
+        points = self._method.node_points if self._of_nodes and self._method is not None else None
+        if points is None:
+            return {}
+        found: dict[str, Any] = {}
+        if NODE_METRICS[0] in self._of_nodes:
+            found[NODE_METRICS[0]] = np.square(points - points.mean(axis=0)).sum(axis=-1).mean(axis=0)
+        if WORST in self._of_nodes:
+            flat = points.reshape(-1, points.shape[-1])
+            found[WORST] = np.asarray(self._problem.value(flat)).reshape(points.shape[:-1]).max(axis=0)
+        return found

@@ -44,7 +44,8 @@ class AcceleratedFragile(AcceleratedPivot, Fragile):
       step_size: gamma; in theory min{1 / (4L), sqrt(3 R^2 S / (4 sigma^2 (K + 1) (K + 2)^2))}.
       batch_size: S; in theory max{ceil(sigma^2 R / (eps^{3/2} sqrt(L))), 1}.
       pivot: "best", "centre" or the number of a node.
-      trees: to and from the pivot: "shortest" in seconds or "minimum_hops".
+      trees: to and from the pivot: "shortest" in seconds or "minimum_hops"; or the parents of the nodes, one tree for
+        both ways or {"towards": parents, "outwards": parents}, -1 for the pivot.
 
     Examples:
       >>> import rayopt as ro
@@ -89,7 +90,8 @@ class AcceleratedAmelie(AcceleratedPivot, Amelie):
       step_size: gamma; in theory min{1 / (4L), sqrt(3 R^2 S / (4 sigma^2 (K + 1) (K + 2)^2))}.
       batch_size: S; in theory max{ceil(sigma^2 R / (eps^{3/2} sqrt(L))), n}.
       pivot: "best", "centre" or the number of a node.
-      trees: to and from the pivot: "shortest" in seconds or "minimum_hops".
+      trees: to and from the pivot: "shortest" in seconds or "minimum_hops"; or the parents of the nodes, one tree for
+        both ways or {"towards": parents, "outwards": parents}, -1 for the pivot.
 
     Examples:
       >>> import rayopt as ro

@@ -45,7 +45,8 @@ class Amelie(PivotMethod):
       step_size: gamma; 1 / (2L) in theory.
       batch_size: S.
       pivot: "best", "centre" or the number of a node.
-      trees: to and from the pivot: "shortest" in seconds or "minimum_hops".
+      trees: to and from the pivot: "shortest" in seconds or "minimum_hops"; or the parents of the nodes, one tree for
+        both ways or {"towards": parents, "outwards": parents}, -1 for the pivot.
 
     Raises:
       InvalidInput: an argument out of its range, or a pivot that the network does not have.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Unpack
 
 import numpy as np
@@ -100,31 +100,60 @@ class PivotMethod(DecentralizedMethod):
       step_size: gamma.
       batch_size: S.
       pivot: "best" (the least equilibrium time), "centre" (the least largest distance there and back), or a node.
-      trees: "shortest" (in seconds) or "minimum_hops".
+      trees: "shortest" (in seconds) or "minimum_hops"; or the parents of the nodes, of one tree for both ways or
+        {"towards": parents, "outwards": parents}, -1 for the pivot.
 
     Attributes:
       pivot_node: the node that was chosen, after ``prepare``.
     """
 
     def __init__(self, step_size: StepSize, batch_size: int, pivot: Any = "best",
-                 trees: str = "shortest", **controls: Unpack[Controls]) -> None:  # fmt: skip
+                 trees: Any = "shortest", **controls: Unpack[Controls]) -> None:  # fmt: skip
         super().__init__(step_size, **controls)
         self.batch_size = at_least("batch_size", batch_size, 1)
         if isinstance(pivot, str) and pivot not in ("best", "centre"):
             raise InvalidInput("pivot", f"{pivot!r} is no node", "best, centre or the number of a node")
         self.pivot = pivot if isinstance(pivot, str) else at_least("pivot", pivot, 0)
-        self.trees = one_of("trees", trees, TREES)
+        self.trees = one_of("trees", trees, TREES) if isinstance(trees, str) else _parents(trees)
 
     def prepare(self, start_point: Array, workers: int) -> None:
         dimension = start_point.shape[-1]
         self.pivot_node = self._choose_pivot(dimension)
-        self._towards, self._outwards = self._network.trees(self.pivot_node, self.trees, dimension)
+        if isinstance(self.trees, str):
+            self._towards, self._outwards = self._network.trees(self.pivot_node, self.trees, dimension)
+        else:
+            self._towards, self._outwards = self._given_trees()
         self._children = children_of(self._outwards)
         self._dimension = dimension
         super().prepare(start_point, workers)
 
+    def _given_trees(self) -> tuple[list[int], list[int]]:
+        """Returns the trees that were given.
+
+        Raises:
+          InvalidInput: one does not span the graph, has an edge that is not there, or another root than the pivot.
+        """
+        both = self.trees if isinstance(self.trees, Mapping) else {"towards": self.trees, "outwards": self.trees}
+        edges = set(self._network.graph.edges)
+        for way, parents in both.items():
+            check_tree(f"trees.{way}" if isinstance(self.trees, Mapping) else "trees", parents, self._network.count)
+            for node, parent in enumerate(parents):
+                edge = (node, parent) if way == "towards" else (parent, node)
+                if parent >= 0 and edge not in edges:
+                    raise InvalidInput("trees", f"{way}: there is no edge from {edge[0]} to {edge[1]}",
+                                       "edges of the graph")  # fmt: skip
+            if parents[self.pivot_node] != -1:
+                raise InvalidInput("trees", f"{way}: its root is {parents.index(-1)}, and the pivot {self.pivot_node}",
+                                   f"pivot: {parents.index(-1)}")  # fmt: skip
+        return both["towards"], both["outwards"]
+
     def _choose_pivot(self, dimension: int) -> int:
         network = self._network
+        if not isinstance(self.trees, str) and isinstance(self.pivot, str):
+            # Whoever gives the trees has chosen their root.
+            parents = self.trees["towards"] if isinstance(self.trees, Mapping) else self.trees
+            check_tree("trees", parents, network.count)
+            return int(parents.index(-1))
         if not isinstance(self.pivot, str):
             if self.pivot >= network.count:
                 raise InvalidInput("pivot", f"{self.pivot} is no node", f"0 to {network.count - 1}")
@@ -157,6 +186,37 @@ class PivotMethod(DecentralizedMethod):
     def step(self, gradient: Array) -> None:
         """Makes an update with the mean of the gradients."""
         self.descend(gradient)
+
+
+def _parents(given: Any) -> Any:
+    """Returns parents as lists of integers, or raises InvalidInput."""
+    allowed = f"{', '.join(TREES)}, the parents of the nodes, or {{towards: parents, outwards: parents}}"
+    if isinstance(given, Mapping):
+        if set(given) != {"towards", "outwards"}:
+            raise InvalidInput("trees", f"a mapping with {', '.join(map(str, given)) or 'nothing'}", allowed)
+        return {way: _parents(given[way]) for way in ("towards", "outwards")}
+    found = given.tolist() if hasattr(given, "tolist") else given
+    if not isinstance(found, list | tuple) or not all(isinstance(node, int) and node >= -1 for node in found):
+        raise InvalidInput("trees", f"{given!r} is no list of nodes", allowed)
+    return list(found)
+
+
+def check_tree(key: str, parents: Sequence[int], count: int) -> None:
+    """Raises InvalidInput if parents do not make a tree that spans so many nodes."""
+    if len(parents) != count:
+        raise InvalidInput(key, f"{len(parents)} parents for {count} nodes", "the parent of each node")
+    roots = [node for node, parent in enumerate(parents) if parent == -1]
+    if len(roots) != 1:
+        raise InvalidInput(key, f"{len(roots)} nodes without a parent", "one, the pivot, whose parent is -1")
+    for node, parent in enumerate(parents):
+        if parent >= count:
+            raise InvalidInput(key, f"the parent of {node} is {parent}", f"nodes from 0 to {count - 1}")
+        seen = {node}
+        while parent != -1:
+            if parent in seen:
+                raise InvalidInput(key, f"{node} never comes to the pivot: {parent} is above itself", "a spanning tree")
+            seen.add(parent)
+            parent = parents[parent]
 
 
 def children_of(parents: Sequence[int]) -> list[list[int]]:

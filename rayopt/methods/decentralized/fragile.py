@@ -32,7 +32,8 @@ class Fragile(PivotMethod):
       step_size: gamma; 1 / (2L) in theory.
       batch_size: S.
       pivot: "best", argmin_j t*(S, h, [tau_ij + tau_ji]); "centre"; or the number of a node.
-      trees: to and from the pivot: "shortest" in seconds or "minimum_hops".
+      trees: to and from the pivot: "shortest" in seconds or "minimum_hops"; or the parents of the nodes, one tree for
+        both ways or {"towards": parents, "outwards": parents}, -1 for the pivot.
 
     Raises:
       InvalidInput: an argument out of its range, or a pivot that the network does not have.

@@ -52,6 +52,10 @@ class PeerMethod(DecentralizedMethod):
             problem = f"{self.step_size!r} is a schedule, and every node steps by itself"
             raise InvalidInput("step_size", problem, "a number above 0 or a list of such numbers")
 
+    @property
+    def node_points(self) -> Array:
+        return np.stack([program.x for program in self.programs])
+
     def prepare(self, start_point: Array, workers: int) -> None:
         self._start = np.array(np.broadcast_to(start_point, (*self._step_sizes.grid, *start_point.shape)))
         super().prepare(start_point, workers)

@@ -28,7 +28,8 @@ class DecentralizedMinibatch(PivotMethod):
     Args:
       step_size: gamma.
       pivot: "best" (for n gradients), "centre" or the number of a node.
-      trees: to and from the pivot: "shortest" in seconds or "minimum_hops".
+      trees: to and from the pivot: "shortest" in seconds or "minimum_hops"; or the parents of the nodes, one tree for
+        both ways or {"towards": parents, "outwards": parents}, -1 for the pivot.
 
     Examples:
       >>> import rayopt as ro
@@ -49,7 +50,7 @@ class DecentralizedMinibatch(PivotMethod):
     waits_for_everyone = True
 
     def __init__(
-        self, step_size: StepSize, pivot: Any = "best", trees: str = "shortest", **controls: Unpack[Controls]
+        self, step_size: StepSize, pivot: Any = "best", trees: Any = "shortest", **controls: Unpack[Controls]
     ) -> None:
         super().__init__(step_size, 1, pivot, trees, **controls)
 

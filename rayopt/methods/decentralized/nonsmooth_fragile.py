@@ -29,7 +29,8 @@ class NonsmoothFragile(AveragedPoints, Fragile):
       step_size: gamma; in theory eps / (M^2 + sigma^2 / S).
       batch_size: S; in theory max{ceil(sigma^2 / M^2), 1}.
       pivot: "best", "centre" or the number of a node.
-      trees: to and from the pivot: "shortest" in seconds or "minimum_hops".
+      trees: to and from the pivot: "shortest" in seconds or "minimum_hops"; or the parents of the nodes, one tree for
+        both ways or {"towards": parents, "outwards": parents}, -1 for the pivot.
 
     Examples:
       >>> import rayopt as ro
