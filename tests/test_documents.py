@@ -20,8 +20,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 import rayopt as ro
+from rayopt.cli import main
 from rayopt.theory.setting import SYMBOLS
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +36,8 @@ NEEDS = {"your-own-network": "torch"}
 """Packages that a page needs."""
 ON_RAY = ("start", "unequal-machines", "performance")
 """Pages that start a cluster."""
+OF_PROCESSES = ("shell-completion", "plug-in")
+"""Pages whose commands ask how a process was started, or install something."""
 
 
 def blocks(page: Path) -> list[tuple[str, str, str]]:
@@ -73,20 +77,32 @@ def test_a_page_runs_and_prints_what_it_shows(page, tmp_path, monkeypatch):
                 exec(compile(text, str(page), "exec"), names)
             printed = stream.getvalue()
         else:
+            run = in_a_process if page.stem in (*ON_RAY, *OF_PROCESSES) else rayopt
             for line in text.splitlines():
-                printed += rayopt(line)
+                printed += run(line)
         if shown or language == "python":
             assert same(printed, shown), f"{text}\nprints\n{printed}\nand not\n{shown}"
 
 
 def rayopt(line: str) -> str:
-    """What a command prints."""
-    program, *arguments = shlex.split(line)
-    assert program == "rayopt", line
-    done = subprocess.run([sys.executable, "-m", "rayopt", *arguments], capture_output=True, text=True,
+    """What a command prints; here, as the start of a process takes longer than most commands."""
+    done = CliRunner(env={"COLUMNS": "120"}).invoke(main, arguments_of(line), catch_exceptions=False)
+    assert done.exit_code == 0, f"{line}\n{done.output}"
+    return done.stdout
+
+
+def in_a_process(line: str) -> str:
+    """What a command prints in a process of its own."""
+    done = subprocess.run([sys.executable, "-m", "rayopt", *arguments_of(line)], capture_output=True, text=True,
                           env=os.environ | {"COLUMNS": "120"}, check=False)  # fmt: skip
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def arguments_of(line: str) -> list[str]:
+    program, *arguments = shlex.split(line)
+    assert program == "rayopt", line
+    return arguments
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rayopt.core.errors import InvalidInput, non_negative, positive
 from rayopt.methods.schedules import Schedule, schedule
 from rayopt.methods.server import ServerUpdate, below_one, server_update
+from rayopt.problems.base import squared_norm
 
 Array = NDArray[Any]
 StepSize = float | Schedule | Mapping[str, Any] | Sequence[float | Schedule | Mapping[str, Any]]
@@ -141,7 +142,7 @@ class Learning(ByArguments):
           state: what the server's part remembers of the run; it is changed.
         """
         if self.clip_norm is not None:
-            norm = np.sqrt(np.einsum("...j,...j->...", gradient, gradient))[..., None]
+            norm = np.sqrt(squared_norm(gradient))[..., None]
             # Not a division by 0: what is short stays as it is.
             gradient = gradient * np.minimum(self.clip_norm / np.maximum(norm, self.clip_norm), 1.0).astype(x.dtype)
         if self.weight_decay:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayopt.core.errors import InvalidInput, at_least, boolean, nearest, non_negative, positive
+from rayopt.problems.base import squared_norm
 
 __all__ = ["AdaGrad", "Adam", "Momentum", "Muon", "Nesterov", "ServerUpdate", "Yogi", "server_update"]
 
@@ -249,7 +250,7 @@ class Muon(ServerUpdate):
         """Returns nearly orthogonal matrices, shape (..., a, b)."""
         a, b = matrices.shape[-2:]
         X = matrices if a <= b else matrices.swapaxes(-1, -2)
-        norm = np.sqrt(np.einsum("...ij,...ij->...", X, X))[..., None, None]
+        norm = np.sqrt(squared_norm(X.reshape(*X.shape[:-2], -1)))[..., None, None].astype(X.dtype)
         X = X / (norm + np.finfo(X.dtype).tiny ** 0.5)
         first, third, fifth = self._COEFFICIENTS
         for _ in range(self.iterations):

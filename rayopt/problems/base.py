@@ -216,7 +216,7 @@ class Problem:
                 found["gap"] = value - self.minimum
         if "grad_norm_sq" in names:
             gradient = self.full_gradient(x)
-            found["grad_norm_sq"] = np.einsum("...j,...j->...", gradient, gradient)
+            found["grad_norm_sq"] = squared_norm(gradient)
         return found
 
     def estimate_noise_variance(self, x: Array | None = None, tasks: int = 1000, seed: int = 0) -> Estimate:
@@ -293,3 +293,9 @@ class Problem:
 def points_of_a_pass(point_bytes: int) -> int:
     """Returns at how many points gradients are evaluated together: few, and its begin costs; many, and caches miss."""
     return min(max(PASS_BYTES // point_bytes, 8), 64)
+
+
+def squared_norm(vectors: Array) -> Any:
+    """Returns ||v||^2 of vectors of any type, shape (...,), in float64: sums of float32 depend on where they lie."""
+    exact = np.asarray(vectors, dtype=np.float64)
+    return np.einsum("...j,...j->...", exact, exact)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rayopt.core.errors import InvalidInput, at_least, boolean, non_negative, one_of, positive
-from rayopt.problems.base import DTYPES, Array, Checkpoint
+from rayopt.problems.base import DTYPES, Array, Checkpoint, squared_norm
 from rayopt.problems.data.partition import Partition
 from rayopt.problems.labelled_data import LabelledData, softmax
 from rayopt.problems.rows import CHUNK, float_or_array
@@ -272,7 +272,7 @@ class LogisticRegression(LabelledData):
                 sums[-1] += residual.sum(axis=0)
                 residual *= self.scale
                 sums[:-1] += A.T @ residual
-        total += 0.5 * self.l2 * np.einsum("...j,...j->...", x, x)
+        total += 0.5 * self.l2 * squared_norm(x)
         g = sums.reshape(self.features + 1, -1, self.classes).transpose(1, 0, 2).reshape(x.shape)
         return float_or_array(total), g + self.l2 * x
 

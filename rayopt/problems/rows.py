@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rayopt.core.errors import InvalidInput, at_least, boolean
 from rayopt.core.keys import all_below, below, distinct_below, subkey, subkeys
 from rayopt.core.memory import check_fits
-from rayopt.problems.base import Array, Checkpoint, Problem
+from rayopt.problems.base import Array, Checkpoint, Problem, squared_norm
 from rayopt.problems.data.partition import Dirichlet, Homogeneous, Labels, Partition, Shards
 from rayopt.problems.data.partition import partition as parse_partition
 from rayopt.problems.data.partition import skew as skew_of
@@ -272,7 +272,7 @@ class RowProblem(Problem):
             found["value"], gradient = self._evaluate(x, gradient="grad_norm_sq" in names)
             if self.minimum is not None:
                 found["gap"] = found["value"] - self.minimum
-            found["grad_norm_sq"] = np.einsum("...j,...j->...", gradient, gradient)
+            found["grad_norm_sq"] = squared_norm(gradient)
         return {name: found[name] for name in names if name in found}
 
     def _evaluate(self, x: Array, gradient: bool = False) -> tuple[Any, Array]:
