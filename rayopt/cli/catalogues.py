@@ -14,6 +14,14 @@ from rayopt.cli.app import main, open_console
 Name = Annotated[str | None, typer.Argument(help="Show this one with its arguments.", metavar="[NAME]")]
 
 
+BESIDE_METHODS = """
+Beside these: step_size may be a schedule such as {cosine: 0.5, over: 2000} (also
+inverse_time, inverse_sqrt, step, warmup and product), and a method with a server takes
+server: adam (momentum, nesterov, adagrad, yogi, muon), weight_decay, clip_norm and
+averaging: uniform (last_half, {exponential: 0.99}).
+"""
+
+
 @main.command()
 def methods(name: Name = None) -> None:
     """List the methods, or show one.
@@ -24,7 +32,7 @@ def methods(name: Name = None) -> None:
     """
     from rayopt.methods import METHODS
 
-    _show(METHODS, name, "- ENTRY")
+    _show(METHODS, name, "- ENTRY", BESIDE_METHODS)
 
 
 @main.command()
@@ -84,7 +92,7 @@ def callbacks(name: Name = None) -> None:
     _show(CALLBACKS, name, "callbacks: [ENTRY]")
 
 
-def _show(registry: Mapping[str, type[Any]], name: str | None, example: str) -> None:
+def _show(registry: Mapping[str, type[Any]], name: str | None, example: str, beside: str = "") -> None:
     """Prints a table of all classes, or one with its documentation and how to write it in a workload."""
     from rich import box
     from rich.table import Table
@@ -100,6 +108,7 @@ def _show(registry: Mapping[str, type[Any]], name: str | None, example: str) -> 
         typer.echo(inspect.getdoc(chosen))
         if hasattr(chosen, "from_config"):
             typer.echo(f"\n{inspect.getdoc(chosen.from_config)}")
+        typer.echo(beside, nl=False)
         typer.echo("\nIn a workload file (a value that is given is the default):\n")
         typer.echo("  " + example.replace("ENTRY", entry))
         return
