@@ -282,7 +282,7 @@ class JaxProblem(Classification):
     def _call(self, name: str, x: Array, X: NDArray[Any], y: NDArray[Any], weights: Array) -> Any:
         import jax
 
-        with self._setting(), jax.default_device(jax.devices(self.device)[0]):
+        with self._setting(), jax.default_device(jax.devices(None if self.device == "auto" else self.device)[0]):
             return jax.tree.map(np.array, self._functions[name](x, X, y, weights.astype(self.dtype)))
 
     def _padded(self, rows: NDArray[np.intp], weights: Array) -> tuple[NDArray[np.intp], Array]:
@@ -370,8 +370,8 @@ def require_jax() -> None:
         raise InvalidInput("name", f"'jax' needs JAX ({error})", "pip install 'rayopt[jax]'") from error
 
 
-def _device(given: Any) -> str | None:
-    """Returns the platform that is asked for, None for JAX's own choice.
+def _device(given: Any) -> str:
+    """Returns the platform that is asked for, or "auto" for JAX's own choice where it is computed.
 
     Raises:
       InvalidInput: it is not there; the text names those that are.
@@ -379,7 +379,7 @@ def _device(given: Any) -> str | None:
     import jax
 
     if given == "auto":
-        return jax.default_backend()
+        return "auto"
     try:
         return str(jax.devices(given)[0].platform)
     except (RuntimeError, TypeError):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import torch
 
 LOSSES = ("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "binary_cross_entropy_with_logits")
+MADE_HERE = ("device", "_module", "_parameters", "_buffer", "_stack", "_normalisations", "_statistics", "_start")
+"""What a process makes for itself."""
 MODES = ("eval", "train")
 BUFFERS = ("average", "local", "frozen")
 
@@ -30,7 +32,7 @@ class TorchNetwork:
       arguments: keyword arguments of the factory.
       seed: of its initial parameters.
       dtype: "float64" or "float32".
-      device: as PyTorch names it.
+      device: as PyTorch names it, or "auto".
       mode: "eval", or "train": while gradients are computed.
       buffers: with "train", what becomes of running statistics (see ``rayopt.problems.TorchProblem``).
 
@@ -56,7 +58,7 @@ class TorchNetwork:
         self._arguments = arguments
         self._seed = seed
         self._dtype = dtype
-        self._device = device
+        self._asked = device
         self._trains = mode == "train"
         self._buffers = buffers
         trainable = [(name, p) for name, p in self._module.named_parameters() if p.requires_grad]
@@ -68,8 +70,22 @@ class TorchNetwork:
 
     def __getstate__(self) -> dict[str, Any]:
         # Thousands of shards would carry as many copies.
-        made_here = ("_module", "_parameters", "_buffer", "_stack", "_normalisations", "_statistics", "_start")
+        made_here = (
+            "device",
+            "_module",
+            "_parameters",
+            "_buffer",
+            "_stack",
+            "_normalisations",
+            "_statistics",
+            "_start",
+        )
         return {key: value for key, value in self.__dict__.items() if key not in made_here}
+
+    @cached_property
+    def device(self) -> str:
+        """Where the module lives in this process; what "auto" is may be another in the next."""
+        return device_of(self._asked)
 
     # ---- the module ----
 
@@ -89,7 +105,7 @@ class TorchNetwork:
             problem = f"{dotted(self._factory)} returned {type(made).__name__}"
             raise InvalidInput("module", problem, "a factory of a torch.nn.Module")
         # A copy: parameters become views of points and statistics are replaced, and the factory may keep what it made.
-        made = copy.deepcopy(made).to(device=self._device, dtype=getattr(torch, self._dtype)).eval()
+        made = copy.deepcopy(made).to(device=self.device, dtype=getattr(torch, self._dtype)).eval()
         parts = [p.detach().cpu().numpy().reshape(-1) for p in made.parameters() if p.requires_grad]
         self._start = np.concatenate(parts) if parts else np.zeros(0)
         return made
@@ -100,7 +116,7 @@ class TorchNetwork:
         import torch
 
         found = [p for p in self._module.parameters() if p.requires_grad]
-        self._buffer = torch.empty(self.dimension, device=self._device, dtype=getattr(torch, self._dtype))
+        self._buffer = torch.empty(self.dimension, device=self.device, dtype=getattr(torch, self._dtype))
         start = 0
         for parameter, (_, shape, size) in zip(found, self._layout, strict=True):
             parameter.data = self._buffer[start : start + size].view(shape)
@@ -165,7 +181,7 @@ class TorchNetwork:
         stack = self.__dict__.get("_stack")
         if stack is None or len(stack) < len(points):
             wanted = (len(points), self.dimension)
-            stack = self._stack = torch.empty(wanted, device=self._device, dtype=getattr(torch, self._dtype))
+            stack = self._stack = torch.empty(wanted, device=self.device, dtype=getattr(torch, self._dtype))
         # Into memory that was used before: products read points that lie elsewhere each time several times slower.
         for position, x in enumerate(points):
             self._write(x, stack[position])
@@ -179,7 +195,7 @@ class TorchNetwork:
     def _write(self, x: Array, place: torch.Tensor) -> None:
         import torch
 
-        if self._device == "cpu":
+        if self.device == "cpu":
             place.numpy()[...] = x
         else:
             place.copy_(torch.from_numpy(x if x.flags.writeable else x.copy()))
@@ -211,7 +227,7 @@ class TorchNetwork:
         try:
             for layer in self._normalisations:
                 layer.momentum = 1.0 if self._statistics else 0.0
-            devices = [self._device] if self._device.startswith("cuda") else []
+            devices = [self.device] if self.device.startswith("cuda") else []
             with torch.random.fork_rng(devices=devices):
                 # Not torch.manual_seed: where CUDA was not used yet, it keeps the stack of every call.
                 torch.default_generator.manual_seed(key)

@@ -72,7 +72,7 @@ class TorchProblem(Classification):
       input_shape: the shape of one row for the module, by default that of X.
       block: rows of one component, for methods of finite sums.
       device: where the module and its data live: "cpu", "cuda", "cuda:1", "mps", or "auto", an accelerator if there is
-        one.
+        one where it is computed.
       mode: "eval" or "train".
       buffers: in training mode, what becomes of the running statistics of batch normalisation: "average": the server
         keeps their running mean, with the layer's momentum, of the mean over the replies of an update, and f is
@@ -128,7 +128,7 @@ class TorchProblem(Classification):
         self.module_arguments = dict(module_arguments or {})
         self.initial_seed = at_least("initial_seed", initial_seed, 0)
         self.dtype = one_of("dtype", dtype, DTYPES)
-        self.device = device_of(device)
+        self.device = device if device == "auto" else device_of(device)
         self.mode = one_of("mode", mode, MODES)
         self.buffers = one_of("buffers", buffers, BUFFERS)
         self.bits = one_of("bits", bits, BITS)
@@ -298,14 +298,14 @@ class TorchProblem(Classification):
         """Returns rows of the inputs or the targets on the device; all of them are moved there once."""
         import torch
 
-        if self.device == "cpu":
+        if self._network.device == "cpu":
             return torch.from_numpy(array_data.writable(data[rows]))
         kept, there = self._on_device.get(id(data), (None, None))
         if kept is not data:
-            there = torch.from_numpy(array_data.writable(data)).to(self.device)
+            there = torch.from_numpy(array_data.writable(data)).to(self._network.device)
             self._on_device[id(data)] = (data, there)
         assert there is not None
-        return there[rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self.device)]
+        return there[rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self._network.device)]
 
     def _inputs(self, data: NDArray[Any], rows: Any) -> torch.Tensor:
         """Returns inputs for the module, shape (*shape of rows, *input_shape)."""
@@ -371,7 +371,7 @@ class TorchProblem(Classification):
             parameters = self._network.place(x)
             for rows, weights in chunks:
                 losses = self._losses(self._network.outputs(self._inputs(self.X, rows)), self._targets(self.y, rows))
-                loss = losses @ torch.from_numpy(weights).to(device=self.device, dtype=dtype)
+                loss = losses @ torch.from_numpy(weights).to(device=self._network.device, dtype=dtype)
                 if not gradient:
                     total += float(loss)
                     continue
@@ -460,7 +460,7 @@ class TorchProblem(Classification):
             return self._losses(self._network.outputs_at(parameters, inputs), targets) @ weight
 
         with single_thread():
-            weight = torch.from_numpy(weights).to(device=self.device, dtype=getattr(torch, self.dtype))
+            weight = torch.from_numpy(weights).to(device=self._network.device, dtype=getattr(torch, self.dtype))
             inputs, targets = self._inputs(self.X, rows), self._targets(self.y, rows)
             if rows.ndim == 1:
                 # Views: a product of one matrix with many would copy the many.

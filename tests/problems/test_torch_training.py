@@ -225,15 +225,17 @@ class TestDevices:
         missing = f"cuda:{torch.cuda.device_count()}"
         with pytest.raises(ro.InvalidInput, match=rf"device: '{missing}' is not there; allowed: cpu.*auto"):
             digits(device=missing)
-        assert digits(device="auto").device in ("cpu", "cuda:0", "mps")
+        automatic = digits(device="auto")
+        assert automatic._network.device in ("cpu", "cuda:0", "mps")
+        # Another process, with another accelerator or none, chooses for itself.
+        assert automatic.to_config()["device"] == "auto"
+        assert "device" not in copy.deepcopy(automatic._network).__dict__
 
     def test_the_way_of_an_accelerator_has_the_values_of_the_other(self):
         """Data that live on the device, points that are copied there: with the CPU as the device."""
         here, there = digits(), digits()
-        there.device = there._network._device = "cpu:0"
-        there._network = copy.copy(there._network)
-        for name in ("_module", "_parameters", "_buffer"):
-            there._network.__dict__.pop(name, None)
+        there._network = copy.deepcopy(there._network)
+        there._network.device = "cpu:0"
         x = here.start_point()
         assert there.start_point().tobytes() == x.tobytes()
         sample = here.draw(0, 1)
