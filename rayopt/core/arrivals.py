@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,14 @@ class Source(Protocol):
     def value(self, arrival: Arrival) -> Array: ...
     def weighted_sum(self, arrivals: Sequence[Arrival], weights: Array) -> Array: ...
     def sum_of_messages(self, arrival: Arrival, count: int) -> Array: ...
+
+
+class GroupSource(Source, Protocol):
+    """A source that computes many values of one task in one product."""
+
+    def sum_of_group(
+        self, task: Gradient, workers: NDArray[np.integer], numbers: NDArray[np.integer], weights: Array
+    ) -> Array: ...
 
 
 class Arrival:
@@ -145,6 +153,38 @@ class Alarm(Arrival):
         super().__init__(None, time, set_at, Gradient(np.empty(0), -1), 0, None)
 
 
+class ArrivalBlock(NamedTuple):
+    """Arrivals of stochastic gradients one after the other, as columns.
+
+    Attributes:
+      times: fleet seconds at delivery, shape (m,), in order.
+      workers: shape (m,).
+      numbers: the workers' task numbers, shape (m,).
+      assigned_at: fleet seconds, shape (m,).
+      versions: of the tasks, shape (m,).
+    """
+
+    times: Array
+    workers: NDArray[np.integer]
+    numbers: NDArray[np.integer]
+    assigned_at: Array
+    versions: NDArray[np.integer]
+
+    def of_version(self, version: int) -> ArrivalBlock:
+        """Returns the arrivals of tasks at one iterate."""
+        chosen = self.versions == version
+        return self if chosen.all() else ArrivalBlock(*(column[chosen] for column in self))
+
+    def arrivals(self, task: Gradient, source: Source | None) -> list[Arrival]:
+        """Returns them one by one, as used ones of a task."""
+        found = []
+        for time, worker, number, assigned_at in zip(*(column.tolist() for column in self[:4]), strict=True):
+            arrival = Arrival(worker, time, assigned_at, task, number, source)
+            arrival.used = True
+            found.append(arrival)
+        return found
+
+
 class GradientSum:
     """Collects arrivals and sums their values, those of one point in one product.
 
@@ -154,6 +194,10 @@ class GradientSum:
     def __init__(self) -> None:
         self._arrivals: list[Arrival] = []
         self._weights: list[float] = []
+        # Of one task: (how many arrivals came before, the block).
+        self._blocks: list[tuple[int, ArrivalBlock]] = []
+        self._in_blocks = 0
+        self._of_blocks: tuple[Gradient, GroupSource] | None = None
 
     @classmethod
     def of(cls, arrivals: list[Arrival], weights: list[float]) -> GradientSum:
@@ -165,12 +209,30 @@ class GradientSum:
     @property
     def parts(self) -> tuple[list[Arrival], list[float]]:
         """The arrivals collected and their weights."""
-        return self._arrivals, self._weights
+        if self._of_blocks is None:
+            return self._arrivals, self._weights
+        arrivals, weights = list(self._arrivals), list(self._weights)
+        for before, block in reversed(self._blocks):
+            arrivals[before:before] = block.arrivals(*self._of_blocks)
+            weights[before:before] = [1.0] * len(block.times)
+        return arrivals, weights
 
     @property
     def count(self) -> int:
         """Number of arrivals collected."""
-        return len(self._arrivals)
+        return len(self._arrivals) + self._in_blocks
+
+    def add_block(self, block: ArrivalBlock, task: Gradient, source: GroupSource) -> None:
+        """Adds arrivals of one task, which is that of all arrivals in the sum.
+
+        Args:
+          block: of tasks that differ from ``task`` in nothing.
+          task: what was computed.
+          source: where their values come from.
+        """
+        self._blocks.append((len(self._arrivals), block))
+        self._in_blocks += len(block.times)
+        self._of_blocks = task, source
 
     def add(self, arrival: Arrival, weight: float = 1.0) -> None:
         """Adds ``weight`` times the value of an arrival.
@@ -186,8 +248,9 @@ class GradientSum:
 
     def merge(self, other: GradientSum) -> None:
         """Adds what another sum has collected."""
-        self._arrivals += other._arrivals
-        self._weights += other._weights
+        arrivals, weights = other.parts
+        self._arrivals += arrivals
+        self._weights += weights
 
     def sum(self, worker_weights: Array | None = None) -> Array:
         """Returns the weighted sum of the values, the shape of x.
@@ -198,6 +261,11 @@ class GradientSum:
         Raises:
           ValueError: nothing was collected.
         """
+        if self._of_blocks is not None:
+            if worker_weights is None and set(self._weights) <= {1.0}:
+                return self._sum_of_columns(*self._of_blocks)
+            self._arrivals, self._weights = self.parts
+            self._blocks, self._in_blocks, self._of_blocks = [], 0, None
         if not self._arrivals:
             raise ValueError("the sum of no gradients has no shape")
         weights = np.array(self._weights)
@@ -207,6 +275,21 @@ class GradientSum:
         if source is None:
             return sum_one_by_one(self._arrivals, weights)
         return source.weighted_sum(self._arrivals, weights)
+
+    def _sum_of_columns(self, task: Gradient, source: GroupSource) -> Array:
+        workers: list[Any] = []
+        numbers: list[Any] = []
+        done = 0
+        for before, block in (*self._blocks, (len(self._arrivals), None)):
+            alone = self._arrivals[done:before]
+            workers.append(np.array([arrival.worker for arrival in alone], dtype=np.intp))
+            numbers.append(np.array([arrival.number for arrival in alone], dtype=np.int64))
+            if block is not None:
+                workers.append(block.workers)
+                numbers.append(block.numbers)
+            done = before
+        columns = np.concatenate(workers), np.concatenate(numbers)
+        return source.sum_of_group(task, *columns, np.ones(len(columns[0])))
 
     def mean(self) -> Array:
         """Returns the sum divided by the number of arrivals, the shape of x."""

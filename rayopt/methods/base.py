@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rayopt.compression import unbiased
-from rayopt.core.arrivals import Arrival
+from rayopt.core.arrivals import Arrival, GradientSum
 from rayopt.core.errors import InvalidInput, NoTheory, nearest
 from rayopt.core.html import object_html
 from rayopt.core.tasks import Gradient, Message
@@ -29,6 +29,20 @@ Array = NDArray[np.float64]
 
 LARGE_POINT = 2**18
 """Bytes from which on memory is saved in an update."""
+
+
+class Repeat(NamedTuple):
+    """What a method does with each of its next arrivals: it adds those of its version to a sum, and gives a task again.
+
+    Attributes:
+      task: what every worker that arrives is given.
+      batch: where gradients at x^k are added.
+      most: how many gradients may be added before one is looked at by itself.
+    """
+
+    task: Gradient
+    batch: GradientSum
+    most: int
 
 
 class Fleet(Protocol):
@@ -270,6 +284,10 @@ class Method:
     def receive(self, arrival: Arrival, fleet: Fleet) -> None:
         """Reacts to one arrival."""
         raise NotImplementedError
+
+    def repeats(self) -> Repeat | None:
+        """Returns what the next arrivals do, if many of them do the same; None if each is looked at by itself."""
+        return None
 
     def would_use(self, task: Gradient, later: int) -> bool:
         """Returns whether the value of this task would be asked for if it arrived after so many more updates.

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 from rayopt.core.arrivals import Arrival, GradientSum
 from rayopt.core.errors import at_least, boolean
-from rayopt.methods.base import Array, Fleet, Method, everyone
+from rayopt.methods.base import Array, Fleet, Method, Repeat, everyone
 from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory import Setting, parameters
 
@@ -78,6 +78,10 @@ class Rennala(Method):
     def collect(self) -> None:
         self.task = self.point()
         self.batch = GradientSum()
+
+    def repeats(self) -> Repeat | None:
+        # The last one makes the update.
+        return Repeat(self.task, self.batch, self.batch_size - self.batch.count - 1)
 
     def receive(self, arrival: Arrival, fleet: Fleet) -> None:
         if arrival.version == self.updates:

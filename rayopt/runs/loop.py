@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from rayopt.core.arrivals import Arrival
 from rayopt.methods.base import Fleet, Method
 from rayopt.runs.recorder import RecordedFleet, Recorder
+
+LEAST_BLOCK = 16
+"""Arrivals that are worth an array."""
 
 
 class RunningFleet(Fleet, RecordedFleet, Protocol):
@@ -42,7 +45,11 @@ def serve(method: Method, fleet: RunningFleet, recorder: Recorder) -> None:
         wait, receive = fleet.wait, method.receive
         record = recorder.watched_arrival if recorder.watched.arrivals else recorder.arrival
         follows_time = method.follows_time
+        takes_blocks = type(method).repeats is not Method.repeats and not recorder.watched.arrivals
+        repeat = getattr(fleet, "repeat", None) if takes_blocks else None
         while not recorder.finished:
+            if repeat is not None and _takes_a_block(method, repeat, fleet, recorder):
+                continue
             arrival = wait(recorder.due)
             if arrival is None:
                 recorder.row()
@@ -52,3 +59,18 @@ def serve(method: Method, fleet: RunningFleet, recorder: Recorder) -> None:
                 receive(arrival, fleet)
                 record(arrival)
         recorder.end()
+
+
+def _takes_a_block(method: Method, repeat: Any, fleet: Any, recorder: Recorder) -> bool:
+    """Takes the next arrivals together, if all do the same and there are enough of them that it pays."""
+    same = method.repeats()
+    if same is None or same.most < LEAST_BLOCK or (room := recorder.room) < LEAST_BLOCK:
+        return False
+    block = repeat(same.task, min(same.most, room), recorder.due)
+    if block is None:
+        return False
+    used = block.of_version(same.task.version)
+    if len(used.times):
+        same.batch.add_block(used, same.task, fleet.source)
+    recorder.block(block)
+    return True

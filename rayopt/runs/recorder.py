@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.core.arrivals import Arrival
+from rayopt.core.arrivals import Arrival, ArrivalBlock
 from rayopt.core.errors import FleetStuck
 from rayopt.core.tasks import FLOAT_BITS, Gradient
 from rayopt.runs.callbacks import UNWATCHED, NewArrival, NewRows, OnEvent, Watched, disregard
@@ -220,6 +220,29 @@ class Recorder:
             self._updates = updates
             self._last_update = counts.arrivals - counts.early
         if updates >= self._last or counts.arrivals >= self._checkup:
+            self._check(updates)
+
+    @property
+    def room(self) -> int:
+        """How many arrivals may come before something else must be looked at, at least 1."""
+        return max(int(min(self._checkup - self.counts.arrivals, CHECK_EVERY)), 1)
+
+    def block(self, block: ArrivalBlock) -> None:
+        """Records arrivals that made no update, of which the method has used those of its version."""
+        updates, counts = self._method.updates, self.counts
+        used = block.versions == updates
+        size = len(block.times)
+        counts.arrivals += size
+        counts.used += int(np.count_nonzero(used))
+        if self._buffer is not None:
+            columns = {
+                "time": block.times, "worker": block.workers, "number": block.numbers,
+                "assigned_at": block.assigned_at, "version": block.versions, "delay": updates - block.versions,
+                "outcome": np.where(used, USED, IGNORED), "updates": updates, "component": -1, "message": 0,
+                "bits": self._dense_bits, "completed_at": block.times, "checksum": self._checksum,
+            }  # fmt: skip
+            self._buffer.add_many(columns, size)
+        if counts.arrivals >= self._checkup:
             self._check(updates)
 
     def watched_arrival(self, arrival: Arrival) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.core.arrivals import Alarm, Arrival, MessageArrival
+from rayopt.core.arrivals import Alarm, Arrival, ArrivalBlock, MessageArrival
 from rayopt.core.errors import FleetStuck
 from rayopt.core.keys import Stream
 from rayopt.core.lookahead import BLOCK, Lookahead
@@ -267,6 +267,81 @@ class SimulatedWorkers:
             raise FleetStuck(self.now, self.busy, self.n - self.busy)
         self.now = until
         return None
+
+    def repeat(self, task: Gradient, most: int, until: float) -> ArrivalBlock | None:
+        """Returns the next arrivals in order, each of whose workers was given ``task`` again: what single events do.
+
+        Args:
+          task: a plain stochastic gradient.
+          most: how many arrivals at most.
+          until: no arrival after this time.
+
+        Returns:
+          None if there is none, or if some task is of another kind.
+        """
+        if self._giving_up or self._sends_several or self._chooses or type(task) is not Gradient or task.count != 1:
+            return None
+        horizon = min(until, self._next_alarm, self._repeat_horizon(most))
+        chosen = np.flatnonzero(self._ends <= horizon)
+        self._draw(chosen)
+        chosen = chosen[self._ends[chosen] <= horizon]
+        if not chosen.size:
+            return None
+        # Row r: the ends of the r-th task of each chosen worker from the one that runs on, infinite if not looked at.
+        rounds = [self._ends[chosen]]
+        given, active = self._given[chosen], np.arange(len(chosen))
+        while active.size:
+            starts = rounds[-1][active]
+            following = np.full(len(chosen), math.inf)
+            following[active] = starts + self._unit_seconds(chosen[active], given[active] + len(rounds) - 1, starts)
+            rounds.append(following)
+            active = active[following[active] <= horizon]
+        ends = np.stack(rounds)
+        row, position = np.nonzero(ends <= horizon)
+        times = ends[row, position]
+        order = np.lexsort((chosen[position], times))[:most]
+        row, position, times = row[order], position[order], times[order]
+        is_first = row == 0
+        workers = chosen[position]
+        before = ends[np.maximum(row - 1, 0), position]
+        block = ArrivalBlock(
+            times, workers, np.where(is_first, self._numbers[workers], given[position] + row - 1),
+            np.where(is_first, self._assigned_at[workers], before),
+            np.where(is_first, self._versions[workers], task.version),
+        )  # fmt: skip
+        self.now = float(times[-1])
+        # One after the other, as single events add them.
+        spent = np.concatenate([[self._ended_seconds], times - block.assigned_at])
+        self._ended_seconds = float(np.add.accumulate(spent)[-1])
+        count = np.bincount(position, minlength=len(chosen))
+        moved = np.flatnonzero(count)
+        count, changed = count[moved], chosen[moved]
+        self._ends[changed] = ends[count, moved]
+        self._assigned_at[changed] = ends[count - 1, moved]
+        self._numbers[changed] = given[moved] + count - 1
+        self._given[changed] = given[moved] + count
+        self._versions[changed] = task.version
+        self._tasks[changed] = task
+        self._close_slice()
+        return block
+
+    def _repeat_horizon(self, most: int) -> float:
+        """Returns a time up to which there are some arrivals, and not many more than ``most``."""
+        nth = min(most, self.n)
+        while True:
+            horizon = min(float(np.partition(self._ends, nth - 1)[nth - 1]), LAST)
+            if nth == 1 or self.expected_times is None:
+                return horizon
+            left = (horizon - self._ends) / self.expected_times
+            if float(left[left > 0].sum()) <= 4 * most:
+                return horizon
+            nth = -(-nth // 4)
+
+    def _unit_seconds(self, workers: NDArray[np.integer], numbers: NDArray[np.integer], starts: Array) -> Array:
+        """Returns the durations of tasks of cost 1, shape (m,)."""
+        if self._times.fixed is not None:
+            return self._times.fixed[workers]
+        return self._times.durations(workers, numbers, starts, 1)
 
     def _next_message(self, task: Gradient, worker: int, time: float) -> Arrival:
         """Returns the message that is due, and lets the next one of the task follow it."""
