@@ -51,16 +51,13 @@ START_CLUSTERS = (
 )  # fmt: skip
 """Folders and files of tests that start Ray clusters; they have the mark ``cluster``."""
 LANES = [
-    tuple(
-        f"tests/fleets/ray/test_{name}.py"
-        for name in ("ray_up", "two_hosts", "node_loss", "replay_on_ray", "jobs", "nodes", "signals", "ray_fleet")
+    tuple(f"tests/fleets/ray/test_{name}.py" for name in names)
+    for names in (
+        ("ray_up", "two_hosts", "restarts", "node_loss"),
+        ("signals", "ahead", "replay_on_ray", "resume_on_ray", "nodes", "spread_on_ray"),
     )
 ]
-"""Half of them by time, those among them that make hosts, which have fixed names; all others are the other half.
-
-A third lane would make all of them slower: a start of an actor is a second of a processor, and what kills processes
-waits for others to start.
-"""
+"""Two thirds of them by time; all others are the third. Those that make hosts, which have fixed names, are in one."""
 SMALL_WORKLOAD = {
     "problem": {"name": "quadratic", "dimension": 12},
     "workers": {"count": 4, "compute": "sqrt(i)"},
@@ -75,7 +72,7 @@ SMALL_WORKLOAD = {
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With ``-n 3``, gives each module to one process; those that start clusters share two."""
+    """With ``-n 3``, gives each module to one process; those that start clusters share all three."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ModuleByModule(LoadScopeScheduling):

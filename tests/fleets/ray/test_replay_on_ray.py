@@ -70,7 +70,7 @@ def test_a_module_in_training_mode_and_its_statistics(cluster, tmp_path):
     assert [(run.difference, run.updates) for run in again.runs] == [(None, updates)] * 3
 
 
-@pytest.mark.parametrize("per_actor", [1, 2], ids=["direct", "packed"])
+@pytest.mark.parametrize("per_actor", [2], ids=["packed"])
 def test_methods_of_finite_sums(cluster, tmp_path, per_actor):
     """The server chooses the components, and every worker can evaluate every one of them."""
     chosen = [
@@ -113,10 +113,10 @@ def test_methods_with_compressed_messages(cluster, tmp_path, per_actor):
 
 @pytest.mark.parametrize("per_actor", [1, 2], ids=["direct", "packed"])
 def test_the_messages_of_a_run_by_hand_come_in_order(cluster, tmp_path, per_actor):
-    """tests/methods/test_shadowheart.py has the table; a second is 300 ms here."""
+    """tests/methods/test_shadowheart.py has the table; a second is 500 ms here."""
     workers = ro.Workers(3, [1.0, 2.0, 3.0], upload=[0.5, 1.0, 0.25])
     method = methods.Shadowheart(0.3, ro.compressors.RandK(1), 2.0)
-    fleet = ro.RayFleet(workers_per_actor=per_actor, time_scale=0.3)
+    fleet = ro.RayFleet(workers_per_actor=per_actor, time_scale=0.5)
     result = ro.run(method, Quadratic(3), workers, until=ro.Until(updates=1), fleet=fleet, out=tmp_path / "run")
     for worker in range(3):
         expected = [message for _, number, _, message in HAND if number == worker]
