@@ -346,6 +346,9 @@ class TorchProblem(Classification):
         try:
             with self._network.evaluation(None):
                 self._pass(self.start_point(), [(rows, np.ones(len(rows)))])
+            if self.mode == "train":
+                # Batch normalisation takes no batch of one row.
+                self._trained(self.start_point(), np.append(np.arange(self.batch) % len(self.y), 0))
         except InvalidInput:
             raise
         except (RuntimeError, ValueError, TypeError, IndexError) as error:

@@ -151,6 +151,16 @@ class TestTrainingMode:
         assert not trained.summary["notes"]
 
 
+    def test_a_batch_of_one_row_has_no_statistics(self):
+        def factory() -> Any:
+            return nn.Sequential(nn.Linear(64, 4), nn.BatchNorm1d(4), nn.Linear(4, 10))
+
+        X, y = np.zeros((5, 64)), np.arange(5)
+        with pytest.raises(ro.InvalidInput, match=r"module: .* cannot be applied .*more than 1 value per channel"):
+            ro.problems.TorchProblem(factory, X, y, mode="train", batch=1)
+        ro.problems.TorchProblem(factory, X, y, mode="train", batch=1, buffers="frozen")
+
+
 class TestTiedWeightsAndEmbeddings:
     class Tied(nn.Module):
         def __init__(self) -> None:
