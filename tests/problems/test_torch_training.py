@@ -150,7 +150,6 @@ class TestTrainingMode:
         trained = ro.run(methods.ASGD(0.1), digits(mode="train"), ro.Workers(2, 1.0), until=ro.Until(time=2))
         assert not trained.summary["notes"]
 
-
     def test_a_batch_of_one_row_has_no_statistics(self):
         def factory() -> Any:
             return nn.Sequential(nn.Linear(64, 4), nn.BatchNorm1d(4), nn.Linear(4, 10))
