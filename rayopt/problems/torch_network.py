@@ -332,11 +332,10 @@ def single_thread() -> Iterator[None]:
     import torch
 
     before = torch.get_num_threads()
-    if before == 1:
-        yield
-        return
+    # Also where it is 1 already: others may have limited OpenMP, and not the library of matrix products.
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        if before != 1:
+            torch.set_num_threads(before)
