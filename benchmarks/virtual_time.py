@@ -24,7 +24,7 @@ def rows() -> Iterator[Row]:
     mnist = {batch: LogisticRegression.mnist(batch=batch) for batch in (1, 32)}
     yield replayed(mnist[1], arrivals=50_000, least=0.80)
     yield replayed(mnist[32], arrivals=30_000, least=0.88)
-    yield rennala(interrupt=True, updates=400, least=300)
+    yield rennala(interrupt=True, updates=800, least=1_500)
     yield rennala(interrupt=False, updates=150, least=80)
     quadratic = Quadratic(dimension=1729)
     yield grid(
