@@ -55,7 +55,9 @@ class SharedLink:
         """Returns when the next message arrives if none begins before, and its key: the least of those; else inf."""
         if not self._keys:
             return math.inf, -1
-        seconds = self._left / self._rates
+        # A message on a link that is down has no rate, and never arrives.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            seconds = np.where(self._rates > 0, self._left / self._rates, math.inf)
         least = float(seconds.min())
         return self._now + least, min(self._keys[position] for position in np.flatnonzero(seconds == least).tolist())
 

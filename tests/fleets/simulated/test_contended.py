@@ -48,6 +48,13 @@ class TestSharedLink:
         link.end(2.0, 3)
         assert link.next() == (3.0, 1)
 
+    def test_a_link_that_is_down_leaves_all_to_the_others(self):
+        link = SharedLink(10.0)
+        link.begin(0.0, 1, floats=5.0, seconds=math.inf)
+        assert link.next()[0] == math.inf
+        link.begin(0.0, 2, floats=5.0, seconds=0.0)
+        assert link.next() == (0.5, 2)
+
     def test_work_is_conserved(self):
         random = np.random.default_rng(0)
         for _ in range(50):
