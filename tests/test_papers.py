@@ -72,7 +72,7 @@ class TestShadowheart:
 
     def test_it_is_first_where_sending_is_slow_and_nobody_is_far_where_it_is_fast(self):
         small = (*SMALL_DATA, "workers.count=200")
-        slow = run("shadowheart_mnist_slow", *small, "until.time=3000", *with_steps(1.0, 0.5, 0.001, 1.0, 0.0156))
+        slow = run("shadowheart_mnist_slow", *small, "until.time=2000", *with_steps(1.0, 0.5, 0.001, 1.0, 0.0156))
         loss = slow.table.set_index("label").value
         assert loss.idxmin() == "Shadowheart"
         assert loss["Shadowheart"] < 0.5 * loss[["ASGD", "Minibatch"]].min()
@@ -82,7 +82,7 @@ class TestShadowheart:
     def test_uncompressed_methods_fall_behind_as_sending_gets_slower(self):
         gaps = {}
         for power in (1, 0.5):
-            changes = ("until.time=2000", "record.every=500", f"workers.upload.per_float=sqrt(i)/d**{power}")
+            changes = ("until.time=1200", "record.every=300", f"workers.upload.per_float=sqrt(i)/d**{power}")
             found = run("shadowheart_quadratic", *changes, *with_steps(1.0, 0.0625, 0.015625, 1.0, 0.5))
             gaps[power] = found.table.set_index("label").gap
         grown = gaps[0.5] / gaps[1]

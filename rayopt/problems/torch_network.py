@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import torch
 
 LOSSES = ("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "binary_cross_entropy_with_logits")
-MADE_HERE = ("device", "_module", "_parameters", "_buffer", "_stack", "_normalisations", "_statistics", "_start")
+MADE_HERE = ("device", "_module", "_parameters", "_buffer", "_stack", "_normalisations", "_statistics", "_start",
+             "_first_statistics")  # fmt: skip
 """What a process makes for itself."""
 MODES = ("eval", "train")
 BUFFERS = ("average", "local", "frozen")
@@ -108,6 +109,10 @@ class TorchNetwork:
         made = copy.deepcopy(made).to(device=self.device, dtype=getattr(torch, self._dtype)).eval()
         parts = [p.detach().cpu().numpy().reshape(-1) for p in made.parameters() if p.requires_grad]
         self._start = np.concatenate(parts) if parts else np.zeros(0)
+        layers: list[Any] = [layer for layer in made.modules() if getattr(layer, "running_mean", None) is not None]
+        own = [part.detach().cpu().numpy().reshape(-1) for layer in layers
+               for part in (layer.running_mean, layer.running_var)]  # fmt: skip
+        self._first_statistics = np.concatenate(own).astype(self._dtype) if own else np.zeros(0)
         return made
 
     @cached_property
@@ -156,11 +161,9 @@ class TorchNetwork:
 
     def start_statistics(self) -> tuple[Array, Array]:
         """Returns the running statistics as they were made, and their momentum (NaN: of a cumulative mean)."""
-        parts = [part.detach().cpu().numpy().reshape(-1) for part in self._statistics]
         momenta = [np.full(2 * layer.running_mean.numel(), np.nan if layer.momentum is None else layer.momentum)
                    for layer in self._normalisations]  # fmt: skip
-        dtype = np.dtype(self._dtype)
-        return np.concatenate(parts).astype(dtype, copy=True), np.concatenate(momenta).astype(dtype)
+        return self._first_statistics.copy(), np.concatenate(momenta).astype(self._dtype)
 
     # ---- points ----
 
@@ -246,10 +249,13 @@ class TorchNetwork:
 
     @contextmanager
     def evaluation(self, statistics: Array | None) -> Iterator[None]:
-        """Evaluation mode with these running statistics; with buffers "local" those of the rows at hand."""
+        """Evaluation mode with these running statistics, by default those of the start; with buffers "local" those of
+        the rows at hand.
+        """
         import torch
 
-        if statistics is not None:
+        if self._statistics:
+            statistics = self._first_statistics if statistics is None else statistics
             start = 0
             for part in self._statistics:
                 value = torch.from_numpy(np.array(statistics[start : start + part.numel()]))

@@ -88,6 +88,13 @@ class TestTrainingMode:
         value = nn.functional.cross_entropy(made(inputs), torch.from_numpy(problem.y)).item()
         assert problem.value(method.evaluated_point) == pytest.approx(value, rel=1e-4)
 
+    def test_without_statistics_a_point_is_evaluated_with_those_of_the_start(self):
+        problem, other = digits(mode="train"), digits()
+        x = problem.start_point()
+        first = problem.value(x)
+        problem.gradient(x, problem.draw(0, 1))
+        assert problem.value(x) == first == pytest.approx(other.value(x), rel=1e-6)
+
     def test_frozen_layers_stay_as_they_were_made(self):
         problem = digits(mode="train", buffers="frozen")
         problem._network._module.drop.p = 0.0
