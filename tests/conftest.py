@@ -59,6 +59,8 @@ LANES = [
     )
 ]
 """Two thirds of them by time; all others are the third. Those that make hosts, which have fixed names, are in one."""
+LONG = ("tests/test_documents.py", "tests/test_papers.py")
+"""Modules of long tests that have nothing in common: each is given to a process by itself."""
 SMALL_WORKLOAD = {
     "problem": {"name": "quadratic", "dimension": 12},
     "workers": {"count": 4, "compute": "sqrt(i)"},
@@ -79,6 +81,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class ModuleByModule(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path = nodeid.partition("::")[0]
+            if path.startswith(LONG):
+                return nodeid
             if not path.startswith(START_CLUSTERS):
                 return path
             return f"clusters {lane_of(path)}"
@@ -118,7 +122,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     def rank(item: pytest.Item) -> int:
         path = item.nodeid.partition("::")[0]
-        return lane_of(path) if path.startswith(START_CLUSTERS) else len(LANES) + 1
+        if path.startswith(START_CLUSTERS):
+            return lane_of(path)
+        # What takes long comes before what is short, so that no process is left with it at the end.
+        return len(LANES) + (1 if path.startswith(LONG) else 2)
 
     items.sort(key=rank)
 
