@@ -7,24 +7,22 @@ from typing import Any
 
 from rayopt.core.arrivals import Array, Arrival
 from rayopt.core.tasks import Gradient, Trial
-from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace, forget
+from rayopt.fleets.base import Job
 from rayopt.fleets.simulated.clock import SimulatedWorkers
 from rayopt.fleets.simulated.contended import ContendedWorkers
 from rayopt.fleets.simulated.session import PLAIN, ClockOptions, SimulatedSession
-from rayopt.fleets.simulated.values import ComputedValues
+from rayopt.fleets.simulated.values import LookingAhead, Upcoming
 from rayopt.latency.workers import Workers
 from rayopt.problems.base import Problem, points_of_a_pass
-from rayopt.runs.callbacks import OnEvent, disregard
-from rayopt.runs.outcome import Outcome
 
 LOOKAHEAD = 32
 
 
-class BatchedValues(ComputedValues):
+class BatchedValues(LookingAhead):
     """Evaluates a value that is asked for together with those of the next arrivals, and keeps these.
 
     What is kept is part of a checkpoint: rounding may depend on which values are evaluated together, so a run goes on
-    with the same ones. Sums over one point are one product already and are made as in :class:`ComputedValues`.
+    with the same ones. Sums over one point are one product already and are made as in ``ComputedValues``.
 
     Args:
       problem: split over the workers.
@@ -33,10 +31,6 @@ class BatchedValues(ComputedValues):
       lookahead: how many values are evaluated together at most; fewer of large points.
       upcoming: returns (task, worker, number) of so many of the next arrivals.
       would_use: whether the method would ask for the value of a task after so many more updates.
-
-    Attributes:
-      requested: values that were evaluated.
-      taken: those of them that were asked for.
     """
 
     def __init__(
@@ -45,21 +39,12 @@ class BatchedValues(ComputedValues):
         workers: int,
         seed: int,
         lookahead: int,
-        upcoming: Callable[[int], Sequence[tuple[Gradient, int, int]]],
+        upcoming: Callable[[int], Sequence[Upcoming]],
         would_use: Callable[[Gradient, int], bool],
     ) -> None:
-        super().__init__(problem, workers, seed)
+        super().__init__(problem, workers, seed, upcoming, would_use)
         self._lookahead = lookahead
-        self._upcoming = upcoming
-        self._would_use = would_use
         self._kept: dict[tuple[int, int], Array] = {}
-        self.requested = 0
-        self.taken = 0
-
-    @property
-    def wasted(self) -> int:
-        """Values that were evaluated and that nobody has asked for."""
-        return self.requested - self.taken
 
     def state(self) -> dict[Any, Any]:
         """Returns the values that were computed ahead, by (worker, number)."""
@@ -88,12 +73,8 @@ class BatchedValues(ComputedValues):
         upcoming = self._upcoming(self._lookahead + len(self._kept))
         # What was evaluated for tasks that were cancelled is of no use to anybody.
         running = {(worker, number) for _, worker, number in upcoming}
-        later = 1
         most = min(self._lookahead, points_of_a_pass(arrival.task.x.nbytes))
-        for task, worker, number in upcoming:
-            if not self._would_use(task, later):
-                continue
-            later += 1
+        for task, worker, number in self._of_use(upcoming):
             if len(chosen) < most and (worker, number) not in self._kept and self._is_alone(task):
                 chosen.append((task, worker, number))
         self._kept = {key: value for key, value in self._kept.items() if key in running}
@@ -121,30 +102,11 @@ class BatchedSession(SimulatedSession):
     ) -> None:  # fmt: skip
         super().__init__(problem, workers, blas_threads, options)
         self._lookahead = lookahead
-        self._values: BatchedValues | None = None
-
-    def run(
-        self,
-        job: Job,
-        on_trace: OnTrace,
-        on_progress: OnProgress,
-        on_checkpoint: OnCheckpoint = forget,
-        on_event: OnEvent = disregard,
-    ) -> Outcome:
-        """Runs one job to its end.
-
-        Raises:
-          FleetStuck: nothing will ever arrive and no limit ends the run.
-        """
-        outcome = super().run(job, on_trace, on_progress, on_checkpoint, on_event)
-        if self._values is not None:
-            outcome.requested, outcome.wasted = self._values.requested, self._values.wasted
-        return outcome
 
     def _make_fleet(self, problem: Problem, job: Job) -> Any:
         fleet = super()._make_fleet(problem, job)
         if isinstance(fleet, SimulatedWorkers | ContendedWorkers):
-            self._values = fleet.source = BatchedValues(
+            fleet.source = BatchedValues(
                 problem, fleet.n, job.seed, self._lookahead, fleet.upcoming, job.method.would_use
             )
         return fleet

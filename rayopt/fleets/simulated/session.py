@@ -100,6 +100,7 @@ class SimulatedSession:
             self._serve(job.method, fleet, recorder)
         outcome = recorder.outcome(recorder.wall_seconds)
         outcome.estimate = job.method.evaluated_point if job.keep_estimate else None
+        outcome.requested, outcome.wasted = fleet.source.requested, fleet.source.wasted
         outcome.rounds = list(getattr(job.method, "rounds", ()))
         return outcome
 

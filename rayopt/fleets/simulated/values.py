@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,9 @@ from rayopt.core.keys import Stream
 from rayopt.core.lookahead import Lookahead
 from rayopt.core.tasks import Component, Gradient
 from rayopt.problems.base import Problem
+
+Upcoming = tuple[Gradient, int, int]
+"""Task, worker and task number of an arrival that is still to come."""
 
 
 class Group(NamedTuple):
@@ -42,6 +45,15 @@ class ComputedValues:
     """
 
     adds_as_they_come = False
+    requested = 0
+    """Values that were computed ahead of the question."""
+    taken = 0
+    """Those of them that were asked for."""
+
+    @property
+    def wasted(self) -> int:
+        """Values that were computed ahead and that nobody has asked for."""
+        return self.requested - self.taken
 
     def __init__(self, problem: Problem, workers: int, seed: int) -> None:
         self._problem = problem
@@ -122,6 +134,39 @@ class ComputedValues:
             return [self._problem.draw(worker, self._samples.key(worker, first))]
         samples = self._problem.draw_many(np.full(size, worker), self._samples.keys_of(worker, first, size))
         return samples.tolist() if np.ndim(samples) == 1 else samples
+
+
+class LookingAhead(ComputedValues):
+    """Knows which values of the next arrivals will be asked for.
+
+    Args:
+      problem: split over the workers.
+      workers: how many there are.
+      seed: addresses the samples.
+      upcoming: returns (task, worker, number) of so many of the next arrivals.
+      would_use: whether the method would ask for the value of a task after so many more updates.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        workers: int,
+        seed: int,
+        upcoming: Callable[[int], Sequence[Upcoming]],
+        would_use: Callable[[Gradient, int], bool],
+    ) -> None:
+        super().__init__(problem, workers, seed)
+        self._upcoming = upcoming
+        self._would_use = would_use
+
+    def _of_use(self, upcoming: Sequence[Upcoming]) -> Iterator[Upcoming]:
+        """Yields those of the next arrivals whose values the method would ask for."""
+        # What is asked for now makes an update, and so does each that is used before the next one.
+        later = 1
+        for task, worker, number in upcoming:
+            if self._would_use(task, later):
+                later += 1
+                yield task, worker, number
 
 
 def _merged(arrivals: Sequence[Arrival], weights: Array) -> list[Group]:

@@ -15,7 +15,7 @@ from rayopt.fleets.ray.shard_loading import ship_modules
 from rayopt.fleets.simulated.clock import SimulatedWorkers
 from rayopt.fleets.simulated.parallel.calculators import Calculators, Stopped
 from rayopt.fleets.simulated.session import SimulatedSession
-from rayopt.fleets.simulated.values import ComputedValues, Group
+from rayopt.fleets.simulated.values import Group, LookingAhead, Upcoming
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
@@ -29,7 +29,7 @@ KEPT = 4
 """So many times that number of values are kept which nobody has asked for yet."""
 
 
-class ParallelValues(ComputedValues):
+class ParallelValues(LookingAhead):
     """Has values computed by other processes, ahead of time where it can be known what will be asked for.
 
     A method that asks for single values (ASGD, Ringmaster) will ask for those of the next arrivals: they are requested
@@ -44,10 +44,6 @@ class ParallelValues(ComputedValues):
       calculators: they have the problem already.
       upcoming: returns (task, worker, number) of so many of the next arrivals.
       would_use: whether the method would ask for the value of a task after so many more updates.
-
-    Attributes:
-      requested: values that were requested alone.
-      taken: those of them that were asked for.
     """
 
     def __init__(
@@ -56,23 +52,14 @@ class ParallelValues(ComputedValues):
         workers: int,
         seed: int,
         calculators: Calculators,
-        upcoming: Callable[[int], Sequence[tuple[Gradient, int, int]]],
+        upcoming: Callable[[int], Sequence[Upcoming]],
         would_use: Callable[[Gradient, int], bool],
     ) -> None:
-        super().__init__(problem, workers, seed)
+        super().__init__(problem, workers, seed, upcoming, would_use)
         self._calculators = calculators
-        self._upcoming = upcoming
-        self._would_use = would_use
         self._depth = AHEAD * len(calculators.actors)
         self._answers: dict[tuple[int, int], Any] = {}
         self._asks_for_single_values = False
-        self.requested = 0
-        self.taken = 0
-
-    @property
-    def wasted(self) -> int:
-        """Values that were requested and that nobody has asked for."""
-        return self.requested - self.taken
 
     def value(self, arrival: Arrival) -> Array:
         """Returns the value of one arrival."""
@@ -134,13 +121,9 @@ class ParallelValues(ComputedValues):
         if not self._asks_for_single_values:
             return
         upcoming = self._upcoming(self._depth)
-        # What is asked for now makes an update, and so does each that is used before the next one.
-        later = 1
-        for task, worker, number in upcoming:
-            if self._would_use(task, later):
-                later += 1
-                if task.can_travel and (worker, number) not in self._answers:
-                    self._request(task, worker, number)
+        for task, worker, number in self._of_use(upcoming):
+            if task.can_travel and (worker, number) not in self._answers:
+                self._request(task, worker, number)
         if len(self._answers) > KEPT * self._depth:
             needed = {(worker, number) for _, worker, number in upcoming}
             old = [key for key in self._answers if key not in needed]
@@ -171,7 +154,6 @@ class ParallelSession(SimulatedSession):
         self._calculators = calculators
         self._at_end = at_end
         self._loaded_seed: int | None = None
-        self._values: ParallelValues | None = None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -205,8 +187,6 @@ class ParallelSession(SimulatedSession):
             raise
         finally:
             self._calculators.go_on()
-        assert self._values is not None
-        outcome.requested, outcome.wasted = self._values.requested, self._values.wasted
         outcome.faults.restarts = self._calculators.losses - before
         return outcome
 
@@ -228,7 +208,7 @@ class ParallelSession(SimulatedSession):
             self._loaded_seed = None
             self._calculators.load(problem, fleet.n, job.seed)
             self._loaded_seed = job.seed
-        self._values = fleet.source = ParallelValues(
+        fleet.source = ParallelValues(
             problem, fleet.n, job.seed, self._calculators, fleet.upcoming, job.method.would_use
         )
         return fleet
