@@ -191,17 +191,15 @@ class LocalSGD(SummedOneByOne):
 
     def evaluate(self, problem: Oracle, sample: Sequence[Any], checkpoint: Any = None) -> Array:
         """Returns x - y, the shape of x; behind it the mean of the steps' statistics, if the problem has any."""
-        y, dimension = self.x, self.x.shape[-1]
-        if not problem.statistics_size:
-            for drawn in sample:
-                y = y - self.step_size * problem.gradient(y, drawn, checkpoint)
-            return self.x - y
+        y, dimension, has_statistics = self.x, self.x.shape[-1], problem.statistics_size > 0
+        gradient = problem.gradient_and_statistics if has_statistics else problem.gradient
         statistics: Any = 0.0
         for drawn in sample:
-            found = problem.gradient_and_statistics(y, drawn, checkpoint)
+            found = gradient(y, drawn, checkpoint)
             y = y - self.step_size * found[..., :dimension]
-            statistics = statistics + found[..., dimension:]
-        return np.concatenate([self.x - y, statistics / self.count], axis=-1)
+            if has_statistics:
+                statistics = statistics + found[..., dimension:]
+        return np.concatenate([self.x - y, statistics / self.count], axis=-1) if has_statistics else self.x - y
 
 
 class Component(Gradient):
@@ -422,11 +420,11 @@ class OneComponentEach(Sequence[Component]):
 
 def weighted_total(like: Array, values: Iterable[Array], weights: Iterable[float]) -> Array:
     """Returns sum_j weights[j] * values[j] in this order, the type of ``like``; one value is needed at a time."""
-    total = np.zeros_like(like)
+    total: Array | None = None
     for value, weight in zip(values, weights, strict=True):
-        if value.shape != total.shape:
-            # Statistics stand behind the gradients.
+        if total is None:
+            # Not the shape of ``like``: statistics may stand behind gradients.
             total = np.zeros(value.shape, dtype=like.dtype)
         # A plain float: a number of NumPy would make float64 of float32.
         total += float(weight) * value
-    return total
+    return np.zeros_like(like) if total is None else total

@@ -144,7 +144,7 @@ class Learning(ByArguments):
         if self.clip_norm is not None:
             norm = np.sqrt(squared_norm(gradient))[..., None]
             # Not a division by 0: what is short stays as it is.
-            gradient = gradient * np.minimum(self.clip_norm / np.maximum(norm, self.clip_norm), 1.0).astype(x.dtype)
+            gradient = gradient * (self.clip_norm / np.maximum(norm, self.clip_norm)).astype(x.dtype)
         if self.weight_decay:
             gradient = gradient + self.weight_decay * x
         return gradient if self.server is None else self.server.direction(gradient, state)

@@ -70,6 +70,13 @@ def stacked(dataset: Any) -> tuple[Rows, Rows]:
     return np.stack([np.asarray(row) for row in inputs]), np.stack([np.asarray(row) for row in targets])
 
 
+def checked_test(X_test: ArrayLike | None, y_test: ArrayLike | None) -> tuple[Rows | None, Rows | None]:
+    """Returns :func:`checked` of test data, or None twice if there are none."""
+    if (X_test is None) != (y_test is None):
+        raise DataError("X_test and y_test go together; give both or neither")
+    return (None, None) if X_test is None or y_test is None else checked(X_test, y_test, "_test")
+
+
 def checked(X: ArrayLike, y: ArrayLike, suffix: str) -> tuple[Rows, Rows]:
     """Returns inputs and targets with contiguous rows, or raises DataError; labels are int64."""
     X, y = np.ascontiguousarray(X), np.ascontiguousarray(y)

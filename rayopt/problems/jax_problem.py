@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.core.errors import DataError, InvalidInput, one_of, positive
+from rayopt.core.errors import InvalidInput, one_of, positive
 from rayopt.core.user_code import declared_return, dotted, imported
 from rayopt.problems import array_data
 from rayopt.problems.base import DTYPES, Array, Checkpoint, points_of_a_pass
@@ -103,11 +103,7 @@ class JaxProblem(Classification):
         self.device = _device(device)
         self.bits = one_of("bits", bits, BITS)
         self.X, self.y = array_data.checked(X, y, "")
-        if (X_test is None) != (y_test is None):
-            raise DataError("X_test and y_test go together; give both or neither")
-        self.X_test = self.y_test = None
-        if X_test is not None and y_test is not None:
-            self.X_test, self.y_test = array_data.checked(X_test, y_test, "_test")
+        self.X_test, self.y_test = array_data.checked_test(X_test, y_test)
         self._divide(batch, partition, replacement, block)
         self.parameters = parameters
         self._start, self._tree = self._flattened(parameters)

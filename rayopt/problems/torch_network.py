@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -107,12 +107,8 @@ class TorchNetwork:
             raise InvalidInput("module", problem, "a factory of a torch.nn.Module")
         # A copy: parameters become views of points and statistics are replaced, and the factory may keep what it made.
         made = copy.deepcopy(made).to(device=self.device, dtype=getattr(torch, self._dtype)).eval()
-        parts = [p.detach().cpu().numpy().reshape(-1) for p in made.parameters() if p.requires_grad]
-        self._start = np.concatenate(parts) if parts else np.zeros(0)
-        layers: list[Any] = [layer for layer in made.modules() if getattr(layer, "running_mean", None) is not None]
-        own = [part.detach().cpu().numpy().reshape(-1) for layer in layers
-               for part in (layer.running_mean, layer.running_var)]  # fmt: skip
-        self._first_statistics = np.concatenate(own).astype(self._dtype) if own else np.zeros(0)
+        self._start = _flattened(p for p in made.parameters() if p.requires_grad)
+        self._first_statistics = _flattened(_running_statistics(_normalisations(made)))
         return made
 
     @cached_property
@@ -131,14 +127,14 @@ class TorchNetwork:
     @cached_property
     def _normalisations(self) -> list[Any]:
         """The layers with running statistics."""
-        return [layer for layer in self._module.modules() if getattr(layer, "running_mean", None) is not None]
+        return _normalisations(self._module)
 
     @cached_property
     def _statistics(self) -> list[torch.Tensor]:
         """The running statistics that gradients bring, in order."""
         if not self._trains or self._buffers != "average":
             return []
-        return [part for layer in self._normalisations for part in (layer.running_mean, layer.running_var)]
+        return _running_statistics(self._normalisations)
 
     @cached_property
     def changes_in_training(self) -> list[str]:
@@ -244,8 +240,7 @@ class TorchNetwork:
 
     def statistics(self) -> Array:
         """Returns the statistics of the last pass in training mode, shape (statistics_size,)."""
-        parts = [part.detach().cpu().numpy().reshape(-1) for part in self._statistics]
-        return np.concatenate(parts)
+        return _flattened(self._statistics)
 
     @contextmanager
     def evaluation(self, statistics: Array | None) -> Iterator[None]:
@@ -272,6 +267,22 @@ class TorchNetwork:
             for layer, momentum in zip(self._normalisations, momenta, strict=True):
                 layer.eval()
                 layer.momentum = momentum
+
+
+def _normalisations(module: torch.nn.Module) -> list[Any]:
+    """Returns the layers of a module with running statistics."""
+    return [layer for layer in module.modules() if getattr(layer, "running_mean", None) is not None]
+
+
+def _running_statistics(layers: Iterable[Any]) -> list[torch.Tensor]:
+    """Returns the running statistics of such layers, in order."""
+    return [part for layer in layers for part in (layer.running_mean, layer.running_var)]
+
+
+def _flattened(tensors: Iterable[torch.Tensor]) -> Array:
+    """Returns the values of tensors one after the other, a new array."""
+    parts = [tensor.detach().cpu().numpy().reshape(-1) for tensor in tensors]
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def require_torch() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.core.errors import DataError, InvalidInput, at_least, first_line, one_of, positive
+from rayopt.core.errors import InvalidInput, at_least, first_line, one_of, positive
 from rayopt.core.keys import mix_many
 from rayopt.core.tasks import weighted_total
 from rayopt.core.user_code import dotted
@@ -135,11 +135,7 @@ class TorchProblem(Classification):
         self.scale = positive("scale", scale)
         self.input_shape = None if input_shape is None else [at_least("input_shape", side, 1) for side in input_shape]
         self.X, self.y = array_data.checked(X, y, "")
-        if (X_test is None) != (y_test is None):
-            raise DataError("X_test and y_test go together; give both or neither")
-        self.X_test = self.y_test = None
-        if X_test is not None and y_test is not None:
-            self.X_test, self.y_test = array_data.checked(X_test, y_test, "_test")
+        self.X_test, self.y_test = array_data.checked_test(X_test, y_test)
         self._divide(batch, partition, replacement, block)
         self._network = TorchNetwork(self.module, self.module_arguments, self.initial_seed, self.dtype, self.device,
                                      self.mode, self.buffers)  # fmt: skip
