@@ -45,6 +45,7 @@ class ASGD(Method):
 
     name = "asgd"
     paper = "arXiv 2206.08307, Algorithm 1"
+    answers_each = True
 
     def __init__(self, step_size: StepSize, compressor: Any = None, **controls: Unpack[Controls]) -> None:
         super().__init__(step_size, **controls)

@@ -123,6 +123,8 @@ class Method:
     """Whether the method runs as a program on every node of a network, and not at a server."""
     vectors_per_worker: ClassVar[int] = 0
     """How many vectors of the length of x the method keeps for each worker."""
+    answers_each: bool = False
+    """Whether an arrival makes one update at most, and is answered by :meth:`point` for its worker and nothing else."""
     tasks_are_gradients: ClassVar[bool] = True
     """Whether every task is one stochastic gradient, so that its duration is that of one."""
 
@@ -288,6 +290,11 @@ class Method:
     def repeats(self) -> Repeat | None:
         """Returns what the next arrivals do, if many of them do the same; None if each is looked at by itself."""
         return None
+
+    @property
+    def asks_for_gradients(self) -> bool:
+        """Whether the tasks of :meth:`point` are plain stochastic gradients."""
+        return self.compressor is None and type(self).point is Method.point
 
     def would_use(self, task: Gradient, later: int) -> bool:
         """Returns whether the value of this task would be asked for if it arrived after so many more updates.

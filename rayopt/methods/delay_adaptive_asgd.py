@@ -48,6 +48,7 @@ class DelayAdaptiveASGD(ASGD):
 
     name = "delay_adaptive_asgd"
     paper = "arXiv 2206.07638; arXiv 2206.08307, eq. 11"
+    answers_each = True
 
     def __init__(self, step_size: StepSize, rule: str = "mishchenko", **controls: Unpack[Controls]) -> None:
         super().__init__(step_size, **controls)

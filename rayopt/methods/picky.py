@@ -57,6 +57,7 @@ class Picky(ASGD):
 
     name = "picky"
     paper = "arXiv 2106.11879"
+    answers_each = True
     control_depends_on_x = True
 
     def __init__(self, step_size: StepSize, distance_limit: float, **controls: Unpack[Controls]) -> None:

@@ -53,6 +53,7 @@ class RescaledASGD(ASGD):
 
     name = "rescaled_asgd"
     paper = "arXiv 2605.13434"
+    answers_each = True
     heterogeneous = True
 
     @classmethod

@@ -78,6 +78,10 @@ class Ringmaster(Method):
         self.started: NDArray[np.int64] = np.zeros(fleet.n, dtype=np.int64)
         fleet.assign(everyone(fleet), self.point())
 
+    @property
+    def answers_each(self) -> bool:  # type: ignore[override]
+        return not self.interrupt
+
     def would_use(self, task: Gradient, later: int) -> bool:
         return self.updates + later - task.version < self.threshold
 

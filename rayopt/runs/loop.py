@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +15,10 @@ from rayopt.runs.recorder import RecordedFleet, Recorder
 
 LEAST_BLOCK = 16
 """Arrivals that are worth an array."""
+AHEAD = 16_384
+"""Arrivals that are worked out together at the least, as long as nothing else happens."""
+PATIENCE = 0.05
+"""Seconds that pass at most until a wish to end the run is looked at, unless one arrival takes longer."""
 
 
 class RunningFleet(Fleet, RecordedFleet, Protocol):
@@ -45,10 +51,9 @@ def serve(method: Method, fleet: RunningFleet, recorder: Recorder) -> None:
         wait, receive = fleet.wait, method.receive
         record = recorder.watched_arrival if recorder.watched.arrivals else recorder.arrival
         follows_time = method.follows_time
-        takes_blocks = type(method).repeats is not Method.repeats and not recorder.watched.arrivals
-        repeat = getattr(fleet, "repeat", None) if takes_blocks else None
+        blocks = _blocks_of(method, fleet) if not recorder.watched.arrivals else None
         while not recorder.finished:
-            if repeat is not None and _takes_a_block(method, repeat, fleet, recorder):
+            if blocks is not None and blocks(recorder):
                 continue
             arrival = wait(recorder.due)
             if arrival is None:
@@ -61,16 +66,68 @@ def serve(method: Method, fleet: RunningFleet, recorder: Recorder) -> None:
         recorder.end()
 
 
-def _takes_a_block(method: Method, repeat: Any, fleet: Any, recorder: Recorder) -> bool:
+def _blocks_of(method: Method, fleet: Any) -> Callable[[Recorder], bool] | None:
+    """Returns what takes arrivals together, where it makes no difference; None if each is looked at by itself.
+
+    What is returned takes the next arrivals, and returns whether there were any to take.
+    """
+    if not hasattr(fleet, "repeat"):
+        return None
+    if stands_for(method, "repeats", "receive"):
+        return lambda recorder: _repeats(method, fleet, recorder)
+    if fleet.source.looks_ahead:
+        return None
+    if method.answers_each and stands_for(method, "answers_each", "receive") and method.asks_for_gradients:
+        return Deliveries(method, fleet)
+    return None
+
+
+def stands_for(method: Method, statement: str, reaction: str) -> bool:
+    """Whether what a class says of a reaction is about the one that it has, not about that of a class above."""
+    of_statement, of_reaction = (
+        next(kind for kind in type(method).__mro__ if name in vars(kind)) for name in (statement, reaction)
+    )
+    return of_statement is not Method and issubclass(of_statement, of_reaction)
+
+
+def _repeats(method: Method, fleet: Any, recorder: Recorder) -> bool:
     """Takes the next arrivals together, if all do the same and there are enough of them that it pays."""
     same = method.repeats()
     if same is None or same.most < LEAST_BLOCK or (room := recorder.room) < LEAST_BLOCK:
         return False
-    block = repeat(same.task, min(same.most, room), recorder.due)
+    block = fleet.repeat(same.task, min(same.most, room), recorder.due)
     if block is None:
         return False
     used = block.of_version(same.task.version)
     if len(used.times):
         same.batch.add_block(used, same.task, fleet.source)
-    recorder.block(block)
+    recorder.block(block, block.versions == same.task.version, method.updates, method.updates)
     return True
+
+
+class Deliveries:
+    """Lets a method receive and answer arrivals that the clock has worked out together.
+
+    Args:
+      method: answers each arrival by one task of its worker.
+      fleet: in virtual time.
+    """
+
+    def __init__(self, method: Method, fleet: Any) -> None:
+        self._method = method
+        self._fleet = fleet
+        self._most = LEAST_BLOCK
+
+    def __call__(self, recorder: Recorder) -> bool:
+        """Takes the next arrivals, fewer where they take long: in between, somebody may want to end the run."""
+        part = self._fleet.schedule(min(self._most, recorder.room), recorder.due, ahead=max(AHEAD, self._fleet.n // 4))
+        if part is None:
+            return False
+        begun_at = perf_counter()
+        recorder.block(*self._fleet.deliver(part, self._method))
+        seconds = perf_counter() - begun_at
+        if seconds > PATIENCE:
+            self._most = max(self._most // 2, 1)
+        elif seconds < PATIENCE / 4 and len(part.times) == self._most:
+            self._most *= 2
+        return True

@@ -225,24 +225,35 @@ class Recorder:
     @property
     def room(self) -> int:
         """How many arrivals may come before something else must be looked at, at least 1."""
-        return max(int(min(self._checkup - self.counts.arrivals, CHECK_EVERY)), 1)
+        left = min(self._checkup - self.counts.arrivals, CHECK_EVERY, self._last - self._updates)
+        return max(int(left), 1)
 
-    def block(self, block: ArrivalBlock) -> None:
-        """Records arrivals that made no update, of which the method has used those of its version."""
-        updates, counts = self._method.updates, self.counts
-        used = block.versions == updates
-        size = len(block.times)
+    def block(self, block: ArrivalBlock, used: NDArray[np.bool_], before: Any, after: Any) -> None:
+        """Records arrivals of uncompressed gradients after the method has received them.
+
+        Args:
+          block: the arrivals.
+          used: whether the method has asked for their values, shape (m,).
+          before: number of updates when each came, one for all or of shape (m,).
+          after: number of updates after each.
+        """
+        counts, size = self.counts, len(block.times)
+        if np.ndim(after):
+            updated = np.flatnonzero(after != before)
+            if updated.size:
+                self._last_update = counts.arrivals - counts.early + int(updated[-1]) + 1
+        updates = self._updates = self._method.updates
         counts.arrivals += size
         counts.used += int(np.count_nonzero(used))
         if self._buffer is not None:
             columns = {
                 "time": block.times, "worker": block.workers, "number": block.numbers,
-                "assigned_at": block.assigned_at, "version": block.versions, "delay": updates - block.versions,
-                "outcome": np.where(used, USED, IGNORED), "updates": updates, "component": -1, "message": 0,
+                "assigned_at": block.assigned_at, "version": block.versions, "delay": before - block.versions,
+                "outcome": np.where(used, USED, IGNORED), "updates": after, "component": -1, "message": 0,
                 "bits": self._dense_bits, "completed_at": block.times, "checksum": self._checksum,
             }  # fmt: skip
             self._buffer.add_many(columns, size)
-        if counts.arrivals >= self._checkup:
+        if updates >= self._last or counts.arrivals >= self._checkup:
             self._check(updates)
 
     def watched_arrival(self, arrival: Arrival) -> None:

@@ -63,16 +63,27 @@ def asking_after(arrivals):
     serve = simulated.serve
 
     def watched(method, fleet, recorder):
-        wait = fleet.wait
+        wait, schedule = fleet.wait, getattr(fleet, "schedule", None)
         left = [arrivals]
 
-        def counted(until):
-            left[0] -= 1
+        def count(taken):
+            left[0] -= taken
             if left[0] == 0:
                 recorder.ask_for_checkpoint()
+
+        def counted(until):
+            count(1)
             return wait(until)
 
+        def counted_many(most, until, ahead=0):
+            part = schedule(min(most, left[0]) if left[0] > 0 else most, until, ahead)
+            if part is not None:
+                count(len(part.times))
+            return part
+
         fleet.wait = counted
+        if schedule is not None:
+            fleet.schedule = counted_many
         serve(method, fleet, recorder)
 
     return watched

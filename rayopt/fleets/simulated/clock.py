@@ -16,8 +16,10 @@ from rayopt.core.errors import FleetStuck
 from rayopt.core.keys import Stream
 from rayopt.core.lookahead import BLOCK, Lookahead
 from rayopt.core.tasks import Component, Gradient, Message, OneComponentEach
+from rayopt.fleets.simulated.schedule import Answered, AnsweredArrival, AnsweredValues, Answers, Schedule, planned
 from rayopt.fleets.simulated.values import ComputedValues
 from rayopt.latency.workers import TaskTimes
+from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
 
 Array = NDArray[np.float64]
@@ -65,6 +67,7 @@ class SimulatedWorkers:
         self.expected_times: Array | None = times.expected
         self.cancelled: list[tuple[Any, ...]] = []
         self.source = ComputedValues(problem, n, seed)
+        self._problem = problem
         self._times = times
         self._next_durations = Lookahead(n, self._draw_durations, 1 if times.depends_on_start else BLOCK)
         self._fixed = None if times.fixed is None else times.fixed.data
@@ -105,6 +108,9 @@ class SimulatedWorkers:
         self._slice_size = FIRST_SLICE
         self._alarms: list[tuple[float, int, float]] = []
         self._next_alarm = math.inf
+        # Arrivals as they come if nothing else is done, of which the first ones have been taken.
+        self._planned: Schedule | None = None
+        self._taken = 0
 
     def defer_draws(self, least: Array) -> None:
         """Lets durations of which these are the least ones, shape (n,), be drawn only when tasks may end."""
@@ -248,6 +254,7 @@ class SimulatedWorkers:
                 break
             if ends[worker] == time:
                 self.now = time
+                self._planned = None
                 if self._sends_several and (task := self._tasks[worker]).messages > 1:
                     return self._next_message(task, worker, time)
                 ends[worker] = math.inf
@@ -268,8 +275,40 @@ class SimulatedWorkers:
         self.now = until
         return None
 
+    def schedule(self, most: int, until: float, ahead: int = 0) -> Schedule | None:
+        """Returns the next arrivals, if each of their workers begins one stochastic gradient more at once.
+
+        Args:
+          most: how many arrivals at most.
+          until: no arrival after this time.
+          ahead: how many arrivals to plan for, as far as it is known that the next ones are like these.
+
+        Returns:
+          None if there is none, or if some task is of another kind.
+        """
+        if self._giving_up or self._sends_several or self._chooses:
+            return None
+        if self._planned is None or self._taken == len(self._planned.times):
+            self._planned, self._taken = self._plan(max(most, ahead)), 0
+        if self._planned is None:
+            return None
+        times = self._planned.times
+        last = min(self._taken + most, int(np.searchsorted(times, min(until, self._next_alarm), side="right")))
+        return None if last <= self._taken else self._planned.part(self._taken, last)
+
+    def _plan(self, most: int) -> Schedule | None:
+        horizon = self._plan_horizon(most)
+        chosen = np.flatnonzero(self._ends <= horizon)
+        self._draw(chosen)
+        chosen = chosen[self._ends[chosen] <= horizon]
+        if not chosen.size:
+            return None
+        first = self._ends[chosen], self._assigned_at[chosen], self._numbers[chosen], self._given[chosen]
+        fixed = None if self._times.fixed is None else self._times.fixed[chosen]
+        return planned(chosen, horizon, first, self._unit_seconds, fixed, most)
+
     def repeat(self, task: Gradient, most: int, until: float) -> ArrivalBlock | None:
-        """Returns the next arrivals in order, each of whose workers was given ``task`` again: what single events do.
+        """Takes the next arrivals in order, each of whose workers is given ``task`` again: what single events do.
 
         Args:
           task: a plain stochastic gradient.
@@ -279,63 +318,71 @@ class SimulatedWorkers:
         Returns:
           None if there is none, or if some task is of another kind.
         """
-        if self._giving_up or self._sends_several or self._chooses or type(task) is not Gradient or task.count != 1:
+        if type(task) is not Gradient or task.count != 1 or (part := self.schedule(most, until)) is None:
             return None
-        horizon = min(until, self._next_alarm, self._repeat_horizon(most))
-        chosen = np.flatnonzero(self._ends <= horizon)
-        self._draw(chosen)
-        chosen = chosen[self._ends[chosen] <= horizon]
-        if not chosen.size:
-            return None
-        # Row r: the ends of the r-th task of each chosen worker from the one that runs on, infinite if not looked at.
-        rounds = [self._ends[chosen]]
-        given, active = self._given[chosen], np.arange(len(chosen))
-        while active.size:
-            starts = rounds[-1][active]
-            following = np.full(len(chosen), math.inf)
-            following[active] = starts + self._unit_seconds(chosen[active], given[active] + len(rounds) - 1, starts)
-            rounds.append(following)
-            active = active[following[active] <= horizon]
-        ends = np.stack(rounds)
-        row, position = np.nonzero(ends <= horizon)
-        times = ends[row, position]
-        order = np.lexsort((chosen[position], times))[:most]
-        row, position, times = row[order], position[order], times[order]
-        is_first = row == 0
-        workers = chosen[position]
-        before = ends[np.maximum(row - 1, 0), position]
-        block = ArrivalBlock(
-            times, workers, np.where(is_first, self._numbers[workers], given[position] + row - 1),
-            np.where(is_first, self._assigned_at[workers], before),
-            np.where(is_first, self._versions[workers], task.version),
-        )  # fmt: skip
-        self.now = float(times[-1])
-        # One after the other, as single events add them.
-        spent = np.concatenate([[self._ended_seconds], times - block.assigned_at])
-        self._ended_seconds = float(np.add.accumulate(spent)[-1])
-        count = np.bincount(position, minlength=len(chosen))
-        moved = np.flatnonzero(count)
-        count, changed = count[moved], chosen[moved]
-        self._ends[changed] = ends[count, moved]
-        self._assigned_at[changed] = ends[count - 1, moved]
-        self._numbers[changed] = given[moved] + count - 1
-        self._given[changed] = given[moved] + count
-        self._versions[changed] = task.version
-        self._tasks[changed] = task
-        self._close_slice()
-        return block
+        versions = np.where(part.previous < 0, self._versions[part.workers], task.version)
+        self._tasks[part.workers] = task
+        self._advance(part, task.version)
+        return ArrivalBlock(part.times, part.workers, part.numbers, part.assigned_at, versions)
 
-    def _repeat_horizon(self, most: int) -> float:
+    def deliver(self, part: Schedule, method: Method) -> Answered:
+        """Lets a method receive the arrivals of a schedule one after the other, each of which it answers.
+
+        Args:
+          part: what :meth:`schedule` returned.
+          method: answers each arrival by one plain stochastic gradient for its worker, and does nothing else.
+        """
+        tasks, receive, follows_time = self._tasks, method.receive, method.follows_time
+        source = AnsweredValues(part, self._problem, self.source)
+        answers: Any = Answers(self, tasks)
+        used, after = [], [method.updates]
+        for position, (time, worker) in enumerate(zip(part.times.tolist(), part.workers.tolist(), strict=True)):
+            arrival = AnsweredArrival(worker, time, tasks[worker], source, position)
+            if follows_time:
+                method.now = time
+            receive(arrival, answers)
+            used.append(arrival.used)
+            after.append(method.updates)
+        updates = np.array(after)
+        began_at = updates[np.maximum(part.previous, -1) + 1]
+        versions = np.where(part.previous < 0, self._versions[part.workers], began_at)
+        self._advance(part, updates[1:])
+        block = ArrivalBlock(part.times, part.workers, part.numbers, part.assigned_at, versions)
+        return Answered(block, np.array(used), updates[:-1], updates[1:])
+
+    def _advance(self, part: Schedule, versions: Any) -> None:
+        """Moves the clock behind the next arrivals; the tasks that their workers were given have these versions."""
+        self.now = float(part.times[-1])
+        # One after the other, as single events add them.
+        spent = np.concatenate([[self._ended_seconds], part.times - part.assigned_at])
+        self._ended_seconds = float(np.add.accumulate(spent)[-1])
+        # Of several arrivals of one worker the last one counts.
+        workers = part.workers
+        self._ends[workers] = part.next_ends
+        self._assigned_at[workers] = part.times
+        self._numbers[workers] = part.next_numbers
+        self._given[workers] = part.next_numbers + 1
+        self._versions[workers] = versions
+        self._taken += len(workers)
+        self._close_slice()
+
+    def _plan_horizon(self, most: int) -> float:
         """Returns a time up to which there are some arrivals, and not many more than ``most``."""
         nth = min(most, self.n)
         while True:
             horizon = min(float(np.partition(self._ends, nth - 1)[nth - 1]), LAST)
             if nth == 1 or self.expected_times is None:
-                return horizon
+                break
             left = (horizon - self._ends) / self.expected_times
             if float(left[left > 0].sum()) <= 4 * most:
-                return horizon
+                break
             nth = -(-nth // 4)
+        if self.n < most and self.expected_times is not None:
+            with np.errstate(divide="ignore"):
+                rate = float((1.0 / self.expected_times[np.isfinite(self._ends)]).sum())
+            if 0 < rate < math.inf:
+                horizon = max(horizon, self.now + most / rate)
+        return horizon
 
     def _unit_seconds(self, workers: NDArray[np.integer], numbers: NDArray[np.integer], starts: Array) -> Array:
         """Returns the durations of tasks of cost 1, shape (m,)."""
@@ -502,6 +549,7 @@ class SimulatedWorkers:
         time, _, set_at = heappop(self._alarms)
         self._next_alarm = self._alarms[0][0] if self._alarms else math.inf
         self.now = time
+        self._planned = None
         return Alarm(time, set_at)
 
     def _note_stopped(self, workers: NDArray[np.integer]) -> NDArray[np.integer]:

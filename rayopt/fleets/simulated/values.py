@@ -45,6 +45,8 @@ class ComputedValues:
     """
 
     adds_as_they_come = False
+    looks_ahead = False
+    """Whether a value that is asked for tells of those that will be."""
     requested = 0
     """Values that were computed ahead of the question."""
     taken = 0
@@ -128,12 +130,18 @@ class ComputedValues:
     def _is_exact(self, task: Gradient) -> bool:
         return self._problem.exact and task.estimates_gradient
 
+    def samples(self, workers: NDArray[np.integer], numbers: NDArray[np.integer]) -> Sequence[Any]:
+        """Returns the samples of tasks of one stochastic gradient each."""
+        if len(workers) == 1:
+            worker = int(workers[0])
+            return [self._problem.draw(worker, self._samples.key(worker, int(numbers[0])))]
+        return _listed(self._problem.draw_many(workers, self._samples.keys(workers, numbers)))
+
     def _draw_samples(self, worker: int, first: int, size: int) -> Sequence[Any]:
         """Returns the samples of a worker's next tasks of one stochastic gradient."""
         if size == 1:
             return [self._problem.draw(worker, self._samples.key(worker, first))]
-        samples = self._problem.draw_many(np.full(size, worker), self._samples.keys_of(worker, first, size))
-        return samples.tolist() if np.ndim(samples) == 1 else samples
+        return _listed(self._problem.draw_many(np.full(size, worker), self._samples.keys_of(worker, first, size)))
 
 
 class LookingAhead(ComputedValues):
@@ -146,6 +154,8 @@ class LookingAhead(ComputedValues):
       upcoming: returns (task, worker, number) of so many of the next arrivals.
       would_use: whether the method would ask for the value of a task after so many more updates.
     """
+
+    looks_ahead = True
 
     def __init__(
         self,
@@ -167,6 +177,11 @@ class LookingAhead(ComputedValues):
             if self._would_use(task, later):
                 later += 1
                 yield task, worker, number
+
+
+def _listed(samples: Any) -> Any:
+    """Returns samples so that each is what a draw of one is: numbers of Python, where they are numbers."""
+    return samples.tolist() if np.ndim(samples) == 1 else samples
 
 
 def _merged(arrivals: Sequence[Arrival], weights: Array) -> list[Group]:
