@@ -88,8 +88,9 @@ def many_workers() -> Row:
 
     runs = [run(1_000_000) + run(1_000)[:1] for _ in range(REPEATS)]
     rate, peak, few = (statistics.median(column) for column in zip(*runs, strict=True))
+    is_met = rate >= 200_000 and peak <= 800e6
     return Row("virtual, free oracle, n = 1,000,000, d = 10, ASGD", f"{rate:,.0f} arrivals/s, {peak / 1e6:,.0f} MB",
-               "at least 200,000, at most 800 MB", rate >= 200_000 and peak <= 800e6, f"n = 1,000: {few:,.0f}")  # fmt: skip
+               "at least 200,000, at most 800 MB", is_met, f"n = 1,000: {few:,.0f}")  # fmt: skip
 
 
 def replayed(problem: LogisticRegression, arrivals: int, least: float) -> Row:

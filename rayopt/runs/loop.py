@@ -120,7 +120,8 @@ class Deliveries:
 
     def __call__(self, recorder: Recorder) -> bool:
         """Takes the next arrivals, fewer where they take long: in between, somebody may want to end the run."""
-        part = self._fleet.schedule(min(self._most, recorder.room), recorder.due, ahead=max(AHEAD, self._fleet.n // 4))
+        most = int(min(self._most, recorder.room, recorder.updates_left))
+        part = self._fleet.schedule(most, recorder.due, ahead=max(AHEAD, self._fleet.n // 4))
         if part is None:
             return False
         begun_at = perf_counter()

@@ -225,8 +225,12 @@ class Recorder:
     @property
     def room(self) -> int:
         """How many arrivals may come before something else must be looked at, at least 1."""
-        left = min(self._checkup - self.counts.arrivals, CHECK_EVERY, self._last - self._updates)
-        return max(int(left), 1)
+        return max(int(min(self._checkup - self.counts.arrivals, CHECK_EVERY)), 1)
+
+    @property
+    def updates_left(self) -> float:
+        """How many updates may come before the run ends, at least 1."""
+        return max(self._last - self._updates, 1)
 
     def block(self, block: ArrivalBlock, used: NDArray[np.bool_], before: Any, after: Any) -> None:
         """Records arrivals of uncompressed gradients after the method has received them.

@@ -77,7 +77,9 @@ def planned(
             rounds = np.stack([ends, ends + seconds(chosen[active], following, ends)])
         else:
             # Added one after the other, as single events add them.
-            steps = np.broadcast_to(fixed[active], (ROUNDS + 1, len(active))).copy()
+            durations = fixed[active]
+            deep = int(min(((horizon - ends) / durations).max() + 1, ROUNDS))
+            steps = np.broadcast_to(durations, (deep + 1, len(active))).copy()
             steps[0] = ends
             rounds = np.add.accumulate(steps, axis=0)
         row, column = np.nonzero(rounds[:-1] <= horizon)
