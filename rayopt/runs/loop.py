@@ -16,7 +16,7 @@ from rayopt.runs.recorder import RecordedFleet, Recorder
 LEAST_BLOCK = 16
 """Arrivals that are worth an array."""
 AHEAD = 16_384
-"""Arrivals that are worked out together at the least, as long as nothing else happens."""
+"""Arrivals that are worked out together at the most, of more than four times as many workers a quarter of them."""
 PATIENCE = 0.05
 """Seconds that pass at most until a wish to end the run is looked at, unless one arrival takes longer."""
 
@@ -121,7 +121,9 @@ class Deliveries:
     def __call__(self, recorder: Recorder) -> bool:
         """Takes the next arrivals, fewer where they take long: in between, somebody may want to end the run."""
         most = int(min(self._most, recorder.room, recorder.updates_left))
-        part = self._fleet.schedule(most, recorder.due, ahead=max(AHEAD, self._fleet.n // 4))
+        # As many as there were: no more than half is worked out in vain.
+        ahead = min(recorder.counts.arrivals, max(AHEAD, self._fleet.n // 4))
+        part = self._fleet.schedule(most, recorder.due, ahead)
         if part is None:
             return False
         begun_at = perf_counter()

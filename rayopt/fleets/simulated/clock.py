@@ -304,8 +304,9 @@ class SimulatedWorkers:
         if not chosen.size:
             return None
         first = self._ends[chosen], self._assigned_at[chosen], self._numbers[chosen], self._given[chosen]
-        fixed = None if self._times.fixed is None else self._times.fixed[chosen]
-        return planned(chosen, horizon, first, self._unit_seconds, fixed, most)
+        # Fixed times cost nothing to look at.
+        deep = 4 if self._times.fixed is not None else 0 if self._times.depends_on_start else 1
+        return planned(chosen, horizon, first, self._unit_seconds, deep, most)
 
     def repeat(self, task: Gradient, most: int, until: float) -> ArrivalBlock | None:
         """Takes the next arrivals in order, each of whose workers is given ``task`` again: what single events do.
@@ -384,7 +385,7 @@ class SimulatedWorkers:
                 horizon = max(horizon, self.now + most / rate)
         return horizon
 
-    def _unit_seconds(self, workers: NDArray[np.integer], numbers: NDArray[np.integer], starts: Array) -> Array:
+    def _unit_seconds(self, workers: NDArray[np.integer], numbers: NDArray[np.integer], starts: Any) -> Array:
         """Returns the durations of tasks of cost 1, shape (m,)."""
         if self._times.fixed is not None:
             return self._times.fixed[workers]

@@ -15,8 +15,8 @@ from rayopt.problems.base import Problem
 Array = NDArray[np.float64]
 # A plan holds no more than about so many times the arrivals that are asked for.
 SPARE = 32
-# Tasks of fixed times that are looked at together, of each worker.
-ROUNDS = 16
+# Tasks of a worker that are looked at together, at most.
+ROUNDS = 64
 # Samples that are drawn together, where one arrival after the other is used.
 SAMPLES = 128
 
@@ -55,7 +55,7 @@ def planned(
     horizon: float,
     first: tuple[Array, Array, NDArray[np.integer], NDArray[np.integer]],
     seconds: Callable[[NDArray[np.integer], NDArray[np.integer], Array], Array],
-    fixed: Array | None,
+    deep: int,
     most: int,
 ) -> Schedule:
     """Returns the arrivals of some workers up to a time.
@@ -65,7 +65,8 @@ def planned(
       horizon: fleet seconds; earlier if there are more than ``SPARE * most`` arrivals up to it.
       first: ends, begins and numbers of the tasks that run, and the numbers of those that follow, each of shape (m,).
       seconds: given (workers, numbers, starts), returns durations.
-      fixed: the durations of these workers, shape (m,), if they never change.
+      deep: how many tasks of each worker are looked at together at first; 0 if durations are known only when their
+        starts are, so that it is one after the other.
       most: how many arrivals are asked for.
     """
     ends, began, numbers, following = first
@@ -73,20 +74,23 @@ def planned(
     found: list[tuple[Any, ...]] = []
     count = 0
     while active.size and count <= SPARE * most:
-        if fixed is None:
-            rounds = np.stack([ends, ends + seconds(chosen[active], following, ends)])
+        workers = chosen[active]
+        steps = np.empty((max(deep, 1) + 1, len(active)))
+        steps[0] = ends
+        if not deep:
+            steps[1] = seconds(workers, following, ends)
         else:
-            # Added one after the other, as single events add them.
-            durations = fixed[active]
-            deep = int(min(((horizon - ends) / durations).max() + 1, ROUNDS))
-            steps = np.broadcast_to(durations, (deep + 1, len(active))).copy()
-            steps[0] = ends
-            rounds = np.add.accumulate(steps, axis=0)
+            tasks = following + np.arange(deep)[:, np.newaxis]
+            steps[1:] = seconds(np.tile(workers, deep), tasks.ravel(), ends[0]).reshape(deep, -1)
+            # Who has had so many tasks may have as many again: no more than half is looked at in vain.
+            deep = min(2 * deep, ROUNDS)
+        # Added one after the other, as single events add them.
+        rounds = np.add.accumulate(steps, axis=0)
         row, column = np.nonzero(rounds[:-1] <= horizon)
         is_first = row == 0
-        which, numbered = active[column], following[column] + row
+        numbered = following[column] + row
         found.append((
-            rounds[row, column], chosen[which], np.where(is_first, numbers[column], numbered - 1),
+            rounds[row, column], workers[column], np.where(is_first, numbers[column], numbered - 1),
             np.where(is_first, began[column], rounds[row - 1, column]), rounds[row + 1, column], numbered,
         ))  # fmt: skip
         count += len(row)
