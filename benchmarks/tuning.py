@@ -12,7 +12,7 @@ from rayopt.experiments.tuning.tuning import Tuning
 from rayopt.fleets.base import Job
 from rayopt.problems import Quadratic
 
-MOST = 0.35
+MOST = 0.2
 
 
 def rows() -> Iterator[Row]:
