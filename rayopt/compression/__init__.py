@@ -1,6 +1,6 @@
 """Compressors of what workers send: unbiased and contractive ones, their size and what travels. Imports core."""
 
-from rayopt.compression.base import Compressor, Identity, Stays
+from rayopt.compression.base import Compressor, Identity, Kept, Stays
 from rayopt.compression.composed import Composition, ErrorFeedback
 from rayopt.compression.config import COMPRESSORS, compressor, unbiased
 from rayopt.compression.quantised import QSGD, Natural
@@ -18,6 +18,7 @@ __all__ = [
     "Compressor",
     "ErrorFeedback",
     "Identity",
+    "Kept",
     "Natural",
     "PermK",
     "RandK",

@@ -167,6 +167,12 @@ class Stays(Identity):
         return 0.0
 
 
+class Kept(Stays):
+    """Nothing is sent: the worker keeps what it has computed, and sends the mean of all of it later."""
+
+    name = "kept"
+
+
 def at_most_dimension(name: str, count: int, dimension: int) -> None:
     """Raises InvalidInput if more coordinates are to be kept than there are."""
     if count > dimension:

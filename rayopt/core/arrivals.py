@@ -306,10 +306,12 @@ class MessageSum:
 
     Args:
       shape: of x.
+      by_worker: whether weights are known only at the end: then in real time there is a sum for each worker.
     """
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], by_worker: bool = False) -> None:
         self._shape = shape
+        self._totals: dict[int, Array] | None = {} if by_worker else None
         self._total: Array | None = None
         self._first: list[Arrival] = []
         self._counts: dict[int, int] = {}
@@ -319,17 +321,17 @@ class MessageSum:
     def of(cls, *parts: Any) -> MessageSum:
         """Returns the sum whose :attr:`parts` these are."""
         found = cls(parts[0])
-        _, found._total, found._first, found._counts, found._weights = parts
+        _, found._total, found._first, found._counts, found._weights, found._totals = parts
         return found
 
     @property
     def parts(self) -> tuple[Any, ...]:
         """What it has collected, as :meth:`of` takes it."""
-        return self._shape, self._total, self._first, self._counts, self._weights
+        return self._shape, self._total, self._first, self._counts, self._weights, self._totals
 
     @property
     def counts(self) -> dict[int, int]:
-        """How many messages of each worker were collected, where nothing is added before the end."""
+        """How many messages of each worker were collected, where weights are known only at the end."""
         return self._counts
 
     def weigh(self, weights: Mapping[int, float]) -> None:
@@ -341,8 +343,14 @@ class MessageSum:
         arrival.used = True
         worker = arrival.worker
         if arrival.source is None or arrival.source.adds_as_they_come:
-            added = weight * arrival.value
-            self._total = added if self._total is None else self._total + added
+            if self._totals is None:
+                added = weight * arrival.value
+                self._total = added if self._total is None else self._total + added
+                return
+            known = self._totals.get(worker)
+            self._totals[worker] = arrival.value if known is None else known + arrival.value
+            self._counts[worker] = self._counts.get(worker, 0) + 1
+            self._weights[worker] = weight
         elif worker in self._counts:
             self._counts[worker] += 1
         else:
@@ -353,6 +361,8 @@ class MessageSum:
     def sum(self) -> Array:
         """Returns the weighted sum, the shape of x: of the workers in the order in which their first messages came."""
         total = np.zeros(self._shape) if self._total is None else self._total
+        for worker, found in (self._totals or {}).items():
+            total = total + self._weights[worker] * found
         for arrival in self._first:
             assert arrival.source is not None
             worker = arrival.worker

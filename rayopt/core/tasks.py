@@ -378,14 +378,26 @@ class Forward(Message):
       compressor: C of each message.
       collected: the worker's gradients (a :class:`~rayopt.core.arrivals.GradientSum`).
       messages: how many.
+
+    Attributes:
+      numbers: in real time, those of the tasks that brought the gradients, in place of ``collected``: the worker's
+        process has them.
     """
 
-    __slots__ = ("collected",)
+    __slots__ = ("collected", "numbers")
 
     def __init__(self, x: Array, version: int, compressor: Any, collected: Any, messages: int = MANY) -> None:
         super().__init__(x, version, compressor, messages=messages)
         self.collected = collected
+        self.numbers: tuple[int, ...] = ()
         self.cost = 0
+
+    def to_send(self) -> Forward:
+        """Returns the same task without the gradients, to travel to the worker that has them."""
+        found = copy.copy(self)
+        found.collected = None
+        found.numbers = tuple(arrival.number for arrival in self.collected.parts[0])
+        return found
 
     @property
     def can_travel(self) -> bool:

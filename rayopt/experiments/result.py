@@ -60,6 +60,19 @@ class Result:
         found = self.folder.read_rounds()
         return pd.DataFrame(columns=[*ROUND_COLUMNS]) if found is None else found
 
+    @cached_property
+    def workers(self) -> pd.DataFrame:
+        """A row per worker of every run, from the trace: ``method, label, seed, worker``, how many ``tasks`` of it ended,
+        in how many ``messages``, how many of those were ``used``, and the ``bits`` that it sent."""
+        rows = self.trace[self.trace.outcome != "cancelled"]
+        grouped = rows.assign(used=rows.outcome == "used").groupby(
+            ["method", "label", "seed", "worker"], sort=False, observed=True
+        )
+        found = grouped.agg(
+            tasks=("number", "nunique"), messages=("number", "size"), used=("used", "sum"), bits=("bits", "sum")
+        )
+        return found.reset_index().sort_values(["label", "seed", "worker"], kind="stable", ignore_index=True)
+
     @property
     def answer(self) -> str:
         """The answer in a sentence: which method was soonest, by how much, on how many seeds; "" if there is none."""

@@ -256,6 +256,8 @@ def _run_entry(run: Run) -> dict[str, Any]:
         "time": outcome.time,
         "updates": outcome.updates,
         **counts,
+        "bits_up": outcome.counts.bits_up,
+        "bytes_received": outcome.bytes_received,
         "worker_seconds": _finite(outcome.busy_seconds),
         "wall_seconds": _finite(outcome.wall_seconds),
         "server_restarts": outcome.faults.server_restarts,

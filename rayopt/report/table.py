@@ -166,7 +166,7 @@ def _footnotes(summary: Summary, hidden: int) -> list[str]:
         if 0 < row["diverged"] < row["seeds"]
     ]
     notes += [*_notes_on_idle(summary["runs"]), *summary["problems"], *_notes_on_restarts(summary["runs"])]
-    notes += [*_note_on_slip(summary["runs"]), *notes_on_faults(summary["runs"])]
+    notes += [*_note_on_slip(summary["runs"]), *_note_on_bytes(summary["runs"]), *notes_on_faults(summary["runs"])]
     return [*notes, *summary.get("notes", ())]
 
 
@@ -218,6 +218,15 @@ def _note_on_slip(runs: Sequence[dict[str, Any]]) -> list[str]:
         f"Slip (how late arrivals were, in real time): median {1e3 * statistics.median(medians):.4g} ms, "
         f"p99 {1e3 * max(tails):.4g} ms in the worst run."
     ]
+
+
+def _note_on_bytes(runs: Sequence[dict[str, Any]]) -> list[str]:
+    measured = [run for run in runs if run.get("bytes_received")]
+    if not measured:
+        return []
+    counted = sum(run["bits_up"] for run in measured) / 8e6
+    received = sum(run["bytes_received"] for run in measured) / 1e6
+    return [f"Sent to the server: {counted:.4g} MB by count, {received:.4g} MB received."]
 
 
 def _number(value: float) -> str:

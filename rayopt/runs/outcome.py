@@ -68,6 +68,8 @@ class Outcome:
       wasted: those of them that were not asked for.
       estimate: the method's estimate at the end, the shape of x, if the job asks for it.
       rounds: (time, updates, collected) of every update of a method without a server.
+      bytes_received: real time only: bytes of gradients and messages that came into the server's process, those of late
+        replies too; 0 elsewhere.
       thinned_to: fleet seconds between history rows at the end, if rows came too often; else 0.
     """
 
@@ -89,6 +91,7 @@ class Outcome:
     rounds: list[tuple[float, int, int]] = field(default_factory=list)
     estimate: Any = None
     ended_because: str = ""
+    bytes_received: int = 0
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.compression import Compressor, Stays, compressor
+from rayopt.compression import Compressor, Kept, Stays, compressor
 from rayopt.core.arrivals import Arrival, GradientSum, MessageSum, Source
 from rayopt.core.errors import InvalidInput
 from rayopt.core.programs import NodeProgram
@@ -232,7 +232,8 @@ class Decoder:
 
     def _compressor(self, tree: Tree) -> Compressor:
         config = self.decode(tree["config"])
-        return Stays() if config["name"] == Stays.name else compressor(config)
+        own = {kind.name: kind for kind in (Stays, Kept)}.get(config["name"])
+        return compressor(config) if own is None else own()
 
     def _generator(self, tree: Tree) -> np.random.Generator:
         state = self.decode(tree["state"])

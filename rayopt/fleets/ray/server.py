@@ -157,6 +157,7 @@ class Server:
         self._metrics.publish(recorder, fleet.slip, at_once=True)
         outcome = recorder.outcome(recorder.wall_seconds, fleet.slip.summary())
         outcome.faults = supervision.final()
+        outcome.bytes_received = fleet.bytes_received
         outcome.estimate = job.method.evaluated_point if job.keep_estimate else None
         return outcome
 

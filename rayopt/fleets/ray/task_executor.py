@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from rayopt.compression import Kept
 from rayopt.compression.draws import Draws
 from rayopt.core.keys import Stream
-from rayopt.core.tasks import Gradient, Message
+from rayopt.core.tasks import Forward, Gradient, Message
 from rayopt.fleets.ray.messages import Order, Profile
 
 SANE = 1e9
@@ -36,6 +37,7 @@ class TaskExecutor:
         self._samples = Stream(profile.seed, "sample")
         self._draws = Draws(profile.seed)
         self._kept: tuple[int, Any] = (-1, None)
+        self._stayed: tuple[int, dict[int, Any]] = (-1, {})
         self._shifts: dict[int, Any] = {}
         self._means: dict[int, Any] = {}
         # Clocks of two machines cannot be compared: there a task is due after its receipt.
@@ -99,11 +101,35 @@ class TaskExecutor:
             return None, fault
         if order.task.compressor is None:
             return value, None
+        if isinstance(order.task.compressor, Kept):
+            self._keep(order, value)
+            return None, None
         with np.errstate(over="ignore", invalid="ignore"):
             sent = self._draws.encode(value, order.task, order.worker, order.number, order.message)
             if isinstance(order.task, Message) and order.task.keeps is not None:
                 self._change_shift(order, sent)
             return sent, None
+
+    def _keep(self, order: Order, value: Any) -> None:
+        """Keeps a gradient that is not sent, as long as the worker is at the same iterate."""
+        assert order.task is not None
+        version, kept = self._stayed
+        if version != order.task.version:
+            self._stayed = order.task.version, (kept := {})
+        kept[order.number] = value
+
+    def _mean_of_kept(self, order: Order, task: Forward) -> Any:
+        """Returns the mean of gradients that were not sent; those of a process before this one are computed again."""
+        version, kept = self._stayed
+        own = {} if version != task.version else kept
+        total: Any = None
+        for number in task.numbers:
+            value = own.get(number)
+            if value is None:
+                value = self.value(order._replace(number=number, task=Gradient(task.x, task.version)))
+            # As a sum of arrivals is made, to the bit.
+            total = 1.0 * value if total is None else total + 1.0 * value
+        return total / len(task.numbers)
 
     def _shift(self, task: Message) -> Any:
         """Returns the shift of a task: what was sent with it, or what the worker keeps, zeros at first."""
@@ -146,6 +172,8 @@ class TaskExecutor:
         key = self._samples.key(order.worker, order.number)
         with np.errstate(over="ignore", invalid="ignore"):
             task = order.task
+            if isinstance(task, Forward) and task.collected is None:
+                return self._mean_of_kept(order, task)
             if isinstance(task, Message):
                 task = task.with_kept(self._shift(task), self._next_mean(task))
             return task.evaluate(shard, task.draw(shard, order.worker, key), checkpoint)

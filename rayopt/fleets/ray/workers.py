@@ -14,11 +14,12 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
+from rayopt.compression import Kept
 from rayopt.compression.draws import Draws
 from rayopt.core.arrivals import Alarm, Arrival, MessageArrival, Source, sum_one_by_one
 from rayopt.core.errors import FleetStuck
 from rayopt.core.keys import Stream
-from rayopt.core.tasks import Gradient, Message
+from rayopt.core.tasks import Forward, Gradient, Message
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.ray.messages import Order, Reply
 from rayopt.fleets.ray.slip import Slip
@@ -47,6 +48,9 @@ class RayWorkers:
       supervision: of the workers' processes.
       stamps: the next stamp; shared by the runs of a session, so that no late reply is taken for a new one.
       background: called between arrivals.
+
+    Attributes:
+      bytes_received: of gradients and messages that came into this process, those that came late too.
     """
 
     adds_as_they_come = True
@@ -70,6 +74,7 @@ class RayWorkers:
         self.cancelled: list[tuple[Any, ...]] = []
         self.slip = Slip()
         self.stopping = False
+        self.bytes_received = 0
         self._transport = transport
         self._times = times
         self._time_scale = time_scale
@@ -127,6 +132,7 @@ class RayWorkers:
             "alarms": self._alarms,
             "ended_seconds": self._ended_seconds,
             "slip": self.slip.state(),
+            "bytes_received": self.bytes_received,
             "faults": asdict(self._supervision.faults),
         }
 
@@ -141,6 +147,7 @@ class RayWorkers:
         self._alarms = state["alarms"]
         self._ended_seconds = state["ended_seconds"]
         self.slip.restore(state["slip"])
+        self.bytes_received = state["bytes_received"]
         self._supervision.faults = Faults(**state["faults"])
         self._started_at = time.monotonic() - self.now * self._time_scale
         for worker, task in enumerate(self._task):
@@ -240,7 +247,7 @@ class RayWorkers:
     def _decoded(self, arrival: Arrival, value: Any) -> Any:
         """Returns the value of what a worker has sent."""
         task = arrival.task
-        if value is None or task.compressor is None:
+        if value is None or task.compressor is None or isinstance(task.compressor, Kept):
             return value
         return self._draws.decode(value, task, arrival.worker, arrival.number, arrival.message)
 
@@ -256,7 +263,9 @@ class RayWorkers:
         while not wait([future], timeout=LOOK_UP).done:
             if self.stopping or time.monotonic() > give_up:
                 raise TimeoutError
-        return future.result()
+        found: Array = future.result()
+        self.bytes_received += found.nbytes
+        return found
 
     def weighted_sum(self, arrivals: Sequence[Arrival], weights: Array) -> Array:
         """Returns sum_j weights[j] * value of arrival j, added one by one in arrival order, as a replay does."""
@@ -271,6 +280,7 @@ class RayWorkers:
         replies = self._transport.receive(min((upcoming - now) * self._time_scale, LOOK_UP))
         received_at = self._clock()
         for reply in replies:
+            self.bytes_received += getattr(reply.value, "nbytes", 0)
             if reply.error is None:
                 self._ready.append((received_at, reply))
             elif self._stamp[reply.worker] == reply.stamp:
@@ -327,6 +337,8 @@ class RayWorkers:
           WorkerLost: its process should keep what nobody else has, and is a new one.
         """
         task: Gradient = self._task[worker]
+        if isinstance(task, Forward):
+            return task.to_send()
         if not isinstance(task, Message) or task.keeps is None:
             return task
         if task.keeps[0] == self._shift_kept[worker]:

@@ -6,7 +6,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from rayopt.compression import Stays
+from rayopt.compression import Kept
 from rayopt.core.arrivals import Arrival, GradientSum, MessageSum
 from rayopt.core.errors import non_negative, positive
 from rayopt.core.tasks import Forward, Message
@@ -29,8 +29,8 @@ class AdaptiveShadowheart(CompressedMethod):
     mean g_i. If sum_i q_i < 1, T is doubled: gradients go on being collected, the messages are dropped. The next
     iteration begins with half of the last T, the first with ``first_budget``. b_i and m_i depend on the clock alone, so
     the estimate is unbiased; times may change as they like. The paper has an adaptive method [note] that was not read;
-    this one is our own [derived]. Where messages are free the mean is sent as it is, once. It runs in virtual time only
-    so far.
+    this one is our own [derived]. Where messages are free the mean is sent as it is, once. In real time the gradients
+    stay in the process of their worker until the next iterate; a new process computes those that it needs again.
 
     Server knows:
       r, omega and L; not the times.
@@ -59,7 +59,7 @@ class AdaptiveShadowheart(CompressedMethod):
 
     name = "adaptive_shadowheart"
     paper = "after Tyurin, Pozzi, Ilin & Richtarik 2024, arXiv 2402.04785"
-    needs_virtual_time = True
+    vectors_per_worker = 1
 
     def __init__(
         self,
@@ -90,14 +90,14 @@ class AdaptiveShadowheart(CompressedMethod):
     def _compute(self, fleet: Fleet) -> None:
         """Lets everyone compute at x^k for T seconds."""
         self._sends = False
-        self._task = Message(self.x, self.updates, Stays())
+        self._task = Message(self.x, self.updates, Kept())
         fleet.assign(everyone(fleet), [self._task] * fleet.n)
         fleet.wake(self._budget)
 
     def _send(self, fleet: Fleet) -> None:
         """Lets everyone with a gradient send messages of its mean for T seconds."""
         self._sends = True
-        self._messages = MessageSum(self.x.shape)
+        self._messages = MessageSum(self.x.shape, by_worker=True)
         fleet.cancel(everyone(fleet))
         for worker, collected in enumerate(self._collected):
             if collected.count:
