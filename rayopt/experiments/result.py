@@ -62,8 +62,8 @@ class Result:
 
     @cached_property
     def workers(self) -> pd.DataFrame:
-        """A row per worker of every run, from the trace: ``method, label, seed, worker``, how many ``tasks`` of it ended,
-        in how many ``messages``, how many of those were ``used``, and the ``bits`` that it sent."""
+        """A row per worker of every run, from the trace: ``method, label, seed, worker``, how many ``tasks`` ended, in
+        how many ``messages``, how many of those were ``used``, and the ``bits`` that it sent."""
         rows = self.trace[self.trace.outcome != "cancelled"]
         grouped = rows.assign(used=rows.outcome == "used").groupby(
             ["method", "label", "seed", "worker"], sort=False, observed=True

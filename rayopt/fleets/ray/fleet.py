@@ -6,11 +6,13 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rayopt.core.errors import InvalidInput, NotBegun, RayoptError, ServerLost, at_least, positive
+from rayopt.core.errors import InvalidInput, NotBegun, RayoptError, ServerLost, at_least, boolean, positive
 from rayopt.fleets.base import FleetKind, forget
+from rayopt.fleets.contended import ClockOptions
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.placement import read_label, read_placement
 from rayopt.fleets.ray.shard_loading import make_loads, ship_modules
+from rayopt.latency.workers import Workers
 from rayopt.runs.callbacks import disregard
 from rayopt.runs.logs import LOGGER
 from rayopt.runs.outcome import INTERRUPTED
@@ -20,8 +22,9 @@ if TYPE_CHECKING:
 
     from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace
     from rayopt.fleets.ray.nodes import Seat
+    from rayopt.fleets.ray.paced import Pacing
     from rayopt.fleets.ray.supervision import FailurePolicy
-    from rayopt.latency.workers import Workers
+    from rayopt.latency.workers import TaskTimes
     from rayopt.methods.base import Method
     from rayopt.problems.base import Problem
     from rayopt.runs.callbacks import OnEvent
@@ -59,6 +62,11 @@ class RayFleet(FleetKind):
         with an error; other methods go on without it.
       blas_threads: threads that products of matrices may use in each worker actor: 1 leaves the cores to the other
         workers, and makes a replay equal to the bit wherever the processor is of the same type.
+      overlap: whether a worker that has computed a gradient begins another one at the same point while it sends, as in
+        :class:`SimulatedFleet`.
+      server_bandwidth: floats of 64 bits per fleet second that the server sends, and as many that it receives, shared
+        fairly as in :class:`SimulatedFleet`. The server holds messages back until they would be there; what really
+        travels is not slowed down.
 
     Raises:
       InvalidInput: an argument that is not allowed.
@@ -79,7 +87,11 @@ class RayFleet(FleetKind):
         num_gpus: float = 0,
         grace: float = GRACE,
         blas_threads: int = 1,
+        overlap: bool = False,
+        server_bandwidth: float | None = None,
     ) -> None:
+        self.overlap = boolean("overlap", overlap)
+        self.server_bandwidth = None if server_bandwidth is None else positive("server_bandwidth", server_bandwidth)
         self.workers_per_actor = at_least("workers_per_actor", workers_per_actor, 1)
         self.time_scale = positive("time_scale", time_scale)
         if address is not None and not isinstance(address, str):
@@ -117,12 +129,26 @@ class RayFleet(FleetKind):
             config["grace"] = self.grace
         if self.blas_threads != 1:
             config["blas_threads"] = self.blas_threads
+        if self.overlap:
+            config["overlap"] = True
+        if self.server_bandwidth is not None:
+            config["server_bandwidth"] = self.server_bandwidth
         return config | self.placement.to_config()
 
     def check_workers(self, workers: Workers) -> None:
         """Raises InvalidInput if the workers are to be measured in seconds that are none."""
         if workers.are_measured and self.time_scale != 1.0:
             raise InvalidInput("fleet.time_scale", f"{self.time_scale:g} beside compute: measured", "1: real seconds")
+        if workers.are_measured and self.is_paced:
+            key = "overlap" if self.overlap else "server_bandwidth"
+            raise InvalidInput(
+                f"fleet.{key}", f"{getattr(self, key)!r} beside compute: measured", "emulated times with it"
+            )
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether the server holds messages back."""
+        return self.overlap or self.server_bandwidth is not None
 
     def __repr__(self) -> str:
         arguments = ", ".join(f"{key}={value!r}" for key, value in self.to_config().items() if key != "name")
@@ -240,9 +266,8 @@ class RaySession:
         self.loaded(job.seed)
         self._warn_of_store(job.method)
         running = self._server.run.remote(
-            job, self._problem.start_point(), self._workers.times(job.seed, self._problem.dimension),
-            self._shard_sizes, self._actor_of,
-            self._failure_policy(job.method), self._whole,
+            job, self._problem.start_point(), self._emulated_times(job.seed), self._shard_sizes, self._actor_of,
+            self._failure_policy(job.method), self._whole, self._pacing(job.seed),
         )  # fmt: skip
         follower = ReportPoller(job, on_trace, on_progress, on_checkpoint, on_event)
         done: list[Any] = []
@@ -262,6 +287,19 @@ class RaySession:
             if isinstance(error.cause, RayoptError):
                 raise error.cause from None
             raise
+
+    def _emulated_times(self, seed: int) -> TaskTimes:
+        """Returns what the workers' processes emulate: without links, if the server holds messages back."""
+        workers = Workers(self._workers.count, self._workers.compute) if self._fleet.is_paced else self._workers
+        return workers.times(seed, self._problem.dimension)
+
+    def _pacing(self, seed: int) -> Pacing | None:
+        if not self._fleet.is_paced:
+            return None
+        from rayopt.fleets.ray.paced import Pacing
+
+        options = ClockOptions(self._fleet.server_bandwidth, self._fleet.overlap)
+        return Pacing(self._workers.times(seed, self._problem.dimension), options)
 
     def _abandon(self, running: Any) -> None:
         """Ends a job that nobody follows any more, so that the next one finds neither it nor its record."""
@@ -325,7 +363,7 @@ class RaySession:
 
         n = self._workers.count
         problem = self._problem.split(n, seed)
-        times = self._workers.times(seed, problem.dimension)
+        times = self._emulated_times(seed)
         self._shard_sizes = problem.shard_sizes
         node = self._get(self._server.node.remote())
         # Kept as long as the session: processes that die fetch them again.

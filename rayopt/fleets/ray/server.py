@@ -21,6 +21,7 @@ from rayopt.fleets.ray.event_log import Notice
 from rayopt.fleets.ray.link_timing import Links, time_links
 from rayopt.fleets.ray.messages import Load
 from rayopt.fleets.ray.metrics import MeteredRecorder, RunMetrics
+from rayopt.fleets.ray.paced import PacedWorkers, Pacing
 from rayopt.fleets.ray.supervision import FailurePolicy, Supervision
 from rayopt.fleets.ray.transport import DirectTransport, PackedTransport, Transport
 from rayopt.fleets.ray.workers import RayWorkers
@@ -91,6 +92,7 @@ class Server:
         actors: Sequence[Any],
         care: FailurePolicy,
         problem: Load,
+        pacing: Pacing | None = None,
     ) -> Outcome:
         """Runs one job to its end.
 
@@ -102,6 +104,7 @@ class Server:
           actors: by worker, the actor that holds it.
           care: how to treat workers that fail.
           problem: the problem with all its data.
+          pacing: how messages travel, if the server holds them back; None where the workers emulate their links.
 
         Raises:
           FleetStuck: nothing will ever arrive and no limit ends the run.
@@ -134,18 +137,19 @@ class Server:
 
         fleet = RayWorkers(
             transport, times, shard_sizes, job.seed, self._time_scale, supervision, self._next_stamp,
-            background,
+            background, sends_next=pacing is None,
         )  # fmt: skip
+        served = fleet if pacing is None else PacedWorkers(fleet, job.seed, pacing)
         self._metrics.begin(job.label or job.method.name, job.method.name, job.seed)
-        recorder.on_checkpoint = lambda: offer(job.method, fleet, recorder, self._record.append)
+        recorder.on_checkpoint = lambda: offer(job.method, served, recorder, self._record.append)
         if job.start is not None:
-            restore(job.start, job.method, fleet, recorder)
+            restore(job.start, job.method, served, recorder)
         with self._lock:
             self._recorder, self._fleet, self._supervision = recorder, fleet, supervision
         try:
             try:
                 with asking_for_checkpoints(recorder, job.checkpoints):
-                    serve(job.method, fleet, recorder)
+                    serve(job.method, served, recorder)
             finally:
                 fleet.cancel(np.arange(fleet.n))
                 transport.receive(0.0)

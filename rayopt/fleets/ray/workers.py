@@ -48,6 +48,8 @@ class RayWorkers:
       supervision: of the workers' processes.
       stamps: the next stamp; shared by the runs of a session, so that no late reply is taken for a new one.
       background: called between arrivals.
+      sends_next: whether a worker sends the next message of its reply as soon as one has come; else it waits for
+        :meth:`send_next`.
 
     Attributes:
       bytes_received: of gradients and messages that came into this process, those that came late too.
@@ -65,7 +67,9 @@ class RayWorkers:
         supervision: Supervision,
         stamps: Callable[[], int],
         background: Callable[[], None],
+        sends_next: bool = True,
     ) -> None:
+        self._sends_next = sends_next
         self.n = workers = times.n
         self.now = 0.0
         self.random = Stream(seed, "method").generator()
@@ -173,6 +177,19 @@ class RayWorkers:
             if worker not in self._supervision.silent:
                 sent_at = self._started_at + now * self._time_scale
                 self._transport.send(Order(worker, stamp, number, self._as_sent(worker), now, sent_at))
+
+    def begin(self, worker: int, task: Gradient, number: int, message: int = 0) -> None:
+        """Starts a task under a number, from one of its messages on."""
+        self._given[worker] = number
+        self.assign(worker, task)
+        if message:
+            self._message[worker] = message
+            self.send_next(worker)
+
+    def send_next(self, worker: int) -> None:
+        """Asks a worker for the message of its reply that is next."""
+        number = self._given[worker] - self._task[worker].draws
+        self._send(worker, number, float(self._assigned_at[worker]), self._clock())
 
     def cancel(self, workers: int | NDArray[np.integer]) -> None:
         """Stops the workers; they are idle until the next ``assign``."""
@@ -370,15 +387,13 @@ class RayWorkers:
             self._ended_seconds += received_at - assigned_at
         if not self._times.are_measured:
             self.slip.add((received_at - float(self._due_at[worker])) * self._time_scale)
-        if is_last:
-            self._due_at[worker] = math.inf
-        elif not self._times.are_measured:
-            # From when the message was due, so that messages do not slip one after the other.
+        due_at = float(self._due_at[worker])
+        self._due_at[worker] = math.inf
+        if not is_last:
             self._message[worker] += 1
-            self._send(worker, number, assigned_at, float(self._due_at[worker]))
-        else:
-            self._message[worker] += 1
-            self._send(worker, number, assigned_at, received_at)
+            if self._sends_next:
+                # From when the message was due, so that messages do not slip one after the other.
+                self._send(worker, number, assigned_at, received_at if self._times.are_measured else due_at)
         arrival = ReceivedArrival(worker, received_at, assigned_at, task, number, self)
         arrival.message, arrival.is_last = message, is_last
         arrival.ok = reply.in_time

@@ -8,9 +8,9 @@ from typing import Any
 from rayopt.core.arrivals import Array, Arrival
 from rayopt.core.tasks import Gradient, Trial
 from rayopt.fleets.base import Job
+from rayopt.fleets.contended import PLAIN, ClockOptions, ContendedWorkers
 from rayopt.fleets.simulated.clock import SimulatedWorkers
-from rayopt.fleets.simulated.contended import ContendedWorkers
-from rayopt.fleets.simulated.session import PLAIN, ClockOptions, SimulatedSession
+from rayopt.fleets.simulated.session import SimulatedSession
 from rayopt.fleets.simulated.values import LookingAhead, Upcoming
 from rayopt.latency.workers import Workers
 from rayopt.problems.base import Problem, points_of_a_pass

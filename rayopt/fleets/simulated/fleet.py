@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from rayopt.core.errors import InvalidInput, at_least, boolean, one_of, positive
 from rayopt.core.memory import check_fits
 from rayopt.fleets.base import Finished, FleetKind
+from rayopt.fleets.contended import PLAIN, ClockOptions
 from rayopt.fleets.simulated.batched import LOOKAHEAD, BatchedSession
-from rayopt.fleets.simulated.session import PLAIN, ClockOptions, SimulatedSession
+from rayopt.fleets.simulated.session import SimulatedSession
 from rayopt.latency.workers import Workers
 from rayopt.problems.base import Problem
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace, forget
+from rayopt.fleets.contended import PLAIN, ClockOptions, ContendedWorkers
 from rayopt.fleets.simulated.clock import SimulatedWorkers
-from rayopt.fleets.simulated.contended import ContendedWorkers
 from rayopt.fleets.simulated.network import SimulatedNetwork
+from rayopt.fleets.simulated.values import ComputedValues
 from rayopt.latency.network import Network
 from rayopt.latency.workers import Workers
 from rayopt.methods.base import Method
@@ -26,16 +27,6 @@ from rayopt.runs.recorder import Recorder
 from rayopt.runs.snapshot import asking_for_checkpoints, offer, restore
 
 Array = NDArray[np.float64]
-
-
-class ClockOptions(NamedTuple):
-    """What a fleet may change of the clock: the arguments of ``ContendedWorkers``."""
-
-    bandwidth: float | None = None
-    overlap: bool = False
-
-
-PLAIN = ClockOptions()
 
 
 class SimulatedSession:
@@ -113,7 +104,8 @@ class SimulatedSession:
         times = self._workers.times(job.seed, problem.dimension)
         if self._options == PLAIN:
             return SimulatedWorkers(problem, times, job.seed)
-        return ContendedWorkers(problem, times, job.seed, *self._options)
+        source = ComputedValues(problem, times.n, job.seed)
+        return ContendedWorkers(times, job.seed, source, problem.shard_sizes, *self._options)
 
     def stop(self, reason: str = INTERRUPTED) -> None:
         """Ends the running job at its next arrival."""

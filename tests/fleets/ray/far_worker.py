@@ -20,7 +20,12 @@ def received() -> int:
 
 def main(name: str, dimension: int, arrivals: int) -> None:
     """Runs one method until so many arrivals."""
-    method = {"ringmaster": ro.methods.Ringmaster(0.1, threshold=1), "asgd": ro.methods.ASGD(0.1)}[name]
+    method = {
+        "ringmaster": ro.methods.Ringmaster(0.1, threshold=1),
+        "asgd": ro.methods.ASGD(0.1),
+        "compressed": ro.methods.ASGD(0.001, compressor=ro.compressors.RandK(dimension // 100)),
+        "top_k": ro.methods.EF21(0.1, ro.compressors.TopK(dimension // 100)),
+    }[name]
     fleet = ro.RayFleet(placement={"labels": LABELS}, server_node="head")
     before = received()
     result = ro.run(
@@ -28,9 +33,11 @@ def main(name: str, dimension: int, arrivals: int) -> None:
         record=ro.Record(metrics=[]),
     )  # fmt: skip
     far = result.trace[result.trace.worker == 1]
-    print(
-        json.dumps({"bytes": received() - before, "far": Counter(far.outcome), "updates": int(result.table.updates[0])})
-    )
+    own = result.workers[result.workers.worker == 1]
+    print(json.dumps({
+        "bytes": received() - before, "far": Counter(far.outcome), "updates": int(result.table.updates[0]),
+        "counted": int(own.bits.sum()) // 8, "received": result.summary["runs"][0]["bytes_received"],
+    }))  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -51,9 +51,11 @@ def checked(result):
 
 
 @pytest.mark.parametrize(
-    ("per_actor", "dimension"), [(1, 20), (2, 20), (1, 30_000)], ids=["direct", "packed", "large values"]
+    ("per_actor", "dimension", "links"),
+    [(1, 20, {}), (2, 20, {}), (1, 30_000, {}), (2, 20, {"server_bandwidth": 1e6, "overlap": True})],
+    ids=["direct", "packed", "large values", "paced"],
 )
-def test_the_server_is_killed(cluster, tmp_path, monkeypatch, per_actor, dimension):
+def test_the_server_is_killed(cluster, tmp_path, monkeypatch, per_actor, dimension, links):
     sessions = []
     make = RaySession.__init__
 
@@ -73,7 +75,7 @@ def test_the_server_is_killed(cluster, tmp_path, monkeypatch, per_actor, dimensi
     killer.start()
     result = ro.run(
         methods.ASGD(0.05), Quadratic(dimension, noise=0.01), ro.Workers(4, "0.02 * sqrt(i)"), seed=1,
-        until=ro.Until(updates=UPDATES), fleet=ro.RayFleet(workers_per_actor=per_actor),
+        until=ro.Until(updates=UPDATES), fleet=ro.RayFleet(workers_per_actor=per_actor, **links),
         record=ro.Record(every=0.2, checkpoint=0.5), out=tmp_path / "run",
     )  # fmt: skip
     killer.join()

@@ -55,6 +55,18 @@ def test_a_gradient_that_is_used_does(hosts):
     assert found["bytes"] > used * GRADIENT
 
 
+@pytest.mark.parametrize("method", ["compressed", "top_k"])
+def test_a_compressed_gradient_is_as_small_on_the_link_as_it_is_counted(hosts, method):
+    """One coordinate of a hundred: with its index or, where the seed is shared, without."""
+    found = ran(hosts, method, 20)
+    assert found["far"]["used"] >= 2
+    assert found["counted"] < 0.015 * found["far"]["used"] * GRADIENT
+    # What Ray itself has to say comes on top: about as much as without any gradient.
+    assert found["counted"] < found["bytes"] < found["counted"] + GRADIENT / 4
+    # Both workers, and by the measure of the server.
+    assert found["received"] == pytest.approx(20 * found["counted"] / found["far"]["used"], rel=0.01)
+
+
 def test_the_workload_runs_unchanged_and_the_far_host_needs_no_data(hosts, tmp_path):
     program = ROOT / "workloads" / "mnist_logreg.py"
     command = hosts.command(0, [sys.executable, program, "--workers", 2, "--time", 1, "--out", tmp_path / "run"])

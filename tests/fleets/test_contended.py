@@ -10,7 +10,7 @@ import pytest
 
 import rayopt as ro
 from rayopt import compressors, methods
-from rayopt.fleets.simulated.shared_link import SharedLink
+from rayopt.fleets.shared_link import SharedLink
 from rayopt.problems import LogisticRegression, NonconvexQuadratics, Quadratic
 from rayopt.testing import workers_for
 from tests.methods.test_conformance import TABLE, UNEQUAL

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,20 @@ from rayopt.core.arrivals import Alarm, Arrival, MessageArrival
 from rayopt.core.errors import FleetStuck
 from rayopt.core.keys import Stream
 from rayopt.core.tasks import Gradient, Message
-from rayopt.fleets.simulated.shared_link import SharedLink
-from rayopt.fleets.simulated.values import ComputedValues
+from rayopt.fleets.shared_link import SharedLink
 from rayopt.latency.workers import TaskTimes
-from rayopt.problems.base import Problem
 
 Array = NDArray[np.float64]
+
+
+class ClockOptions(NamedTuple):
+    """What a fleet may change of how messages travel: the arguments of :class:`ContendedWorkers`."""
+
+    bandwidth: float | None = None
+    overlap: bool = False
+
+
+PLAIN = ClockOptions()
 
 DOWN, COMPUTE, READY, UP, LIMIT = range(5)
 """What a worker does with a task: it is sent x, computes, waits to be asked for what it has, sends; it gives up."""
@@ -64,9 +72,10 @@ class ContendedWorkers:
     asked.
 
     Args:
-      problem: split over the workers.
       times: how long tasks take.
-      seed: addresses samples and the method's own generator.
+      seed: addresses the method's own generator.
+      source: where the values of arrivals come from.
+      shard_sizes: rows of data of each worker, shape (n,); None if all have the same.
       bandwidth: floats per second at the server in each direction; None for links that do not meet.
       overlap: whether workers compute while they send.
 
@@ -76,15 +85,21 @@ class ContendedWorkers:
     """
 
     def __init__(
-        self, problem: Problem, times: TaskTimes, seed: int, bandwidth: float | None = None, overlap: bool = False
+        self,
+        times: TaskTimes,
+        seed: int,
+        source: Any,
+        shard_sizes: NDArray[np.integer] | None = None,
+        bandwidth: float | None = None,
+        overlap: bool = False,
     ) -> None:
+        self.source = source
+        self.shard_sizes = shard_sizes
         self.n = n = times.n
-        self.shard_sizes: NDArray[np.integer] | None = problem.shard_sizes
         self.now = 0.0
         self.random = Stream(seed, "method").generator()
         self.expected_times: Array | None = times.expected
         self.cancelled: list[tuple[Any, ...]] = []
-        self.source = ComputedValues(problem, n, seed)
         self._times = times
         self._overlap = overlap
         self._links = None if bandwidth is None else {DOWN: SharedLink(bandwidth), UP: SharedLink(bandwidth)}
@@ -203,7 +218,8 @@ class ContendedWorkers:
         self._events = [(time, worker, kind, stamp) for time, worker, kind, stamp in state["events"]]
         self._alarms = [(time, order, set_at) for time, order, set_at in state["alarms"]]
         self._ended_seconds = state["ended_seconds"]
-        self.source.restore(state["values"])
+        if state["values"] is not None:
+            self.source.restore(state["values"])
         if self._links is not None:
             for link, found in zip(self._links.values(), state["links"], strict=True):
                 link.restore(found)
@@ -249,11 +265,15 @@ class ContendedWorkers:
             return None
         if kind == COMPUTE:
             job.message = 0
-            if self._overlap and job.task.messages == 1 and _may_begin(job.task):
-                self._begin_another(worker, job)
-            self._send(worker, job, UP)
+            self._computed(worker, job)
             return None
         return self._arrive(worker, job)
+
+    def _computed(self, worker: int, job: Job) -> None:
+        """Lets a worker send what it has computed, and begin another one if it may."""
+        if self._overlap and job.task.messages == 1 and _may_begin(job.task):
+            self._begin_another(worker, job)
+        self._send(worker, job, UP)
 
     def _after(self, worker: int, job: Job, seconds: float, kind: int) -> None:
         heappush(self._events, (self.now + seconds, worker, kind, job.stamp))
@@ -354,9 +374,7 @@ class ContendedWorkers:
         begun.assigned_at = self.now
         if begun.phase == READY:
             begun.message = 0
-            if _may_begin(begun.task):
-                self._begin_another(worker, begun)
-            self._send(worker, begun, UP)
+            self._computed(worker, begun)
 
 
 def _may_begin(task: Gradient) -> bool:
