@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import ray
 
 import rayopt as ro
+from benchmarks.large_gradients import TWO_HOSTS, over_the_link
 from benchmarks.measure import Row, cpu_seconds, interleaved, run_once
 from benchmarks.real_time import AT_ONCE
 from rayopt.compression import RandK, TopK
@@ -32,6 +34,7 @@ def rows() -> Iterator[Row]:
         yield on_ray()
     finally:
         ray.shutdown()
+    yield over_a_network()
 
 
 def shadowheart() -> Row:
@@ -98,5 +101,22 @@ def on_ray(duration: float = 8.0) -> Row:
     share = (counts["EF21"].bits_up / counts["EF21"].arrivals) / (64 * MILLION)
     return Row(
         "Ray, 8 workers, 8 MB gradients, EF21 with TopK 1 %", f"{compressed / plain:.2f} x, {share:.2%} of bytes",
-        "4 x, at most 1.5 %", compressed >= 4 * plain and share <= 0.015, f"Minibatch {plain:.0f} used/s",
+        "4 x, at most 1.5 %", compressed >= 4 * plain and share <= 0.015,
+        f"Minibatch {plain:.0f} used/s, its gradients in shared memory",
     )  # fmt: skip
+
+
+def over_a_network(rounds: int = 4) -> Row:
+    """The same eight workers on another host, behind a link of 100 Mbit/s, and all that comes over it."""
+    path = "Ray, 8 workers on another host, 8 MB gradients, EF21 with TopK 1 %"
+    sys.path.append(str(TWO_HOSTS))
+    from namespaces import NotAllowed, two_hosts
+
+    try:
+        with two_hosts(rate="100mbit") as (hosts, how):
+            compressed, plain = (over_the_link(hosts, name, 8 * rounds, far=8) for name in ("top_k", "minibatch"))
+    except NotAllowed as error:
+        return Row(path, f"not measured: {error}", "network namespaces", False)
+    ratio, share = plain["seconds"] / compressed["seconds"], compressed["bytes"] / plain["bytes"]
+    return Row(path, f"{ratio:.2f} x, {share:.2%} of the bytes on the wire ({how})", "4 x, at most 1.5 %",
+               ratio >= 4 and share <= 0.015, f"Minibatch {8 * rounds / plain['seconds']:.1f} used/s")  # fmt: skip

@@ -77,8 +77,8 @@ def between_two_hosts() -> Row:
 
     try:
         with two_hosts() as (hosts, how):
-            ignored = _over_the_link(hosts, "ringmaster", 60)
-            used = _over_the_link(hosts, "asgd", 30)
+            ignored = over_the_link(hosts, "ringmaster", 60)
+            used = over_the_link(hosts, "asgd", 30)
     except NotAllowed as error:
         return Row(path, f"not measured: {error}", "network namespaces", False)
     count, each = ignored["far"]["ignored"], used["bytes"] / used["far"]["used"]
@@ -91,7 +91,8 @@ def _run(session: RaySession, method: ro.methods.Method, problem: Problem, until
     return session.run(Job(method, 0, until, record), lambda rows: None, lambda progress: None)
 
 
-def _over_the_link(hosts: Any, method: str, arrivals: int) -> dict[str, Any]:
-    command = hosts.command(0, [sys.executable, TWO_HOSTS / "far_worker.py", method, MILLION, arrivals])
+def over_the_link(hosts: Any, method: str, arrivals: int, far: int = 0) -> dict[str, Any]:
+    """Returns what a run on two hosts has brought over the link (see ``tests/fleets/ray/far_worker.py``)."""
+    command = hosts.command(0, [sys.executable, TWO_HOSTS / "far_worker.py", method, MILLION, arrivals, far])
     done = subprocess.run(command, env=hosts.environment, capture_output=True, text=True, check=True, timeout=300)
     return json.loads(done.stdout.splitlines()[-1])

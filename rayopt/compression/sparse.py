@@ -14,6 +14,9 @@ from rayopt.core.errors import at_least, share
 from rayopt.core.keys import Permutations, all_below, below, subkey, subkeys, uniform, uniforms
 from rayopt.core.tasks import FLOAT_BITS
 
+SAMPLE_EVERY = 64
+"""One of so many numbers tells which ones may be the largest."""
+
 
 class Sparsifier(Compressor):
     """A compressor that keeps coordinates of a support which its key tells, times a scale."""
@@ -306,7 +309,7 @@ class TopK(OfK):
         rows = rows_of(x)
         if self.k == x.shape[-1]:
             return np.broadcast_to(np.arange(self.k), (len(rows), self.k))
-        return np.sort(np.argpartition(np.abs(rows), -self.k, axis=1)[:, -self.k :], axis=1)
+        return np.stack([_largest_of(np.abs(row), self.k) for row in rows])
 
     def compress(self, x: Array, key: int) -> Array:
         kept, rows = self._largest(x), rows_of(x)
@@ -399,3 +402,31 @@ def block(key: int, part: int, parts: int, dimension: int) -> NDArray[np.intp]:
     edges, order, of_part = blocks(key, parts, dimension)
     place = int(of_part[part])
     return order[edges[place] : edges[place + 1]]
+
+
+def _largest_of(sizes: Array, k: int) -> NDArray[np.intp]:
+    """Returns the indices of the k largest of some numbers, ascending; of equal ones the first.
+
+    A sample tells a bound that most are below; a partition of the numbers that are left is several times as quick as
+    one of all indices.
+    """
+    candidates = _likely_largest(sizes, k)
+    left = sizes if candidates is None else sizes[candidates]
+    least = np.partition(left, len(left) - k)[len(left) - k]
+    kept = np.flatnonzero(left > least)
+    equal = np.flatnonzero(left == least)[: k - len(kept)]
+    if len(kept) + len(equal) < k:
+        # Not numbers: a method that has diverged.
+        return np.sort(np.argpartition(sizes, -k)[-k:])
+    found = np.sort(np.concatenate([kept, equal]))
+    return found if candidates is None else candidates[found]
+
+
+def _likely_largest(sizes: Array, k: int) -> NDArray[np.intp] | None:
+    """Returns indices, ascending, among which the k largest are; None if it is not worth it to look."""
+    rank = 2 * k // SAMPLE_EVERY + SAMPLE_EVERY
+    sample = sizes[::SAMPLE_EVERY]
+    if 4 * rank > len(sample):
+        return None
+    found = np.flatnonzero(sizes >= np.partition(sample, len(sample) - rank)[len(sample) - rank])
+    return found if k <= len(found) <= len(sizes) // 2 else None

@@ -376,5 +376,6 @@ def sum_one_by_one(arrivals: Sequence[Arrival], weights: Array) -> Array:
     first, *others = weights.tolist()
     total: Array = first * arrivals[0].value
     for arrival, weight in zip(arrivals[1:], others, strict=True):
-        total += weight * arrival.value
+        # New memory costs more than the sum: none where nothing is weighed.
+        total += arrival.value if weight == 1.0 else weight * arrival.value
     return total

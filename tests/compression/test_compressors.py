@@ -201,3 +201,30 @@ def test_a_workload_says_it_and_gets_it_back():
     for kind in ALL:
         assert compressor(kind.to_config()) == kind
     assert {type(kind) for kind in ALL} == set(COMPRESSORS.values())
+
+
+@pytest.mark.parametrize("kind", ["dense", "zeros", "ties", "heavy tails", "periodic"])
+def test_top_k_keeps_the_largest_of_equal_ones_the_first(kind):
+    random = np.random.default_rng(0)
+    for size, k in [(1, 1), (50, 7), (20_000, 1), (20_000, 200), (20_000, 15_000), (50_000, 500)]:
+        x = {
+            "dense": random.normal(size=size),
+            "zeros": np.zeros(size),
+            "ties": np.round(random.normal(size=size), 1),
+            "heavy tails": random.standard_cauchy(size),
+            # What stands at every 64th place tells nothing of the others.
+            "periodic": np.where(np.arange(size) % 64 == 0, 1e-9, random.normal(size=size)),
+        }[kind]
+        expected = np.zeros(size)
+        kept = np.argsort(-np.abs(x), kind="stable")[:k]
+        expected[kept] = x[kept]
+        np.testing.assert_array_equal(c.TopK(k).compress(x, 0), expected)
+        np.testing.assert_array_equal(c.TopK(k).decode(c.TopK(k).encode(x, 0), 0, x.shape), expected)
+
+
+def test_top_k_of_what_is_not_finite_keeps_as_many():
+    x = np.random.default_rng(0).normal(size=50_000)
+    x[[3, 4_000]] = np.nan, np.inf
+    found = c.TopK(500).compress(x, 0)
+    assert np.count_nonzero(found) == 500
+    assert np.isinf(found[4_000])

@@ -144,7 +144,7 @@ class TaskExecutor:
         changes, rate = task.keeps
         shift = self._shift(task)
         message = self._draws.decode(sent, task, order.worker, order.number, order.message)
-        self._shifts = {changes: shift, changes + 1: shift + rate * message}
+        self._shifts = {changes: shift, changes + 1: shift + (message if rate == 1.0 else rate * message)}
 
     def _value_of_message(self, order: Order, checkpoint: Any) -> Any:
         """Returns the order's gradient; it is kept if several messages are sent of it."""

@@ -113,7 +113,8 @@ class ShiftedRounds(Rounds):
 
     def take(self, arrival: Arrival) -> None:
         super().take(arrival)
-        self.shifts[arrival.worker] = self.shifts[arrival.worker] + self._rate * arrival.value
+        # In place: the one task that refers to the shift has just been evaluated.
+        self.shifts[arrival.worker] += arrival.value if self._rate == 1.0 else self._rate * arrival.value
 
     def update(self, mean: Array, fleet: Fleet) -> None:
         self.descend(self._mean_shift + mean)
