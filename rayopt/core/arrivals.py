@@ -198,6 +198,8 @@ class GradientSum:
         self._blocks: list[tuple[int, ArrivalBlock]] = []
         self._in_blocks = 0
         self._of_blocks: tuple[Gradient, GroupSource] | None = None
+        # Gradients in sums that have come as one.
+        self._within = 0
 
     @classmethod
     def of(cls, arrivals: list[Arrival], weights: list[float]) -> GradientSum:
@@ -220,7 +222,13 @@ class GradientSum:
     @property
     def count(self) -> int:
         """Number of arrivals collected."""
-        return len(self._arrivals) + self._in_blocks
+        return len(self._arrivals) + self._in_blocks + self._within
+
+    def to_send(self) -> GradientSum:
+        """Returns the same sum as one vector, which knows how many gradients are in it, for another machine."""
+        found = GradientSum.of([Arrival.with_value(-1, self.sum())], [1.0])
+        found._within = self.count - 1
+        return found
 
     def add_block(self, block: ArrivalBlock, task: Gradient, source: GroupSource) -> None:
         """Adds arrivals of one task, which is that of all arrivals in the sum.
@@ -251,6 +259,7 @@ class GradientSum:
         arrivals, weights = other.parts
         self._arrivals += arrivals
         self._weights += weights
+        self._within += other._within
 
     def sum(self, worker_weights: Array | None = None) -> Array:
         """Returns the weighted sum of the values, the shape of x.

@@ -147,8 +147,8 @@ class FleetKind:
                     f"component, and {problem.name} {what}")  # fmt: skip
         if method.needs_virtual_time and self.is_real_time:
             return f"{type(method).__name__} runs in virtual time only so far: the fleet 'simulated'"
-        if method.decentralized and self.name != "simulated":
-            return f"{type(method).__name__} runs on the fleet 'simulated' only so far"
+        if method.decentralized and self.name not in ("simulated", "ray"):
+            return f"{type(method).__name__} runs on the fleets simulated and ray alone"
         if method.needs_shared_memory:
             return f"{method!r} runs on the fleet shared_memory alone; {self.name} has a server that updates x"
         return ""

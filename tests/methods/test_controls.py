@@ -136,7 +136,8 @@ def test_fedavg_with_momentum_at_the_server_is_fedavgm() -> None:
 
 @pytest.mark.parametrize("name", SERVER_UPDATES)
 def test_every_part_runs_on_a_grid_and_goes_on_from_a_checkpoint(name: str, tmp_path: Any) -> None:
-    from rayopt.fleets.simulated.session import Evaluation, SimulatedWorkers
+    from rayopt.fleets.evaluation import Evaluation
+    from rayopt.fleets.simulated.session import SimulatedWorkers
     from rayopt.runs.loop import serve
     from rayopt.runs.recorder import Recorder
     from rayopt.runs.snapshot import restore, take

@@ -95,7 +95,8 @@ def profile(
       WorkerLost: a worker's process died.
       ServerLost: the server's process died.
     """
-    from rayopt.fleets.ray.fleet import RayFleet
+    from rayopt.fleets.ray.connection import connect
+    from rayopt.fleets.ray.fleet import RayFleet, RaySession
 
     fleet = RayFleet() if fleet is None else fleet
     plan = plan or Plan()
@@ -104,7 +105,8 @@ def profile(
     alone = Workers(workers.count, workers.compute, zero(), zero())
     report = on_progress or (lambda stage, done, total: None)
     own = problem.dimension * np.dtype(np.float64).itemsize
-    with fleet.open(problem, alone) as session:
+    # Not the fleet's choice: what is measured are workers of a server.
+    with RaySession(fleet, problem, alone, owns_connection=connect(fleet.address)) as session:
         server, actors = session.loaded(seed)
         links = _time_links(server, actors, sorted({own, *plan.payloads}), plan, report)
         processors = _processors(actors)

@@ -12,6 +12,7 @@ from rayopt.fleets.contended import ClockOptions
 from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.placement import read_label, read_placement
 from rayopt.fleets.ray.shard_loading import make_loads, ship_modules
+from rayopt.latency.network import Network
 from rayopt.latency.workers import Workers
 from rayopt.runs.callbacks import disregard
 from rayopt.runs.logs import LOGGER
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace
+    from rayopt.fleets.ray.network import NetworkSession
     from rayopt.fleets.ray.nodes import Seat
     from rayopt.fleets.ray.paced import Pacing
     from rayopt.fleets.ray.supervision import FailurePolicy
@@ -109,12 +111,19 @@ class RayFleet(FleetKind):
         """Returns the workers with the latencies that stand for the nodes they run on."""
         return self.placement.emulated(workers)
 
-    def open(self, problem: Problem, workers: Workers) -> RaySession:
+    def open(self, problem: Problem, workers: Workers) -> RaySession | NetworkSession:
         """Returns a session, to be used in a ``with`` statement.
 
         Raises:
           InvalidInput: no cluster answers at the address, its nodes do not come, or cannot hold the workers.
         """
+        if isinstance(workers, Network):
+            from rayopt.fleets.ray.network import NetworkOptions, NetworkSession
+
+            options = NetworkOptions(
+                self.time_scale, self.blas_threads, self.placement.num_cpus, self.placement.num_gpus
+            )
+            return NetworkSession(options, problem, workers, owns_connection=connect(self.address))
         return RaySession(self, problem, self.emulated(workers), owns_connection=connect(self.address))
 
     def to_config(self) -> dict[str, Any]:
@@ -137,6 +146,8 @@ class RayFleet(FleetKind):
 
     def check_workers(self, workers: Workers) -> None:
         """Raises InvalidInput if the workers are to be measured in seconds that are none."""
+        if isinstance(workers, Network):
+            self._check_network()
         if workers.are_measured and self.time_scale != 1.0:
             raise InvalidInput("fleet.time_scale", f"{self.time_scale:g} beside compute: measured", "1: real seconds")
         if workers.are_measured and self.is_paced:
@@ -144,6 +155,16 @@ class RayFleet(FleetKind):
             raise InvalidInput(
                 f"fleet.{key}", f"{getattr(self, key)!r} beside compute: measured", "emulated times with it"
             )
+
+    def _check_network(self) -> None:
+        """Raises InvalidInput if something is asked for that only workers of a server have."""
+        for key, value, default in (
+            ("workers_per_actor", self.workers_per_actor, 1), ("overlap", self.overlap, False),
+            ("server_bandwidth", self.server_bandwidth, None), ("server_node", self.server_node, None),
+            ("placement", self.placement.to_config().get("placement", "spread"), "spread"),
+        ):  # fmt: skip
+            if value != default:
+                raise InvalidInput(f"fleet.{key}", f"{value!r} with a network, which has no server", f"{default}")
 
     @property
     def is_paced(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
@@ -12,8 +11,9 @@ from threadpoolctl import threadpool_limits
 
 from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace, forget
 from rayopt.fleets.contended import PLAIN, ClockOptions, ContendedWorkers
+from rayopt.fleets.evaluation import Evaluation
+from rayopt.fleets.network import NetworkClock
 from rayopt.fleets.simulated.clock import SimulatedWorkers
-from rayopt.fleets.simulated.network import SimulatedNetwork
 from rayopt.fleets.simulated.values import ComputedValues
 from rayopt.latency.network import Network
 from rayopt.latency.workers import Workers
@@ -22,7 +22,6 @@ from rayopt.problems.base import Problem
 from rayopt.runs.callbacks import OnEvent, disregard
 from rayopt.runs.loop import serve
 from rayopt.runs.outcome import INTERRUPTED, Outcome
-from rayopt.runs.record import NODE_METRICS, WORST
 from rayopt.runs.recorder import Recorder
 from rayopt.runs.snapshot import asking_for_checkpoints, offer, restore
 
@@ -100,7 +99,8 @@ class SimulatedSession:
 
     def _make_fleet(self, problem: Problem, job: Job) -> Any:
         if isinstance(self._workers, Network):
-            return SimulatedNetwork(problem, self._workers, job.seed)
+            source = ComputedValues(problem, self._workers.count, job.seed)
+            return NetworkClock(self._workers, problem.dimension, job.seed, source, problem.shard_sizes)
         times = self._workers.times(job.seed, problem.dimension)
         if self._options == PLAIN:
             return SimulatedWorkers(problem, times, job.seed)
@@ -112,39 +112,3 @@ class SimulatedSession:
         self._stop_reason = self._stop_reason or reason
         if self._recorder is not None:
             self._recorder.stop(reason)
-
-
-class Evaluation:
-    """Computes the metrics of a history row at once, and those of an unchanged point only once.
-
-    Args:
-      problem: split over the workers.
-      metrics: their names.
-      method: whose nodes may have points of their own.
-    """
-
-    def __init__(self, problem: Problem, metrics: Sequence[str], method: Method | None = None) -> None:
-        self._problem = problem
-        self._method = method
-        self._metrics = [name for name in metrics if name not in NODE_METRICS]
-        self._of_nodes = [name for name in metrics if name in NODE_METRICS]
-        self._point: Array | None = None
-        self._found: dict[str, Any] = {}
-
-    def __call__(self, recorder: Recorder, point: int, x: Array) -> None:
-        if x is not self._point:
-            self._point = x
-            self._found = self._problem.metrics(x, self._metrics)
-        recorder.evaluated(point, self._found | self._node_metrics())
-
-    def _node_metrics(self) -> dict[str, Any]:
-        points = self._method.node_points if self._of_nodes and self._method is not None else None
-        if points is None:
-            return {}
-        found: dict[str, Any] = {}
-        if NODE_METRICS[0] in self._of_nodes:
-            found[NODE_METRICS[0]] = np.square(points - points.mean(axis=0)).sum(axis=-1).mean(axis=0)
-        if WORST in self._of_nodes:
-            flat = points.reshape(-1, points.shape[-1])
-            found[WORST] = np.asarray(self._problem.value(flat)).reshape(points.shape[:-1]).max(axis=0)
-        return found

@@ -44,7 +44,6 @@ class DecentralizedMethod(Method):
 
     decentralized: ClassVar[bool] = True
     keeps_statistics = False
-    needs_virtual_time: ClassVar[bool] = True
 
     _network: Network
     rounds: list[tuple[float, int, int]]
@@ -61,6 +60,14 @@ class DecentralizedMethod(Method):
 
     def make_programs(self, n: int) -> list[Any]:
         """Returns the programs of the nodes."""
+        raise NotImplementedError
+
+    def start(self, fleet: Any) -> None:
+        for node in range(len(self.programs)):
+            self.start_at(node, fleet)
+
+    def start_at(self, node: int, fleet: Any) -> None:
+        """Begins the program of a node."""
         raise NotImplementedError
 
     def receive(self, arrival: Arrival, fleet: Any) -> None:
@@ -81,6 +88,17 @@ class DecentralizedMethod(Method):
 
     def after(self, node: int, fleet: NetworkFleet) -> None:
         """Looks at what a node has got after an event there."""
+        raise NotImplementedError
+
+    def told(self, node: int) -> Any:
+        """Returns what others must know after an event at a node that runs on a machine of its own; None for nothing.
+
+        It is what :meth:`take` takes, of parts that can travel.
+        """
+        raise NotImplementedError
+
+    def take(self, node: int, told: Any, fleet: NetworkFleet) -> None:
+        """Takes what :meth:`told` told, where the run is followed and no program acts."""
         raise NotImplementedError
 
     def note_round(self, fleet: NetworkFleet, collected: int) -> None:
@@ -125,6 +143,7 @@ class PivotMethod(DecentralizedMethod):
             self._towards, self._outwards = self._given_trees()
         self._children = children_of(self._outwards)
         self._dimension = dimension
+        self._told = 0
         super().prepare(start_point, workers)
 
     def _given_trees(self) -> tuple[list[int], list[int]]:
@@ -172,8 +191,21 @@ class PivotMethod(DecentralizedMethod):
         """S: how many an update needs."""
         return self.batch_size
 
-    def start(self, fleet: Any) -> None:
-        self.spread(fleet)
+    def told(self, node: int) -> Any:
+        if node != self.pivot_node or self.updates == self._told:
+            return None
+        self._told = self.updates
+        state = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray | dict)}
+        return self.updates, self.rounds[-1][2], state
+
+    def take(self, node: int, told: Any, fleet: NetworkFleet) -> None:
+        self.updates, collected, state = told
+        vars(self).update(state)
+        self.note_round(fleet, collected)
+
+    def start_at(self, node: int, fleet: Any) -> None:
+        if node == self.pivot_node:
+            self.spread(fleet)
 
     def spread(self, fleet: NetworkFleet) -> None:
         """Hands the point of the next update to the pivot."""

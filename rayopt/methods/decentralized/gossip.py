@@ -58,11 +58,18 @@ class PeerMethod(DecentralizedMethod):
 
     def prepare(self, start_point: Array, workers: int) -> None:
         self._start = np.array(np.broadcast_to(start_point, (*self._step_sizes.grid, *start_point.shape)))
+        self._told: dict[int, Array] = {}
         super().prepare(start_point, workers)
 
-    def start(self, fleet: Any) -> None:
-        for program, node in zip(self.programs, fleet.nodes, strict=True):
-            program.begin(node)
+    def start_at(self, node: int, fleet: Any) -> None:
+        self.programs[node].begin(fleet.nodes[node])
+
+    def told(self, node: int) -> Any:
+        program = self.programs[node]
+        if program.x is self._told.get(node):
+            return None
+        self._told[node] = program.x
+        return program.x, *program.progress()
 
 
 class RoundsOfNeighbours(PeerMethod):
@@ -84,6 +91,11 @@ class RoundsOfNeighbours(PeerMethod):
         # Of rounds that not all nodes have ended: the sum of the points, and how many there are.
         self._sums: dict[int, tuple[Array, int]] = {}
         self._counted = [0] * workers
+
+    def take(self, node: int, told: Any, fleet: NetworkFleet) -> None:
+        program = self.programs[node]
+        program.x, program.rounds = told
+        self.after(node, fleet)
 
     def after(self, node: int, fleet: NetworkFleet) -> None:
         program = self.programs[node]
@@ -116,6 +128,10 @@ class RoundProgram(NodeProgram):
         self.is_ready = False
         # Of this round and of the next one, by round and neighbour.
         self.inbox: dict[int, dict[int, Any]] = {}
+
+    def progress(self) -> tuple[int]:
+        """Returns how many rounds it has ended."""
+        return (self.rounds,)
 
     def begin(self, node: Node) -> None:
         """Begins a round."""
@@ -428,8 +444,19 @@ class AsynchronousGossip(PeerMethod):
         number = node_of(arrival)
         before = self.programs[number].x
         super().receive(arrival, fleet)
-        if (now := self.programs[number].x) is not before:
+        self._moved(number, before)
+
+    def _moved(self, node: int, before: Array) -> None:
+        if (now := self.programs[node].x) is not before:
             self.x = self.x + (now - before) / len(self.programs)
+
+    def take(self, node: int, told: Any, fleet: NetworkFleet) -> None:
+        program = self.programs[node]
+        before, stepped = program.x, told[1] > program.steps
+        program.x, program.steps = told
+        program.has_stepped = stepped
+        self._moved(node, before)
+        self.after(node, fleet)
 
     def after(self, node: int, fleet: NetworkFleet) -> None:
         program = self.programs[node]
@@ -453,6 +480,10 @@ class AsynchronousProgram(NodeProgram):
         self.weights = weights
         self.steps = 0
         self.has_stepped = False
+
+    def progress(self) -> tuple[int]:
+        """Returns how many steps it has made."""
+        return (self.steps,)
 
     def begin(self, node: Node) -> None:
         """Computes a gradient at the point that the node has now."""

@@ -1,4 +1,4 @@
-"""The virtual clock of a network without a server: computations at nodes, messages on edges."""
+"""The clock of a network without a server: computations at nodes, messages on edges."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from rayopt.core.errors import FleetStuck, InvalidInput
 from rayopt.core.keys import Stream
 from rayopt.core.programs import Delivery, EdgeFreed, NodeEvent
 from rayopt.core.tasks import FLOAT_BITS, Gradient
-from rayopt.fleets.simulated.values import ComputedValues
 from rayopt.latency.network import Network
-from rayopt.problems.base import Problem
 
 Array = NDArray[np.float64]
 IDLE = -1.0
@@ -25,12 +23,12 @@ COMPUTED, RECEIVED, FREED, WOKEN = range(4)
 """Kinds of events, in the order in which they come at one node and time."""
 
 
-class SimulatedNode:
+class NetworkNode:
     """One node, as its program sees it (see :class:`rayopt.core.programs.Node`)."""
 
     __slots__ = ("_network", "neighbours", "number")
 
-    def __init__(self, network: SimulatedNetwork, number: int, neighbours: Sequence[int]) -> None:
+    def __init__(self, network: NetworkClock, number: int, neighbours: Sequence[int]) -> None:
         self._network = network
         self.number = number
         self.neighbours = neighbours
@@ -55,8 +53,8 @@ class SimulatedNode:
         self._network.wake(self.number, seconds)
 
 
-class SimulatedNetwork:
-    """The nodes of one run in virtual time, and the clock.
+class NetworkClock:
+    """The nodes of one run, and the clock.
 
     An edge carries one message at a time in each direction, and the next leaves when it is free. Messages of different
     flows take turns, unless flows are full-duplex: then each has the edge for itself. Of one flow only the newest
@@ -64,32 +62,41 @@ class SimulatedNetwork:
     which they were caused. The duration of a message is addressed by (seed, edge, its number on the edge).
 
     Args:
-      problem: split over the nodes.
       network: the graph and its times.
-      seed: addresses samples, durations and the method's own generator.
+      dimension: of the vectors that travel.
+      seed: addresses durations and the method's own generator.
+      source: where the values of arrivals come from.
+      shard_sizes: rows of data of each node, shape (n,); None if all have the same.
 
     Attributes:
       nodes: one for each program.
       bits_sent: of all messages that have left.
     """
 
-    def __init__(self, problem: Problem, network: Network, seed: int) -> None:
+    def __init__(
+        self,
+        network: Network,
+        dimension: int,
+        seed: int,
+        source: Source | None,
+        shard_sizes: NDArray[np.integer] | None = None,
+    ) -> None:
         self.n = n = network.count
         self.now = 0.0
         self.random = Stream(seed, "method").generator()
-        self.shard_sizes = problem.shard_sizes
+        self.shard_sizes = shard_sizes
         self.cancelled: list[tuple[Any, ...]] = []
-        self.source: Source = ComputedValues(problem, n, seed)
-        self._times = network.times(seed, problem.dimension)
+        self.source = source
+        self._times = network.times(seed, dimension)
         self.expected_times: Array | None = self._times.expected
-        self._link = network.link(seed, problem.dimension)
+        self._link = network.link(seed, dimension)
         self._edge_of = {edge: position for position, edge in enumerate(network.graph.edges)}
         self._ends_of = network.graph.edges
         self._shares_edges = not network.full_duplex_flows
         neighbours: list[list[int]] = [[] for _ in range(n)]
         for i, j in sorted(network.graph.edges):
             neighbours[i].append(j)
-        self.nodes = [SimulatedNode(self, number, own) for number, own in enumerate(neighbours)]
+        self.nodes = [NetworkNode(self, number, own) for number, own in enumerate(neighbours)]
         self._events: list[tuple[float, int, int, int, Any]] = []
         self._order = 0
         self._tasks: list[Any] = [None] * n
@@ -213,21 +220,30 @@ class SimulatedNetwork:
             if not self._is_due(event):
                 continue
             time, node, kind, _, about = event
-            self.now = time
+            self.now = self._reached(time)
             if kind == COMPUTED:
                 return self._arrival(node, about[1])
             if kind == RECEIVED:
-                sender, payload, sent_at = about
-                return Delivery(time, sent_at, node, sender, payload)
+                if (delivery := self._delivery(node, *about)) is not None:
+                    return delivery
+                continue
             if kind == WOKEN:
-                return NodeEvent(time, about, node)
+                return NodeEvent(self.now, about, node)
             lane, sent_at = about
             if not self._next_leaves(lane):
-                return EdgeFreed(time, sent_at, node, self._ends_of[lane[0]][1])
+                return EdgeFreed(self.now, sent_at, node, self._ends_of[lane[0]][1])
         if until == math.inf:
             raise FleetStuck(self.now, self.busy, self.n - self.busy)
         self.now = until
         return None
+
+    def _reached(self, time: float) -> float:
+        """Returns what the clock shows when an event happens that is due at a time."""
+        return time
+
+    def _delivery(self, node: int, sender: int, payload: tuple[Any, ...], sent_at: float) -> Delivery | None:
+        """Returns what a node receives; None if it is not here."""
+        return Delivery(self.now, sent_at, node, sender, payload)
 
     def _is_due(self, event: tuple[float, int, int, int, Any]) -> bool:
         """Whether an event will happen: a task that was stopped does not end."""
