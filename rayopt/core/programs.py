@@ -90,15 +90,28 @@ class Delivery(NodeEvent):
 
     Attributes:
       sender: the neighbour that sent it.
-      payload: what it holds.
+      payload: what it holds; first its kind.
+      message_number: its number among those that have left over its edge, from 0.
+      floats: its size.
     """
 
-    __slots__ = ("payload", "sender")
+    __slots__ = ("floats", "message_number", "payload", "sender")
 
-    def __init__(self, time: float, set_at: float, node: int, sender: int, payload: tuple[Any, ...]) -> None:
+    def __init__(
+        self,
+        time: float,
+        set_at: float,
+        node: int,
+        sender: int,
+        payload: tuple[Any, ...],
+        message_number: int = 0,
+        floats: int = 0,
+    ) -> None:
         super().__init__(time, set_at, node)
         self.sender = sender
         self.payload = payload
+        self.message_number = message_number
+        self.floats = floats
 
 
 class EdgeFreed(NodeEvent):
@@ -106,10 +119,12 @@ class EdgeFreed(NodeEvent):
 
     Attributes:
       neighbour: where it leads.
+      flow: the kind of the message that it has carried.
     """
 
-    __slots__ = ("neighbour",)
+    __slots__ = ("flow", "neighbour")
 
-    def __init__(self, time: float, set_at: float, node: int, neighbour: int) -> None:
+    def __init__(self, time: float, set_at: float, node: int, neighbour: int, flow: str = "") -> None:
         super().__init__(time, set_at, node)
         self.neighbour = neighbour
+        self.flow = flow

@@ -297,7 +297,8 @@ class Experiment:
             trace = None
             if self.record.trace and self.fleet.has_arrivals:
                 parts, dropped = ([], 0) if checkpoint is None else checkpoint[1].tree["trace"]
-                file = TraceWriter(folder.unfinished, self.fleet.is_real_time, parts, prepare)
+                on_network = isinstance(self.workers, Network)
+                file = TraceWriter(folder.unfinished, self.fleet.is_real_time, parts, prepare, messages=on_network)
                 trace = BufferedTraceWriter(file, dropped=dropped)
             follow = CallbackRunner(
                 self.callbacks, session.stop, None if folder.is_temporary else folder.path.absolute()

@@ -64,7 +64,7 @@ class Result:
     def workers(self) -> pd.DataFrame:
         """A row per worker of every run, from the trace: ``method, label, seed, worker``, how many ``tasks`` ended, in
         how many ``messages``, how many of those were ``used``, and the ``bits`` that it sent."""
-        rows = self.trace[self.trace.outcome != "cancelled"]
+        rows = self.trace[self.trace.outcome.isin(["used", "ignored", "failed"])]
         grouped = rows.assign(used=rows.outcome == "used").groupby(
             ["method", "label", "seed", "worker"], sort=False, observed=True
         )

@@ -197,7 +197,7 @@ class NetworkClock:
         self.bits_sent += bits
         self._carried[lane] = flow
         time = self.now + self._link.duration(edge, number, self.now, bits)
-        self._push(time, neighbour, RECEIVED, (node, payload, self.now))
+        self._push(time, neighbour, RECEIVED, (node, payload, self.now, number, floats))
         self._push(time, node, FREED, (lane, self.now))
 
     def is_free(self, node: int, neighbour: int, flow: str) -> bool:
@@ -230,8 +230,9 @@ class NetworkClock:
             if kind == WOKEN:
                 return NodeEvent(self.now, about, node)
             lane, sent_at = about
+            flow = self._carried[lane]
             if not self._next_leaves(lane):
-                return EdgeFreed(self.now, sent_at, node, self._ends_of[lane[0]][1])
+                return EdgeFreed(self.now, sent_at, node, self._ends_of[lane[0]][1], flow)
         if until == math.inf:
             raise FleetStuck(self.now, self.busy, self.n - self.busy)
         self.now = until
@@ -241,9 +242,11 @@ class NetworkClock:
         """Returns what the clock shows when an event happens that is due at a time."""
         return time
 
-    def _delivery(self, node: int, sender: int, payload: tuple[Any, ...], sent_at: float) -> Delivery | None:
+    def _delivery(
+        self, node: int, sender: int, payload: tuple[Any, ...], sent_at: float, number: int, floats: int
+    ) -> Delivery | None:
         """Returns what a node receives; None if it is not here."""
-        return Delivery(self.now, sent_at, node, sender, payload)
+        return Delivery(self.now, sent_at, node, sender, payload, number, floats)
 
     def _is_due(self, event: tuple[float, int, int, int, Any]) -> bool:
         """Whether an event will happen: a task that was stopped does not end."""

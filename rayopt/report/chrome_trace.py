@@ -40,7 +40,7 @@ def write_chrome_trace(result: Result, path: Path) -> None:
 def _events(trace: TraceReader) -> Iterator[dict[str, Any]]:
     named: set[int] = set()
     row: Any
-    for frame in trace.frames(COLUMNS):
+    for frame in trace.tasks(COLUMNS):
         for row in frame.itertuples(index=False):
             run = int(row.run)
             if run not in named:

@@ -22,7 +22,7 @@ DelayCounts = Mapping[str, Mapping[int, int]]
 def count_delays(trace: TraceReader) -> DelayCounts:
     """Returns how many arrivals of each label had each delay; only the counts are held in memory."""
     found: dict[str, Counter[int]] = {}
-    for frame in trace.frames(("label", "delay", "outcome")):
+    for frame in trace.tasks(("label", "delay", "outcome")):
         arrivals = frame[frame.outcome != "cancelled"]
         for label, delays in arrivals.groupby("label", sort=False, observed=True).delay:
             values, counts = np.unique(delays, return_counts=True)

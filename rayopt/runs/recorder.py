@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rayopt.core.arrivals import Arrival, ArrivalBlock
 from rayopt.core.errors import FleetStuck
+from rayopt.core.programs import Delivery, EdgeFreed
 from rayopt.core.tasks import FLOAT_BITS, Gradient
 from rayopt.runs.callbacks import UNWATCHED, NewArrival, NewRows, OnEvent, Watched, disregard
 from rayopt.runs.fingerprints import Fingerprint, Fingerprints
@@ -20,7 +21,19 @@ from rayopt.runs.outcome import INTERRUPTED, Counts, Outcome, Progress, Row
 from rayopt.runs.record import MOST_ROWS, Record
 from rayopt.runs.until import Until
 from rayopt.storage.encoding import Plain
-from rayopt.storage.trace.rows import CANCELLED, FAILED, IGNORED, OUTCOMES, ROW_GROUP, TRACE, USED, TraceBuffer
+from rayopt.storage.trace.rows import (
+    CANCELLED,
+    FAILED,
+    FREED,
+    IGNORED,
+    OUTCOMES,
+    RECEIVED,
+    ROW_GROUP,
+    TRACE,
+    USED,
+    WOKEN,
+    TraceBuffer,
+)
 
 if TYPE_CHECKING:
     from rayopt.methods.base import Method
@@ -178,6 +191,7 @@ class Recorder:
         self._start_row, self._start_time = 0, 0.0
         self._idle_rows, self._arrivals_at_row = 0, 0
         self._buffer = TraceBuffer(self.flush_trace) if self.record.trace else None
+        self._records_events = method.decentralized and self.record.trace == "all"
         self._patience = 1000 * fleet.n if min(self.until.time, self.until.arrivals) == math.inf else math.inf
         self._started_at = time.monotonic()
         self._plan_checkup()
@@ -214,6 +228,8 @@ class Recorder:
                 self._buffer.add(arrival, self._updates, outcome, updates, self._checksum, bits)
         else:
             self._alarms += 1
+            if self._records_events:
+                self._event(arrival, updates)
         if self._cancelled:
             self._cancellations(arrival.time, updates)
         if updates != self._updates:
@@ -221,6 +237,30 @@ class Recorder:
             self._last_update = counts.arrivals - counts.early
         if updates >= self._last or counts.arrivals >= self._checkup:
             self._check(updates)
+
+    def changed(self, now: float) -> None:
+        """Records what has changed at a node of a network by an event that is recorded already."""
+        updates = self._method.updates
+        self._cancellations(now, updates)
+        if updates != self._updates:
+            self._updates = updates
+            self._last_update = self.counts.arrivals
+            if updates >= self._last:
+                self._check(updates)
+
+    def _event(self, event: Any, updates: int) -> None:
+        """Writes the row of what has happened at a node of a network."""
+        assert self._buffer is not None
+        begun_at = event.assigned_at
+        if type(event) is Delivery:
+            self._buffer.add_event(event.time, event.node, event.message_number, begun_at, RECEIVED, updates,
+                                   FLOAT_BITS * event.floats, event.sender, event.payload[0])  # fmt: skip
+        elif type(event) is EdgeFreed:
+            # A flow may be numbered.
+            kind = event.flow.split(" ")[0]
+            self._buffer.add_event(event.time, event.node, -1, begun_at, FREED, updates, 0, event.neighbour, kind)
+        else:
+            self._buffer.add_event(event.time, event.node, -1, begun_at, WOKEN, updates, 0, -1, "")
 
     @property
     def room(self) -> int:

@@ -35,6 +35,8 @@ class Event(NamedTuple):
       completed_at: fleet seconds.
       checksum: the sum of x after it; NaN where none was recorded.
       message: its number among those of its task.
+      sender: of a message between nodes; of an edge that has become free, where it leads; -1 for others.
+      kind: of a message between nodes, or "".
     """
 
     time: float
@@ -47,6 +49,8 @@ class Event(NamedTuple):
     completed_at: float
     checksum: float
     message: int = 0
+    sender: int = -1
+    kind: str = ""
 
 
 class ReplayMismatch(Exception):

@@ -178,7 +178,7 @@ def events_of(trace: TraceReader, run: int) -> Iterator[Event]:
     """Yields the rows of one run as events."""
     there = [name for name in Event._fields if name in trace.columns]
     # Traces of older versions do not say which message it was: every task had one.
-    absent = {"message": 0}
+    absent: dict[str, Any] = {"message": 0, "sender": -1, "kind": ""}
     for frame in trace.frames(there, run):
         columns: list[Any] = [
             frame[name].tolist() if name in there else repeat(absent.get(name, math.nan)) for name in Event._fields

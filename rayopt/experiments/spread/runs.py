@@ -115,6 +115,7 @@ class SpreadExecution:
           folder: of the unfinished experiment.
           prepare: makes it if it is not there.
         """
+        has_messages = any(run.method.decentralized for run in self._runs)
         # Parts of an earlier attempt go.
         TraceWriter(folder, prepare=prepare)
         names: list[str] = []
@@ -123,7 +124,8 @@ class SpreadExecution:
                 name = f"trace-{len(names):06d}.parquet"
                 _link(part, folder / name)
                 names.append(name)
-        return BufferedTraceWriter(TraceWriter(folder, kept=names, prepare=prepare), dropped=self._dropped)
+        return BufferedTraceWriter(TraceWriter(folder, kept=names, prepare=prepare, messages=has_messages),
+                                   dropped=self._dropped)  # fmt: skip
 
 
 def _link(part: Path, name: Path) -> None:
@@ -155,7 +157,8 @@ def run_in_folder(experiment: RunSetting, session: Session, item: Item, on_progr
     trace = None
     if record.trace:
         parts, dropped = checkpoint.tree["trace"]
-        trace = BufferedTraceWriter(TraceWriter(folder, kept=parts, prepare=prepare), dropped=dropped)
+        file = TraceWriter(folder, kept=parts, prepare=prepare, messages=run.method.decentralized)
+        trace = BufferedTraceWriter(file, dropped=dropped)
     execution = Execution(
         [run], session, experiment.until, record, trace, Followed(on_progress), files, first=position, keeps_ended=True
     )

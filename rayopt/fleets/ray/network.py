@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from rayopt.core.arrivals import Arrival
-from rayopt.core.programs import NodeEvent
 from rayopt.core.tasks import Gradient
 from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace, forget
 from rayopt.fleets.evaluation import Evaluation
@@ -59,6 +59,7 @@ class Watcher:
         self._recorder = recorder
         self._fleet = WatchedNetwork(n)
         self._waiting: list[deque[NodeRecord]] = [deque() for _ in range(n)]
+        self._bits_of = [0] * n
         # When each update was made: a node cannot know how many others have made.
         self._made_at: list[float] = []
         recorder.begin(method, self._fleet)
@@ -68,7 +69,6 @@ class Watcher:
         """Records everything up to the time that all nodes have seen."""
         for waiting, report in zip(self._waiting, reports, strict=True):
             waiting.extend(report.records)
-        self._fleet.bits_sent = sum(report.bits_sent for report in reports)
         seen_until = min(report.now for report in reports)
         while not self._recorder.finished:
             node = min(range(self._fleet.n), key=lambda number: (self._next(number), number))
@@ -91,11 +91,13 @@ class Watcher:
         return waiting[0].time if waiting else float("inf")
 
     def _record(self, node: int, record: NodeRecord) -> None:
+        self._fleet.bits_sent += record.bits_sent - self._bits_of[node]
+        self._bits_of[node] = record.bits_sent
         for number, assigned_at, version in record.cancelled:
             found = [node], [number], [assigned_at], [self._version(version, assigned_at)]
             self._fleet.cancelled.append(tuple(np.array(part) for part in found))
             self._fleet.busy_seconds += record.time - assigned_at
-        event: Arrival = NodeEvent(record.time, record.time, node)
+        event: Arrival | None = record.event
         if record.arrival is not None:
             number, assigned_at, version, used = record.arrival
             task = Gradient(self._method.x, self._version(version, assigned_at))
@@ -106,7 +108,10 @@ class Watcher:
             before = self._method.updates
             self._method.take(node, record.told, self._fleet)
             self._made_at += [record.time] * (self._method.updates - before)
-        self._recorder.arrival(event)
+        if event is not None:
+            self._recorder.arrival(event)
+        else:
+            self._recorder.changed(record.time)
 
     def _version(self, version: int, assigned_at: float) -> int:
         """Returns at which update a task began: by its point, or where nodes have points of their own by the clock."""
@@ -149,6 +154,7 @@ class NetworkSession:
         self._network = network
         self._owns_connection = owns_connection
         self._stop_reason = ""
+        self._runs = 0
         self._recorder: Recorder | None = None
         common = {"num_cpus": options.num_cpus, "num_gpus": options.num_gpus, "enable_task_events": False}
         groups = {"status": 1, "inbox": 1}
@@ -181,6 +187,8 @@ class NetworkSession:
           WorkerLost: the process of a node died.
           WorkerFailed: a node brings an error.
         """
+        from rayopt.fleets.ray.failures import WorkerLost
+
         ship_modules(job.method)
         problem = self._problem.split(self._network.count, job.seed)
         self._load(problem, job.seed)
@@ -202,8 +210,9 @@ class NetworkSession:
             watcher.end()
         finally:
             self._stop_reason = ""
-            for node in self._nodes:
-                node.end.remote()
+            # Of a node that is lost, the error that ended the run tells.
+            with suppress(self._ray.exceptions.RayError, WorkerLost):
+                self._ask([node.end.remote() for node in self._nodes])
         outcome = recorder.outcome(recorder.wall_seconds)
         outcome.estimate = job.method.evaluated_point if job.keep_estimate else None
         outcome.rounds = list(job.method.rounds)  # type: ignore[attr-defined]
@@ -231,10 +240,11 @@ class NetworkSession:
         neighbours: list[dict[int, Any]] = [{} for _ in self._nodes]
         for tail, head in self._network.graph.edges:
             neighbours[tail][head] = self._nodes[head]
+        self._runs += 1
         method = self._ray.put(job.method)
         network = self._ray.put(self._network)
         self._ask([
-            node.begin.remote(method, network, dimension, job.seed, own)
+            node.begin.remote(self._runs, method, network, dimension, job.seed, own)
             for node, own in zip(self._nodes, neighbours, strict=True)
         ])  # fmt: skip
 

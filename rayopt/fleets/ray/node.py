@@ -32,15 +32,19 @@ class NodeRecord(NamedTuple):
 
     Attributes:
       time: fleet seconds, by the node's clock.
+      event: what has happened, if it is no arrival: without its payload; None for an arrival, and at the start.
       arrival: (task number, assigned_at, version, whether it was used) of a gradient, or None.
       cancelled: (task number, assigned_at, version) of tasks that were stopped.
       told: what the method tells of itself, or None.
+      bits_sent: of all messages that have left so far.
     """
 
     time: float
+    event: NodeEvent | None
     arrival: tuple[int, float, int, bool] | None
     cancelled: list[tuple[int, float, int]]
     told: Any
+    bits_sent: int
 
 
 class NodeReport(NamedTuple):
@@ -49,13 +53,11 @@ class NodeReport(NamedTuple):
     Attributes:
       now: fleet seconds; nothing before it is still to come.
       records: its events, in order.
-      bits_sent: of all messages that have left so far.
       error: the traceback of what ended it, or "".
     """
 
     now: float
     records: list[NodeRecord]
-    bits_sent: int
     error: str
 
 
@@ -72,7 +74,11 @@ class NodeClock(NetworkClock):
       seed: addresses durations and samples.
       executor: computes on the node's shard.
       peers: the actors of the neighbours, by node.
-      inbox: (sender, payload) of what has come.
+      inbox: what :meth:`NetworkActor.deliver` has taken.
+      run: number of the run: messages of another one are dropped.
+
+    Attributes:
+      freed: edges that have become free since the list was last cleared, also those that carry the next message now.
     """
 
     def __init__(
@@ -83,14 +89,17 @@ class NodeClock(NetworkClock):
         seed: int,
         executor: TaskExecutor,
         peers: Mapping[int, Any],
-        inbox: queue.SimpleQueue[tuple[int, Any]],
+        inbox: queue.SimpleQueue[tuple[Any, ...]],
+        run: int,
     ) -> None:
         super().__init__(network, dimension, seed, source=None)
         self._number = number
         self._executor = executor
         self._peers = peers
         self._inbox = inbox
+        self._run = run
         self._value: Any = None
+        self.freed: list[EdgeFreed] = []
         self._started_at = time.monotonic()
 
     def elapsed(self) -> float:
@@ -122,19 +131,26 @@ class NodeClock(NetworkClock):
             return None
         return self.wait(due)
 
-    def _take(self, sender: int, payload: Any) -> None:
+    def _take(self, run: int, sender: int, payload: Any, sent_at: float, number: int, floats: int) -> None:
+        if run != self._run:
+            return
         now = max(self.elapsed(), self.now)
-        self._push(now, self._number, RECEIVED, (sender, payload, now))
+        self._push(now, self._number, RECEIVED, (sender, payload, sent_at, number, floats))
 
     def _reached(self, time: float) -> float:
         return max(self.elapsed(), time)
 
-    def _delivery(self, node: int, sender: int, payload: tuple[Any, ...], sent_at: float) -> Delivery | None:
+    def _delivery(self, node: int, *about: Any) -> Delivery | None:
         if node == self._number:
-            return super()._delivery(node, sender, payload, sent_at)
+            return super()._delivery(node, *about)
         # Its time on the edge is over.
-        self._peers[node].deliver.remote(sender, payload)
+        self._peers[node].deliver.remote(self._run, *about)
         return None
+
+    def _next_leaves(self, lane: tuple[int, str]) -> bool:
+        node, neighbour = self._ends_of[lane[0]]
+        self.freed.append(EdgeFreed(self.now, self.now, node, neighbour, self._carried[lane]))
+        return super()._next_leaves(lane)
 
     def _leave(self, lane: tuple[int, str], payload: tuple[Any, ...], floats: int, flow: str) -> None:
         # What was collected is summed as it leaves: a message has one vector.
@@ -156,13 +172,12 @@ class NetworkActor:
 
     def __init__(self, number: int) -> None:
         self._number = number
-        self._inbox: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
         self._records: queue.SimpleQueue[NodeRecord] = queue.SimpleQueue()
         self._is_over = threading.Event()
         self._thread: threading.Thread | None = None
         self._error = ""
         self._seen_until = 0.0
-        self._bits_sent = 0
         self._executor = TaskExecutor()
 
     def load(self, load: Load) -> None:
@@ -171,10 +186,13 @@ class NetworkActor:
         threadpool_limits(profile.blas_threads)
         self._executor.load(profile, shares_clock=True)
 
-    def begin(self, method: Any, network: Network, dimension: int, seed: int, peers: Mapping[int, Any]) -> None:
-        """Starts the program of this node.
+    def begin(
+        self, run: int, method: Any, network: Network, dimension: int, seed: int, peers: Mapping[int, Any]
+    ) -> None:
+        """Starts the program of this node, after :meth:`end` of the one before.
 
         Args:
+          run: a number that no run before has had.
           method: prepared; the programs of the other nodes are not looked at.
           network: the graph and its times.
           dimension: of the vectors that travel.
@@ -182,36 +200,43 @@ class NetworkActor:
           peers: the actors of the neighbours.
         """
         self._is_over.clear()
-        self._error, self._seen_until, self._bits_sent = "", 0.0, 0
+        self._error, self._seen_until = "", 0.0
         while not self._records.empty():
             self._records.get()
-        clock = NodeClock(self._number, network, dimension, seed, self._executor, peers, self._inbox)
+        clock = NodeClock(self._number, network, dimension, seed, self._executor, peers, self._inbox, run)
         self._thread = threading.Thread(target=self._run, args=(method, clock), daemon=True)
         self._thread.start()
 
     @ray.method(concurrency_group="inbox")
-    def deliver(self, sender: int, payload: Any) -> None:
-        """Takes a message of a neighbour."""
-        self._inbox.put((sender, payload))
+    def deliver(self, run: int, sender: int, payload: Any, sent_at: float, number: int, floats: int) -> None:
+        """Takes a message of a neighbour.
+
+        Args:
+          run: in which it was sent.
+          sender: the neighbour.
+          payload: what it sends.
+          sent_at: fleet seconds by its clock.
+          number: of the message on its edge.
+          floats: its size.
+        """
+        self._inbox.put((run, sender, payload, sent_at, number, floats))
 
     @ray.method(concurrency_group="status")
     def report(self) -> NodeReport:
         """Returns what has happened since the last report."""
         # Before the records: what comes after it may be missing in them, nothing else.
-        now, bits_sent = self._seen_until, self._bits_sent
+        now = self._seen_until
         records = []
         while not self._records.empty():
             records.append(self._records.get())
-        return NodeReport(now, records, bits_sent, self._error)
+        return NodeReport(now, records, self._error)
 
     @ray.method(concurrency_group="status")
     def end(self) -> None:
-        """Ends the program; messages that come later are dropped."""
+        """Ends the program."""
         self._is_over.set()
         if self._thread is not None:
             self._thread.join()
-        while not self._inbox.empty():
-            self._inbox.get()
 
     def _run(self, method: Any, clock: NodeClock) -> None:
         try:
@@ -227,16 +252,28 @@ class NetworkActor:
             event = clock.step()
             if event is not None:
                 method.receive(event, clock)
+            if event is not None or clock.freed:
                 self._note(method, clock, event)
-            self._bits_sent = clock.bits_sent
             self._seen_until = clock.now if event is not None else max(clock.elapsed(), clock.now)
 
     def _note(self, method: Any, clock: NodeClock, event: Arrival | None) -> None:
         cancelled = [(int(number[0]), float(assigned_at[0]), int(version[0]))
                      for _, number, assigned_at, version in clock.cancelled]  # fmt: skip
         clock.cancelled.clear()
-        told, arrival = method.told(self._number), None
-        if event is not None and not isinstance(event, NodeEvent | Delivery | EdgeFreed):
+        for freed in clock.freed:
+            self._records.put(NodeRecord(freed.time, freed, None, [], None, clock.bits_sent))
+        clock.freed.clear()
+        arrival: tuple[int, float, int, bool] | None = None
+        about: NodeEvent | None = None
+        if isinstance(event, Delivery):
+            kind = event.payload[:1]
+            about = Delivery(event.time, event.assigned_at, event.node, event.sender, kind, event.message_number,
+                             event.floats)  # fmt: skip
+        elif isinstance(event, NodeEvent):
+            # That an edge is free stands among those above.
+            about = None if isinstance(event, EdgeFreed) else event
+        elif event is not None:
             arrival = event.number, event.assigned_at, event.version, event.used
-        if cancelled or arrival is not None or told is not None:
-            self._records.put(NodeRecord(clock.now, arrival, cancelled, told))
+        told = method.told(self._number)
+        if about is not None or arrival is not None or cancelled or told is not None:
+            self._records.put(NodeRecord(clock.now, about, arrival, cancelled, told, clock.bits_sent))

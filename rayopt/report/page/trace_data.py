@@ -63,7 +63,7 @@ def told_by_trace(result: Result) -> dict[str, Told]:
         return {}
     with TraceReader([path]) as trace:
         frames, count = [], 0
-        for frame in trace.frames(COLUMNS):
+        for frame in trace.tasks(COLUMNS):
             frames.append(frame)
             count += len(frame)
             if count >= MOST_ROWS:

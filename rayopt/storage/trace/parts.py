@@ -23,7 +23,7 @@ TRACE_COLUMNS = (
     "updates", "component", "message", "bits",
 )  # fmt: skip
 PART_NAME = r"trace-\d{6}\.parquet"
-NAMES = ("method", "label", "outcome")
+NAMES = ("method", "label", "outcome", "kind")
 
 
 def parts_in(folder: Path) -> list[Path]:
@@ -132,4 +132,10 @@ def writer_of(path: Path, schema: Any) -> Any:
     """Returns what writes rows into a new Parquet file."""
     import pyarrow.parquet as pq
 
-    return pq.ParquetWriter(path, schema, compression="lz4", use_dictionary=list(NAMES), write_statistics=False)
+    return pq.ParquetWriter(
+        path,
+        schema,
+        compression="lz4",
+        use_dictionary=[name for name in NAMES if name in schema.names],
+        write_statistics=False,
+    )

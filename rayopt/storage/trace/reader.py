@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from rayopt.storage.trace.parts import reading
+from rayopt.storage.trace.rows import OUTCOMES
 from rayopt.storage.trace.writer import ABOUT
 
 if TYPE_CHECKING:
@@ -70,6 +71,15 @@ class TraceReader:
         for place in self._groups if run is None else self._groups_of.get(run, ()):
             frame = _group(*place, wanted if run is None else [*wanted, "run"]).to_pandas()
             yield frame if run is None else frame.loc[frame["run"] == run, wanted]
+
+    def tasks(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """Yields the rows of tasks, not those of what else happens at the nodes of a network; ``outcome`` is asked for.
+
+        Args:
+          columns: which ones, ``outcome`` among them.
+        """
+        for frame in self.frames(columns):
+            yield frame[frame["outcome"].isin(OUTCOMES)] if "sender" in self.columns else frame
 
     @cached_property
     def _groups_of(self) -> dict[int, list[tuple[Any, Path, int]]]:

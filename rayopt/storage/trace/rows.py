@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,11 @@ from rayopt.core.arrivals import Arrival
 
 OUTCOMES = ("used", "ignored", "cancelled", "failed")
 USED, IGNORED, CANCELLED, FAILED = range(4)
+EVENTS = ("received", "freed", "woken")
+"""What else happens at a node of a network: their codes follow those of the outcomes."""
+RECEIVED, FREED, WOKEN = range(4, 7)
+KINDS = ("", "points", "sums", "counters", "signals", "models", "other")
+"""What messages hold."""
 
 TRACE = np.dtype(
     [
@@ -29,6 +35,8 @@ TRACE = np.dtype(
         ("bits", "i8"),
         ("completed_at", "f8"),
         ("checksum", "f8"),
+        ("sender", "i4"),
+        ("kind", "i1"),
     ]
 )
 ROW_GROUP = 65_536
@@ -44,7 +52,7 @@ class TraceBuffer:
     def __init__(self, flush: Callable[[NDArray[np.void]], None]) -> None:
         self._rows = np.zeros(ROW_GROUP, dtype=TRACE)
         self._bytes = self._rows.view(np.uint8).data
-        self._pack = struct.Struct("=diqdqqbqiiqdd").pack_into
+        self._pack = struct.Struct("=diqdqqbqiiqddib").pack_into
         self._size = TRACE.itemsize
         self._flush = flush
         self._next = 0
@@ -58,7 +66,32 @@ class TraceBuffer:
         self._pack(
             self._bytes, self._next * self._size, arrival.time, arrival.worker, arrival.number, arrival.assigned_at,
             version, updates_before - version, outcome, updates, task.component, arrival.message,
-            bits, arrival.completed_at, checksum,
+            bits, arrival.completed_at, checksum, -1, 0,
+        )  # fmt: skip
+        self._next += 1
+        if self._next == ROW_GROUP:
+            self.flush()
+
+    def add_event(
+        self, time: float, node: int, number: int, begun_at: float, event: int, updates: int, bits: int, sender: int,
+        kind: str,
+    ) -> None:  # fmt: skip
+        """Adds the row of an event at a node of a network that is no arrival.
+
+        Args:
+          time: seconds.
+          node: where it happens.
+          number: of the message on its edge.
+          begun_at: when the message left, or the alarm was set.
+          event: RECEIVED, FREED or WOKEN.
+          updates: k after it.
+          bits: of the message.
+          sender: of the message; of an edge that has become free, where it leads; -1 for an alarm.
+          kind: of the message, one of ``KINDS``.
+        """
+        self._pack(
+            self._bytes, self._next * self._size, time, node, number, begun_at, -1, 0, event, updates, -1, 0, bits,
+            math.nan, math.nan, sender, KINDS.index(kind) if kind in KINDS else KINDS.index("other"),
         )  # fmt: skip
         self._next += 1
         if self._next == ROW_GROUP:
@@ -67,6 +100,7 @@ class TraceBuffer:
     def add_many(self, columns: dict[str, Any], count: int) -> None:
         """Adds ``count`` rows given as columns or as scalars."""
         done = 0
+        columns = {"sender": -1, "kind": 0, **columns}
         while done < count:
             take = min(count - done, ROW_GROUP - self._next)
             rows = self._rows[self._next : self._next + take]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rayopt.storage.files import write_complete
 from rayopt.storage.trace.parts import NAMES, part_at, writer_of
-from rayopt.storage.trace.rows import OUTCOMES, ROW_GROUP
+from rayopt.storage.trace.rows import EVENTS, KINDS, OUTCOMES, ROW_GROUP
 
 ABOUT = "rayopt"
 
@@ -31,6 +31,7 @@ class TraceWriter:
         shifted, see :class:`~rayopt.core.arrivals.Arrival`), and ``checksum``, a sum of x.
       kept: the parts to go on after; all others are removed.
       prepare: makes the folder, with what else it must hold, if it is not there.
+      messages: whether to keep the columns ``sender`` and ``kind`` of messages between the nodes of a network.
 
     Attributes:
       about: a text that the file is to keep about its rows, if it is set before :meth:`close`.
@@ -45,6 +46,7 @@ class TraceWriter:
         real_time: bool = False,
         kept: Sequence[str] = (),
         prepare: Callable[[], None] = lambda: None,
+        messages: bool = False,
     ) -> None:
         import pyarrow as pa
 
@@ -61,6 +63,9 @@ class TraceWriter:
                   ("message", pa.int32()), ("bits", integers)]  # fmt: skip
         if real_time:
             fields += [("completed_at", floats), ("checksum", floats)]
+        if messages:
+            fields += [("sender", pa.int32()), ("kind", text)]
+        self._outcomes = [*OUTCOMES, *EVENTS] if messages else list(OUTCOMES)
         self._schema = pa.schema(fields)
         self._numbers = [name for name, _ in fields if name not in (*NAMES, "seed", "run")]
         self._writer: Any = None
@@ -86,7 +91,8 @@ class TraceWriter:
         columns["label"] = pa.DictionaryArray.from_arrays(same, [label])
         columns["seed"] = pa.array(np.full(len(rows), seed, dtype=np.int64))
         columns["run"] = pa.array(np.full(len(rows), run, dtype=np.int32))
-        columns["outcome"] = pa.DictionaryArray.from_arrays(rows["outcome"].astype(np.int32), list(OUTCOMES))
+        columns["outcome"] = pa.DictionaryArray.from_arrays(rows["outcome"].astype(np.int32), self._outcomes)
+        columns["kind"] = pa.DictionaryArray.from_arrays(rows["kind"].astype(np.int32), list(KINDS))
         batch = pa.record_batch([columns[name] for name in self._schema.names], schema=self._schema)
         if self._writer is None:
             # It may have gone away in the middle of a run.
