@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LOOK_EVERY = 0.05
 """Real seconds between two looks at all nodes."""
+START_IN = 0.1
+"""Real seconds from the call that lets all nodes start to the start."""
 
 
 class WatchedNetwork:
@@ -247,6 +249,8 @@ class NetworkSession:
             node.begin.remote(self._runs, method, network, dimension, job.seed, own)
             for node, own in zip(self._nodes, neighbours, strict=True)
         ])  # fmt: skip
+        started_at = time.monotonic() + START_IN
+        self._ask([node.go.remote(started_at) for node in self._nodes])
 
     def _reports(self) -> list[NodeReport]:
         from rayopt.fleets.ray.failures import WorkerFailed

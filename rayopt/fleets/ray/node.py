@@ -19,6 +19,7 @@ from rayopt.core.arrivals import Arrival, GradientSum
 from rayopt.core.programs import Delivery, EdgeFreed, NodeEvent
 from rayopt.core.tasks import Gradient
 from rayopt.fleets.network import RECEIVED, NetworkClock
+from rayopt.fleets.ray.clocks import clock_of
 from rayopt.fleets.ray.messages import Load, Order
 from rayopt.fleets.ray.task_executor import TaskExecutor
 from rayopt.latency.network import Network
@@ -76,6 +77,7 @@ class NodeClock(NetworkClock):
       peers: the actors of the neighbours, by node.
       inbox: what :meth:`NetworkActor.deliver` has taken.
       run: number of the run: messages of another one are dropped.
+      started_at: when it begins, on this machine's monotonic clock.
 
     Attributes:
       freed: edges that have become free since the list was last cleared, also those that carry the next message now.
@@ -91,6 +93,7 @@ class NodeClock(NetworkClock):
         peers: Mapping[int, Any],
         inbox: queue.SimpleQueue[tuple[Any, ...]],
         run: int,
+        started_at: float,
     ) -> None:
         super().__init__(network, dimension, seed, source=None)
         self._number = number
@@ -100,7 +103,7 @@ class NodeClock(NetworkClock):
         self._run = run
         self._value: Any = None
         self.freed: list[EdgeFreed] = []
-        self._started_at = time.monotonic()
+        self._started_at = started_at
 
     def elapsed(self) -> float:
         """Returns fleet seconds since the start."""
@@ -179,17 +182,19 @@ class NetworkActor:
         self._error = ""
         self._seen_until = 0.0
         self._executor = TaskExecutor()
+        self._shares_clock = False
 
     def load(self, load: Load) -> None:
         """Takes the node's shard."""
         (profile,) = load.fetch().values()
         threadpool_limits(profile.blas_threads)
+        self._shares_clock = not clock_of(load.server_node)
         self._executor.load(profile, shares_clock=True)
 
     def begin(
         self, run: int, method: Any, network: Network, dimension: int, seed: int, peers: Mapping[int, Any]
     ) -> None:
-        """Starts the program of this node, after :meth:`end` of the one before.
+        """Takes the program of this node, after :meth:`end` of the one before; :meth:`go` starts it.
 
         Args:
           run: a number that no run before has had.
@@ -203,7 +208,16 @@ class NetworkActor:
         self._error, self._seen_until = "", 0.0
         while not self._records.empty():
             self._records.get()
-        clock = NodeClock(self._number, network, dimension, seed, self._executor, peers, self._inbox, run)
+        self._given = method, (self._number, network, dimension, seed, self._executor, peers, self._inbox, run)
+
+    def go(self, started_at: float) -> None:
+        """Starts the program.
+
+        Args:
+          started_at: when, on the monotonic clock of the driver; a machine with another clock starts now.
+        """
+        method, about = self._given
+        clock = NodeClock(*about, started_at if self._shares_clock else time.monotonic())
         self._thread = threading.Thread(target=self._run, args=(method, clock), daemon=True)
         self._thread.start()
 
@@ -246,6 +260,7 @@ class NetworkActor:
             self._error = traceback.format_exc()
 
     def _serve(self, method: Any, clock: NodeClock) -> None:
+        time.sleep(max(-clock.elapsed(), 0.0) * self._executor.time_scale)
         method.start_at(self._number, clock)
         self._note(method, clock, None)
         while not self._is_over.is_set():

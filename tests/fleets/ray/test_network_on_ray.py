@@ -1,0 +1,130 @@
+"""Methods without a server on Ray: nodes are actors that send to each other, and the driver watches."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import ray
+
+import rayopt as ro
+from rayopt import methods
+from rayopt.fleets.ray.failures import WorkerFailed, WorkerLost
+from rayopt.fleets.ray.network import NetworkSession
+from rayopt.problems import LogisticRegression, Quadratic
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("cluster")]
+
+PROBLEM = Quadratic(dimension=20, noise=0.1)
+NETWORK = ro.Network(ro.graphs.mesh(2, 3), compute=[1.0, 1.31, 1.73, 2.17, 2.9, 3.57], edges=0.37)
+TREE = ro.Network(ro.graphs.line(6), compute=[1.0, 1.31, 1.73, 2.17, 2.9, 3.57], edges=0.37)
+UNTIL = ro.Until(updates=3)
+
+
+def test_the_updates_are_those_of_virtual_time(tmp_path):
+    """Times are far apart, so the same gradients are in every update, and x is the same up to rounding."""
+    chosen = [
+        methods.Fragile(0.3, batch_size=6), methods.DecentralizedMinibatch(0.3), methods.GossipSGD(0.3),
+        methods.GradientTracking(0.1), methods.AcceleratedFragile(0.1, batch_size=6),
+        methods.NonsmoothFragile(0.1, batch_size=6),
+    ]  # fmt: skip
+    real = ro.run(chosen, PROBLEM, NETWORK, until=UNTIL, fleet=ro.RayFleet(time_scale=0.1), out=tmp_path / "run")
+    virtual = ro.run(chosen, PROBLEM, NETWORK, until=UNTIL)
+    columns = ["label", "updates", "collected"]
+    assert real.rounds[columns].to_numpy().tolist() == virtual.rounds[columns].to_numpy().tolist()
+    np.testing.assert_allclose(real.table.value, virtual.table.value, rtol=1e-10)
+    np.testing.assert_allclose(real.rounds.time, virtual.rounds.time, rtol=0.15)
+    # Messages take a little longer, and an update may come a message later.
+    np.testing.assert_allclose(real.table.bits_up, virtual.table.bits_up, rtol=0.1)
+    for label in ("Fragile", "GossipSGD"):
+        own = [found.trace[found.trace.label == label] for found in (real, virtual)]
+        kinds = [trace[trace.outcome == "received"].kind.value_counts().to_dict() for trace in own]
+        assert {kind for kind, count in kinds[0].items() if count} == {
+            kind for kind, count in kinds[1].items() if count
+        }
+    replayed = ro.replay(tmp_path / "run").runs
+    assert [run.difference for run in replayed] == [None] * len(chosen)
+    assert all(run.checked >= 2 for run in replayed)
+
+
+def test_methods_whose_messages_race_are_replayed_too(tmp_path):
+    chosen = [methods.Amelie(0.3, batch_size=6), methods.AsynchronousGossip(0.1), methods.RelaySGD(0.2)]
+    problem = LogisticRegression.digits(batch=4)
+    record = ro.Record(metrics=["value", "consensus_distance"], every=2.0)
+    result = ro.run(chosen, problem, TREE, until=ro.Until(updates=6), fleet=ro.RayFleet(time_scale=0.02),
+                    out=tmp_path / "run", record=record)  # fmt: skip
+    assert result.table.updates.tolist() == [6] * 3
+    assert (result.table.value < np.log(10)).all()
+    gossip = result.history[result.history.label == "AsynchronousGossip"]
+    assert (gossip.consensus_distance.dropna() >= 0).all()
+    assert gossip.consensus_distance.iloc[-1] > 0
+    assert [run.difference for run in ro.replay(tmp_path / "run").runs] == [None] * 3
+
+
+def test_another_trace_is_found_out(tmp_path):
+    result = ro.run(methods.Fragile(0.3, batch_size=6), PROBLEM, NETWORK, until=UNTIL,
+                    fleet=ro.RayFleet(time_scale=0.05), out=tmp_path / "run")  # fmt: skip
+    other = ro.Experiment([methods.Fragile(0.31, batch_size=6)], PROBLEM, NETWORK, UNTIL, fleet=ro.RayFleet())
+    assert ro.replay(tmp_path / "run", experiment=other).runs[0].difference is not None
+    assert result.table.updates.tolist() == [3]
+
+
+def test_sixteen_nodes_with_edges_of_twenty_milliseconds(tmp_path):
+    network = ro.Network(ro.graphs.torus(4, 4), compute="0.03 * sqrt(i)", edges=0.02)
+    method = methods.Fragile(0.5, batch_size=24)
+    result = ro.run(method, LogisticRegression.digits(batch=4), network, until=ro.Until(time=8), fleet=ro.RayFleet(),
+                    out=tmp_path / "run")  # fmt: skip
+    virtual = ro.run(method, LogisticRegression.digits(batch=4), network, until=ro.Until(time=8))
+    assert result.table.updates[0] > 0.4 * virtual.table.updates[0]
+    assert result.table.accuracy[0] > 0.8
+    assert (result.rounds.collected >= 24).all()
+    assert ro.replay(tmp_path / "run").is_equal
+
+
+def test_a_node_that_is_killed_ends_the_run_with_its_name(monkeypatch):
+    sessions = []
+    make = NetworkSession.__init__
+
+    def noted(self, *arguments, **others):
+        make(self, *arguments, **others)
+        sessions.append(self)
+
+    monkeypatch.setattr(NetworkSession, "__init__", noted)
+
+    def kill():
+        while not sessions or sessions[0]._recorder is None or sessions[0]._recorder.counts.arrivals < 5:
+            time.sleep(0.02)
+        ray.kill(sessions[0]._nodes[4])
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    with pytest.raises(WorkerLost, match="node 4 has lost its process"):
+        ro.run(methods.GossipSGD(0.1), PROBLEM, NETWORK, until=ro.Until(time=600), fleet=ro.RayFleet(time_scale=0.05))
+    killer.join()
+
+
+class Broken(Quadratic):
+    def gradient(self, x, sample, checkpoint=None):
+        raise ValueError("no gradient today")
+
+
+def test_an_error_at_a_node_is_told_with_its_name():
+    network = ro.Network(ro.graphs.line(2), compute=1.0, edges=0.5)
+    with pytest.raises(WorkerFailed, match=r"node 0 raised an error:[\s\S]*no gradient today"):
+        ro.run(methods.GossipSGD(0.1), Broken(5), network, until=UNTIL, fleet=ro.RayFleet(time_scale=0.05))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers_per_actor": 2}, r"fleet\.workers_per_actor: 2 with a network, which has no server; allowed: 1"),
+        ({"server_bandwidth": 5.0}, r"fleet\.server_bandwidth: 5\.0 with a network"),
+        ({"overlap": True}, r"fleet\.overlap: True with a network"),
+        ({"server_node": "head"}, r"fleet\.server_node: 'head' with a network"),
+    ],
+)
+def test_what_only_a_server_has(options, message):
+    with pytest.raises(ro.InvalidInput, match=message):
+        ro.run(methods.GossipSGD(0.1), PROBLEM, NETWORK, until=UNTIL, fleet=ro.RayFleet(**options))
