@@ -73,6 +73,20 @@ class Result:
         )
         return found.reset_index().sort_values(["label", "seed", "worker"], kind="stable", ignore_index=True)
 
+    @cached_property
+    def edges(self) -> pd.DataFrame:
+        """A row per edge of a network over which messages came, of every run, from a trace of all events: ``method,
+        label, seed, sender, receiver, messages, bits``; empty where there are none."""
+        import pandas as pd
+
+        names = ["method", "label", "seed", "sender", "receiver"]
+        if "sender" not in self.trace.columns:
+            return pd.DataFrame(columns=[*names, "messages", "bits"])
+        rows = self.trace[self.trace.outcome == "received"].rename(columns={"worker": "receiver"})
+        grouped = rows.groupby(names, sort=False, observed=True)
+        found = grouped.agg(messages=("bits", "size"), bits=("bits", "sum")).reset_index()
+        return found.sort_values(["label", "seed", "sender", "receiver"], kind="stable", ignore_index=True)
+
     @property
     def answer(self) -> str:
         """The answer in a sentence: which method was soonest, by how much, on how many seeds; "" if there is none."""

@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 
 from rayopt.experiments.result import Result
 from rayopt.experiments.summary import ends_with_updates
+from rayopt.latency.graphs import graph_of
 from rayopt.report import figure
 from rayopt.report.costs import draw_costs
 from rayopt.report.delays import count_delays, draw_delays
+from rayopt.report.flows import draw_flows
 from rayopt.storage.files import write_complete
 from rayopt.storage.run_folder import TRACE_FILE
 from rayopt.storage.trace.reader import TraceReader
@@ -23,7 +25,8 @@ def save_all(result: Result) -> list[Path]:
 
     ``<metric>.png`` for each metric, and ``<metric>-bits.png`` where sending takes time or replies are compressed;
     ``costs.png`` where runs end with a number of updates; ``delays.png``
-    where time was real and the trace was kept: delays that were measured.
+    where time was real and the trace was kept: delays that were measured; ``network.png`` where messages went from node
+    to node and the trace was kept: what flowed over each edge.
     """
     folder = result.folder.path
     against_bits = counts_bits(result.config) and "bits_up" in result.history.columns
@@ -32,9 +35,19 @@ def save_all(result: Result) -> list[Path]:
         paths.append(_save(draw_costs(result.summary), folder / "costs.png"))
     if result.config.get("fleet", {}).get("name") == "ray" and (folder / TRACE_FILE).is_file():
         with TraceReader([folder / TRACE_FILE]) as trace:
-            delays = draw_delays(count_delays(trace), result.config["workers"]["count"])
+            delays = draw_delays(count_delays(trace), _count(result.config))
         paths += [] if delays is None else [_save(delays, folder / "delays.png")]
+    if "network" in result.config and (flows := draw_flows(result)) is not None:
+        paths.append(_save(flows, folder / "network.png"))
     return paths
+
+
+def _count(config: dict[str, Any]) -> int:
+    """Returns how many workers or nodes there are."""
+    if "network" in config:
+        return graph_of(config["network"]["graph"]).n
+    count: int = config["workers"]["count"]
+    return count
 
 
 def counts_bits(config: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rayopt.latency.network import Network
+from rayopt.report.graph_layout import places_of
 from rayopt.theory import decentralized
 
 PIVOT, CONTRIBUTES, OTHER = "#D55E00", "#0072B2", "#D9D9D9"
@@ -92,8 +93,7 @@ def render(found: NetworkComparison) -> RenderableType:
 def draw(found: NetworkComparison) -> Figure:
     """Returns the graph: its pivot, the nodes whose gradients contribute, and the others."""
     network = found.network
-    by_node = _places(network)
-    places = np.array([by_node[node] for node in range(network.count)], dtype=np.float64)
+    places = places_of(network.graph)
     contributes = set(found.contributors.tolist())
     colours = [
         PIVOT if node == found.pivot else CONTRIBUTES if node in contributes else OTHER for node in range(network.count)
@@ -119,16 +119,3 @@ def draw(found: NetworkComparison) -> Figure:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, frameon=False, fontsize=9)
     axes.set_axis_off()
     return figure
-
-
-def _places(network: Network) -> dict[int, Any]:
-    """Returns where nodes are drawn: a plane mesh as it is, other graphs by their distances."""
-    import networkx as nx
-
-    shape = network.graph.config.get("shape")
-    if shape is not None and len(shape) == 2:
-        return {node: (node % shape[1], -(node // shape[1])) for node in range(network.count)}
-    graph = network.graph.to_networkx().to_undirected()
-    if network.graph.config.get("name") in ("ring", "complete"):
-        return dict(nx.circular_layout(graph))
-    return dict(nx.kamada_kawai_layout(graph) if network.count <= 200 else nx.spring_layout(graph, seed=0))

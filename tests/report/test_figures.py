@@ -5,11 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from rayopt import Experiment, Record, Until, Workers, methods
-from rayopt.problems import Free
+from rayopt import Experiment, Network, Record, Until, Workers, graphs, methods
+from rayopt.problems import Free, Quadratic
 from rayopt.report.costs import draw_costs
 from rayopt.report.delays import count_delays, draw_delays
 from rayopt.report.figures import save_all
+from rayopt.report.flows import draw_flows
 from rayopt.storage.run_folder import RunFolder
 from rayopt.storage.trace.reader import TraceReader
 from rayopt.storage.trace.rows import ROW_GROUP
@@ -89,3 +90,34 @@ def test_a_histogram_counts_every_arrival_and_no_cancellation(counts):
 
 def test_methods_without_delays_have_no_histogram(counts):
     assert draw_delays(counts(Minibatch=[0, 0, 0]), workers=4) is None
+
+
+def test_what_flowed_over_the_edges_of_a_network(tmp_path):
+    network = Network(graphs.mesh(3, 3), compute=1.0, edges=2.0)
+    chosen = [methods.Fragile(0.2, batch_size=12), methods.GossipSGD(0.2)]
+    result = Experiment(chosen, Quadratic(dimension=10), network, Until(updates=6)).run(tmp_path / "run")
+    edges = result.edges
+    received = result.trace[result.trace.outcome == "received"]
+    assert edges.messages.sum() == len(received)
+    assert set(edges.bits / edges.messages) == {640.0}
+    # A pivot's tree has an edge for every node but one in each direction, gossip has all edges.
+    assert (edges.label == "Fragile").sum() == 16
+    assert (edges.label == "GossipSGD").sum() == len(network.graph.edges)
+    assert set(received[received.label == "GossipSGD"].kind) == {"models"}
+    assert set(received[received.label == "Fragile"].kind) == {"points", "sums"}
+    # A message takes two seconds, and its gradients are none.
+    assert (received.time - received.assigned_at).unique().tolist() == [2.0]
+    assert (result.workers.groupby("label").tasks.sum() == result.table.set_index("label").arrivals).all()
+    figure = draw_flows(result)
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert [title.split(":")[0] for title in titles] == ["Fragile", "GossipSGD"]
+    assert "network.png" in [path.name for path in save_all(result)]
+
+
+def test_without_messages_in_the_trace_there_is_no_such_picture(tmp_path):
+    network = Network(graphs.ring(4), compute=1.0, edges=2.0)
+    found = Experiment([methods.GossipSGD(0.2)], Quadratic(dimension=3), network, Until(updates=3),
+                       record=Record(trace="arrivals")).run(tmp_path / "run")  # fmt: skip
+    assert set(found.trace.outcome) == {"used"}
+    assert found.edges.empty
+    assert draw_flows(found) is None

@@ -35,7 +35,7 @@ class NetworkFleet(Protocol):
 
 
 class DecentralizedMethod(Method):
-    """A method that runs as a program on every node of a :class:`~rayopt.latency.network.Network`.
+    """A method that runs as a program on every node of a :class:`~rayopt.latency.network.Network`, on both clocks.
 
     Attributes:
       programs: of the nodes, after :meth:`prepare`.
