@@ -120,9 +120,8 @@ class RayFleet(FleetKind):
         if isinstance(workers, Network):
             from rayopt.fleets.ray.network import NetworkOptions, NetworkSession
 
-            options = NetworkOptions(
-                self.time_scale, self.blas_threads, self.placement.num_cpus, self.placement.num_gpus
-            )
+            placed = self.placement
+            options = NetworkOptions(self.time_scale, self.blas_threads, placed.num_cpus, placed.num_gpus, self.nodes)
             return NetworkSession(options, problem, workers, owns_connection=connect(self.address))
         return RaySession(self, problem, self.emulated(workers), owns_connection=connect(self.address))
 

@@ -64,6 +64,7 @@ class Watcher:
         self._bits_of = [0] * n
         # When each update was made: a node cannot know how many others have made.
         self._made_at: list[float] = []
+        self._record_arrival = recorder.watched_arrival if recorder.watched.arrivals else recorder.arrival
         recorder.begin(method, self._fleet)
         recorder.started()
 
@@ -111,7 +112,7 @@ class Watcher:
             self._method.take(node, record.told, self._fleet)
             self._made_at += [record.time] * (self._method.updates - before)
         if event is not None:
-            self._recorder.arrival(event)
+            self._record_arrival(event)
         else:
             self._recorder.changed(record.time)
 
@@ -129,6 +130,7 @@ class NetworkOptions(NamedTuple):
     blas_threads: int = 1
     num_cpus: float = 0
     num_gpus: float = 0
+    nodes: int = 1
 
 
 class NetworkSession:
@@ -147,6 +149,7 @@ class NetworkSession:
         import ray
 
         from rayopt.fleets.ray.node import NetworkActor
+        from rayopt.fleets.ray.nodes import wait_for_nodes
 
         for component in (problem, network, network.edges):
             ship_modules(component)
@@ -158,6 +161,7 @@ class NetworkSession:
         self._stop_reason = ""
         self._runs = 0
         self._recorder: Recorder | None = None
+        wait_for_nodes(options.nodes)
         common = {"num_cpus": options.num_cpus, "num_gpus": options.num_gpus, "enable_task_events": False}
         groups = {"status": 1, "inbox": 1}
         make: Any = ray.remote

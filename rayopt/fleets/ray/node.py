@@ -113,7 +113,7 @@ class NodeClock(NetworkClock):
         """Starts a task.
 
         Raises:
-          WorkerFailed: the problem raises an error, or what it returns is no gradient.
+          ValueError: the problem raises an error, or what it returns is no gradient.
         """
         super().compute(node, task)
         number = self._given[node] - task.draws

@@ -195,7 +195,8 @@ class PivotMethod(DecentralizedMethod):
         if node != self.pivot_node or self.updates == self._told:
             return None
         self._told = self.updates
-        state = {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray | dict)}
+        state = {name: dict(value) if isinstance(value, dict) else value
+                 for name, value in vars(self).items() if isinstance(value, np.ndarray | dict)}  # fmt: skip
         return self.updates, self.rounds[-1][2], state
 
     def take(self, node: int, told: Any, fleet: NetworkFleet) -> None:
