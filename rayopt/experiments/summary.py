@@ -101,7 +101,8 @@ def summarise(
       with the smallest final value, never one that diverged.
     * ``answer``: which method was soonest or best, by how much, on how many seeds; "" of one method without a target.
     * ``runs``: how each run ended, its counts, wall seconds and slip (real seconds), and the ``faults`` of workers
-      that were recovered from, or None.
+      that were recovered from, or None; on a network ``edges``, (from, to, messages, bits) of each over which something
+      has come, and ``used_by``, how many gradients of each node were used.
     * ``target``: ``metric`` and ``reaches``, or None.
     * ``problem``: where the data come from, or None.
     * ``lower_bound``: its formula and seconds, or what is ``missing``; None if the target has none.
@@ -263,6 +264,7 @@ def _run_entry(run: Run) -> dict[str, Any]:
         "server_restarts": outcome.faults.server_restarts,
         "slip": {name: _finite(seconds) for name, seconds in outcome.slip.items()},
         "faults": outcome.faults.to_json() if outcome.faults else None,
+        **({"edges": outcome.edges, "used_by": outcome.used_by} if outcome.edges else {}),
     }
 
 

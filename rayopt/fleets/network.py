@@ -108,6 +108,8 @@ class NetworkClock:
         self._carried: dict[tuple[int, str], str] = {}
         self._waiting: dict[tuple[int, str], dict[str, tuple[Any, int]]] = {}
         self._sent = [0] * len(self._edge_of)
+        self._arrived = [0] * len(self._edge_of)
+        self._bits_arrived = [0] * len(self._edge_of)
         self.bits_sent = 0
 
     @property
@@ -140,6 +142,8 @@ class NetworkClock:
             "carried": self._carried,
             "waiting": self._waiting,
             "sent": self._sent,
+            "arrived": self._arrived,
+            "bits_arrived": self._bits_arrived,
             "bits_sent": self.bits_sent,
         }
 
@@ -147,7 +151,7 @@ class NetworkClock:
         """Goes on from what :meth:`state` returned."""
         self.now, self.random, self.bits_sent = state["now"], state["random"], state["bits_sent"]
         for name in ("events", "order", "tasks", "stamps", "given", "assigned_at", "ended_seconds", "carried",
-                     "waiting", "sent"):  # fmt: skip
+                     "waiting", "sent", "arrived", "bits_arrived"):  # fmt: skip
             setattr(self, f"_{name}", state[name])
 
     def compute(self, node: int, task: Gradient) -> None:
@@ -204,6 +208,11 @@ class NetworkClock:
         """Whether a message of this flow would leave at once."""
         return (self._edge_of[node, neighbour], "" if self._shares_edges else flow) not in self._carried
 
+    def flows(self) -> list[tuple[int, int, int, int]]:
+        """Returns (from, to, messages, bits) of the edges over which something has come."""
+        columns = zip(self._ends_of, self._arrived, self._bits_arrived, strict=True)
+        return [(*ends, messages, bits) for ends, messages, bits in columns if messages]
+
     def wake(self, node: int, seconds: float) -> None:
         """Asks for an alarm at a node."""
         self._push(self.now + seconds, node, WOKEN, self.now)
@@ -246,6 +255,9 @@ class NetworkClock:
         self, node: int, sender: int, payload: tuple[Any, ...], sent_at: float, number: int, floats: int
     ) -> Delivery | None:
         """Returns what a node receives; None if it is not here."""
+        edge = self._edge_of[sender, node]
+        self._arrived[edge] += 1
+        self._bits_arrived[edge] += FLOAT_BITS * floats
         return Delivery(self.now, sent_at, node, sender, payload, number, floats)
 
     def _is_due(self, event: tuple[float, int, int, int, Any]) -> bool:

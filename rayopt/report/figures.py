@@ -26,7 +26,7 @@ def save_all(result: Result) -> list[Path]:
     ``<metric>.png`` for each metric, and ``<metric>-bits.png`` where sending takes time or replies are compressed;
     ``costs.png`` where runs end with a number of updates; ``delays.png``
     where time was real and the trace was kept: delays that were measured; ``network.png`` where messages went from node
-    to node and the trace was kept: what flowed over each edge.
+    to node: what flowed over each edge.
     """
     folder = result.folder.path
     against_bits = counts_bits(result.config) and "bits_up" in result.history.columns

@@ -21,10 +21,10 @@ FLOW = "#0072B2"
 
 
 def draw_flows(result: Result) -> Figure | None:
-    """Returns a picture of the network for each method: its first seed, or the one step size that was best.
+    """Returns a picture of the network for each method, of its first seed; None if no messages came.
 
     From each node to the middle of an edge the line is as wide as the node has sent bits over it; the darker a node,
-    the more of its gradients were used. None if the trace does not tell of messages.
+    the more of its gradients were used.
     """
     edges = result.edges
     if edges.empty:
@@ -38,17 +38,16 @@ def draw_flows(result: Result) -> Figure | None:
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, label in zip(panels, labels, strict=False):
         own = edges[edges.label == label]
-        own = own[own.seed == own.seed.iloc[0]]
-        workers = result.workers
-        used = workers[(workers.label == label) & (workers.seed == own.seed.iloc[0])].set_index("worker").used
-        _draw(axes, label, graph, places, own, used)
+        seed = int(own.seed.iloc[0])
+        first = next(run for run in result.summary["runs"] if (run["label"], run["seed"]) == (label, seed))
+        _draw(axes, label, graph, places, own[own.seed == seed], np.array(first["used_by"]))
     for axes in panels[len(labels) :]:
         axes.set_axis_off()
     return figure
 
 
 def _draw(
-    axes: Axes, label: str, graph: Graph, places: NDArray[np.float64], edges: pd.DataFrame, used: pd.Series[int]
+    axes: Axes, label: str, graph: Graph, places: NDArray[np.float64], edges: pd.DataFrame, counts: NDArray[np.int64]
 ) -> None:
     ways = np.stack([places[list(ends)] for ends in zip(*graph.ends, strict=True)])
     axes.add_collection(LineCollection(list(ways), colors="0.85", linewidths=0.6, zorder=1))
@@ -56,7 +55,6 @@ def _draw(
     halves = np.stack([tails, (tails + heads) / 2], axis=1)
     widths = WIDEST * edges.bits.to_numpy() / max(int(edges.bits.max()), 1)
     axes.add_collection(LineCollection(list(halves), colors=FLOW, linewidths=np.maximum(widths, 0.3), zorder=2))
-    counts = used.reindex(range(graph.n), fill_value=0).to_numpy()
     size = 220 if graph.n <= MOST_LABELS else max(4, 20_000 / graph.n)
     drawn = axes.scatter(places[:, 0], places[:, 1], s=size, c=counts, cmap="Oranges", edgecolors="0.4",
                          linewidths=0.6, vmin=0, vmax=max(int(counts.max()), 1), zorder=3)  # fmt: skip

@@ -70,6 +70,8 @@ class Outcome:
       rounds: (time, updates, collected) of every update of a method without a server.
       bytes_received: real time only: bytes of gradients and messages that came into the server's process, those of late
         replies too; 0 elsewhere.
+      edges: (from, to, messages, bits) of the edges of a network over which something has come.
+      used_by: on a network, how many gradients of each node were used.
       thinned_to: fleet seconds between history rows at the end, if rows came too often; else 0.
     """
 
@@ -92,6 +94,8 @@ class Outcome:
     estimate: Any = None
     ended_because: str = ""
     bytes_received: int = 0
+    edges: list[tuple[int, int, int, int]] = field(default_factory=list)
+    used_by: list[int] = field(default_factory=list)
 
 
 @dataclass

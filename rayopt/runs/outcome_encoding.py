@@ -27,5 +27,6 @@ def outcome_of(tree: dict[str, Any]) -> Outcome:
     return Outcome(
         **tree | {"counts": Counts(**tree["counts"]), "diverged_at": dict(tree["diverged_at"]), "faults": faults,
                 "fingerprints": [Fingerprint(*found) for found in tree["fingerprints"]],
-                "rounds": [tuple(made) for made in tree.get("rounds", ())]}
+                "rounds": [tuple(made) for made in tree.get("rounds", ())],
+                "edges": [tuple(flow) for flow in tree.get("edges", ())]}
     )  # fmt: skip

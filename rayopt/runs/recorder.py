@@ -130,6 +130,7 @@ class Recorder:
         self._met = state["met"]
         self._fingerprints = Fingerprints([Fingerprint(*found) for found in state["fingerprints"]], state["stride"])
         self._alarms = state["alarms"]
+        self._used_by = state["used_by"]
         self._checksum = state["checksum"]
         self._every, self._start_row, self._start_time, self._idle_rows, self._arrivals_at_row = state["interval"]
         self._started_at -= state["wall_seconds"]
@@ -158,6 +159,7 @@ class Recorder:
             "fingerprints": Plain(list(self._fingerprints.taken)),
             "stride": self._fingerprints.stride,
             "alarms": self._alarms,
+            "used_by": self._used_by,
             "checksum": self._checksum,
             "interval": [self._every, self._start_row, self._start_time, self._idle_rows, self._arrivals_at_row],
         }
@@ -191,6 +193,8 @@ class Recorder:
         self._start_row, self._start_time = 0, 0.0
         self._idle_rows, self._arrivals_at_row = 0, 0
         self._buffer = TraceBuffer(self.flush_trace) if self.record.trace else None
+        # On a network, by node; elsewhere the trace tells.
+        self._used_by = [0] * fleet.n if method.decentralized else []
         self._records_events = method.decentralized and self.record.trace == "all"
         self._patience = 1000 * fleet.n if min(self.until.time, self.until.arrivals) == math.inf else math.inf
         self._started_at = time.monotonic()
@@ -217,6 +221,8 @@ class Recorder:
             if arrival.used:
                 counts.used += 1
                 outcome = USED
+                if self._used_by:
+                    self._used_by[arrival.worker] += 1
             elif arrival.ok:
                 outcome = IGNORED
             else:
@@ -408,6 +414,7 @@ class Recorder:
             slip=slip or {},
             fingerprints=self._fingerprints.taken,
             thinned_to=self._every if self._start_row else 0.0,
+            used_by=list(self._used_by),
         )
 
     def stop(self, reason: str = INTERRUPTED) -> None:

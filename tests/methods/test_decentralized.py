@@ -390,3 +390,18 @@ def test_same_seed_same_bits_and_rounds_on_disk(tmp_path, method):
 def test_bad_input(make, text):
     with pytest.raises(ro.InvalidInput, match=text):
         make()
+
+
+def test_edges_that_are_lost_for_a_while():
+    """A message takes a second; from 0 to 4, 10 to 14 and so on nothing moves, and then it goes on."""
+    outages = ro.latency.Outages(times=1.0, period=10.0, length=4.0)
+    on = ro.Network(ro.graphs.line(2), compute=1.0, edges=outages)
+    result = run(methods.GossipSGD(0.1), on, ro.Until(updates=4))
+    # Sent at 1, 6, 8 and 10.
+    assert result.rounds.time.tolist() == [5.0, 7.0, 9.0, 15.0]
+    fragile = run(methods.Fragile(0.1, 4, 0), on, ro.Until(updates=1))
+    # Gradients of node 0 come every second; the point of node 1 comes at 5, its gradients leave from 6 on.
+    assert fragile.rounds[["time", "collected"]].to_numpy().tolist() == [[4.0, 4.0]]
+    # An edge that is lost in one direction for ever is none.
+    with pytest.raises(ro.InvalidInput, match="no way leads from node 1 to node 0"):
+        ro.Network(ro.graphs.line(2), compute=1.0, edges=[1.0, np.inf])

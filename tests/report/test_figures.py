@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from rayopt import Experiment, Network, Record, Until, Workers, graphs, methods
+from rayopt import Experiment, Network, Record, Until, Workers, graphs, load, methods
 from rayopt.problems import Free, Quadratic
 from rayopt.report.costs import draw_costs
 from rayopt.report.delays import count_delays, draw_delays
@@ -114,10 +114,17 @@ def test_what_flowed_over_the_edges_of_a_network(tmp_path):
     assert "network.png" in [path.name for path in save_all(result)]
 
 
-def test_without_messages_in_the_trace_there_is_no_such_picture(tmp_path):
+def test_it_needs_no_trace(tmp_path):
     network = Network(graphs.ring(4), compute=1.0, edges=2.0)
     found = Experiment([methods.GossipSGD(0.2)], Quadratic(dimension=3), network, Until(updates=3),
-                       record=Record(trace="arrivals")).run(tmp_path / "run")  # fmt: skip
-    assert set(found.trace.outcome) == {"used"}
+                       record=Record(trace=False)).run(tmp_path / "run")  # fmt: skip
+    assert len(found.edges) == 8
+    assert load(tmp_path / "run").edges.equals(found.edges)
+    assert found.summary["runs"][0]["used_by"] == [3] * 4
+    assert draw_flows(found) is not None
+
+
+def test_workers_with_a_server_have_no_edges():
+    found = Experiment([methods.Hero(1.0)], Quadratic(dimension=3), Workers(3, compute=1.0), Until(updates=3)).run()
     assert found.edges.empty
     assert draw_flows(found) is None

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rayopt.core.arrivals import Arrival
-from rayopt.core.tasks import Gradient
+from rayopt.core.programs import Delivery
+from rayopt.core.tasks import FLOAT_BITS, Gradient
 from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace, forget
 from rayopt.fleets.evaluation import Evaluation
 from rayopt.fleets.ray.shard_loading import make_loads, ship_modules
@@ -62,6 +63,7 @@ class Watcher:
         self._fleet = WatchedNetwork(n)
         self._waiting: list[deque[NodeRecord]] = [deque() for _ in range(n)]
         self._bits_of = [0] * n
+        self._flows: dict[tuple[int, int], tuple[int, int]] = {}
         # When each update was made: a node cannot know how many others have made.
         self._made_at: list[float] = []
         self._record_arrival = recorder.watched_arrival if recorder.watched.arrivals else recorder.arrival
@@ -89,6 +91,10 @@ class Watcher:
         """Writes the last row."""
         self._recorder.end()
 
+    def flows(self) -> list[tuple[int, int, int, int]]:
+        """Returns (from, to, messages, bits) of the edges over which something has come."""
+        return [(*ends, *counted) for ends, counted in sorted(self._flows.items())]
+
     def _next(self, node: int) -> float:
         waiting = self._waiting[node]
         return waiting[0].time if waiting else float("inf")
@@ -101,6 +107,9 @@ class Watcher:
             self._fleet.cancelled.append(tuple(np.array(part) for part in found))
             self._fleet.busy_seconds += record.time - assigned_at
         event: Arrival | None = record.event
+        if isinstance(event, Delivery):
+            messages, bits = self._flows.get((event.sender, node), (0, 0))
+            self._flows[event.sender, node] = messages + 1, bits + FLOAT_BITS * event.floats
         if record.arrival is not None:
             number, assigned_at, version, used = record.arrival
             task = Gradient(self._method.x, self._version(version, assigned_at))
@@ -222,6 +231,7 @@ class NetworkSession:
         outcome = recorder.outcome(recorder.wall_seconds)
         outcome.estimate = job.method.evaluated_point if job.keep_estimate else None
         outcome.rounds = list(job.method.rounds)  # type: ignore[attr-defined]
+        outcome.edges = watcher.flows()
         return outcome
 
     def stop(self, reason: str = INTERRUPTED) -> None:

@@ -92,6 +92,8 @@ class SimulatedSession:
         outcome.estimate = job.method.evaluated_point if job.keep_estimate else None
         outcome.requested, outcome.wasted = fleet.source.requested, fleet.source.wasted
         outcome.rounds = list(getattr(job.method, "rounds", ()))
+        if isinstance(fleet, NetworkClock):
+            outcome.edges = fleet.flows()
         return outcome
 
     def _serve(self, method: Method, fleet: Any, recorder: Recorder) -> None:
