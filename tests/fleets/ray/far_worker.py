@@ -25,12 +25,12 @@ def received() -> int:
 def main(name: str, dimension: int, arrivals: int, far: int = 0) -> None:
     """Runs one method until so many arrivals; ``far`` workers on the other host, or one here and one there."""
     method = {
-        "minibatch": ro.methods.Minibatch(0.1),
-        "ringmaster": ro.methods.Ringmaster(0.1, threshold=1),
-        "asgd": ro.methods.ASGD(0.1),
-        "compressed": ro.methods.ASGD(0.001, compressor=ro.compressors.RandK(dimension // 100)),
-        "top_k": ro.methods.EF21(0.1, ro.compressors.TopK(dimension // 100)),
-    }[name]
+        "minibatch": lambda: ro.methods.Minibatch(0.1),
+        "ringmaster": lambda: ro.methods.Ringmaster(0.1, threshold=1),
+        "asgd": lambda: ro.methods.ASGD(0.1),
+        "compressed": lambda: ro.methods.ASGD(0.001, compressor=ro.compressors.RandK(dimension // 100)),
+        "top_k": lambda: ro.methods.EF21(0.1, ro.compressors.TopK(dimension // 100)),
+    }[name]()
     fleet = ro.RayFleet(placement={"labels": FAR if far else LABELS}, server_node="head")
     before = received()
     result = ro.run(

@@ -18,49 +18,58 @@ from rayopt.problems import LogisticRegression, Quadratic
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("cluster")]
 
 PROBLEM = Quadratic(dimension=20, noise=0.1)
-NETWORK = ro.Network(ro.graphs.mesh(2, 3), compute=[1.0, 1.31, 1.73, 2.17, 2.9, 3.57], edges=0.37)
+NETWORK = ro.Network(ro.graphs.mesh(2, 3), compute=[1.5, 4.0, 5.3, 4.5, 5.0, 3.4], edges=0.4)
 TREE = ro.Network(ro.graphs.line(6), compute=[1.0, 1.31, 1.73, 2.17, 2.9, 3.57], edges=0.37)
 UNTIL = ro.Until(updates=3)
 
 
-def test_the_updates_are_those_of_virtual_time(tmp_path):
-    """Times are far apart, so the same gradients are in every update, and x is the same up to rounding."""
-    chosen = [
-        methods.Fragile(0.3, batch_size=6), methods.DecentralizedMinibatch(0.3), methods.GossipSGD(0.3),
-        methods.GradientTracking(0.1), methods.AcceleratedFragile(0.1, batch_size=6),
-        methods.NonsmoothFragile(0.1, batch_size=6),
-    ]  # fmt: skip
-    real = ro.run(chosen, PROBLEM, NETWORK, until=UNTIL, fleet=ro.RayFleet(time_scale=0.1), out=tmp_path / "run")
+def assert_alike(folder, chosen, time_scale):
+    """The same gradients are in every update, and x is the same up to rounding; the run is replayed to the bit."""
+    fleet = ro.RayFleet(time_scale=time_scale)
+    real = ro.run(chosen, PROBLEM, NETWORK, until=UNTIL, fleet=fleet, out=folder)
     virtual = ro.run(chosen, PROBLEM, NETWORK, until=UNTIL)
     columns = ["label", "updates", "collected"]
     assert real.rounds[columns].to_numpy().tolist() == virtual.rounds[columns].to_numpy().tolist()
     np.testing.assert_allclose(real.table.value, virtual.table.value, rtol=1e-10)
-    np.testing.assert_allclose(real.rounds.time, virtual.rounds.time, rtol=0.15)
-    # Messages take a little longer, and an update may come a message later.
-    np.testing.assert_allclose(real.table.bits_up, virtual.table.bits_up, rtol=0.1)
-    for label in ("Fragile", "GossipSGD"):
-        own = [found.trace[found.trace.label == label] for found in (real, virtual)]
-        kinds = [trace[trace.outcome == "received"].kind.value_counts().to_dict() for trace in own]
-        assert {kind for kind, count in kinds[0].items() if count} == {
-            kind for kind, count in kinds[1].items() if count
-        }
-    replayed = ro.replay(tmp_path / "run").runs
+    assert (real.rounds.time > 0.99 * virtual.rounds.time).all()
+    for label in real.table.label:
+        both = real.trace, virtual.trace
+        own = [trace[(trace.label == label) & (trace.outcome == "received")] for trace in both]
+        kinds = [set(trace.kind) for trace in own]
+        assert kinds[0] == kinds[1]
+        # A message more or less is on its way at the end.
+        assert 0.8 * len(own[1]) < len(own[0]) < 1.5 * len(own[1])
+    assert real.edges.bits.sum() <= real.table.bits_up.sum()
+    replayed = ro.replay(folder).runs
     assert [run.difference for run in replayed] == [None] * len(chosen)
     assert all(run.checked >= 2 for run in replayed)
 
 
+def test_rounds_are_those_of_virtual_time(tmp_path):
+    chosen = [methods.DecentralizedMinibatch(0.3), methods.GossipSGD(0.3), methods.GradientTracking(0.1)]
+    assert_alike(tmp_path / "run", chosen, time_scale=0.05)
+
+
+def test_updates_are_those_of_virtual_time_where_times_are_far_apart(tmp_path):
+    """Which gradients are in an update hangs on a third of a fleet second, a tenth of a real one here."""
+    assert_alike(tmp_path / "run", [methods.Fragile(0.3, batch_size=5)], time_scale=0.35)
+
+
 def test_methods_whose_messages_race_are_replayed_too(tmp_path):
-    chosen = [methods.Amelie(0.3, batch_size=6), methods.AsynchronousGossip(0.1), methods.RelaySGD(0.2)]
+    chosen = [
+        methods.Amelie(0.3, batch_size=6), methods.AsynchronousGossip(0.1), methods.RelaySGD(0.2),
+        methods.AcceleratedFragile(0.1, batch_size=6), methods.NonsmoothFragile(0.1, batch_size=6),
+    ]  # fmt: skip
     problem = LogisticRegression.digits(batch=4)
     record = ro.Record(metrics=["value", "consensus_distance"], every=2.0)
     result = ro.run(chosen, problem, TREE, until=ro.Until(updates=6), fleet=ro.RayFleet(time_scale=0.02),
                     out=tmp_path / "run", record=record)  # fmt: skip
-    assert result.table.updates.tolist() == [6] * 3
+    assert result.table.updates.tolist() == [6] * 5
     assert (result.table.value < np.log(10)).all()
     gossip = result.history[result.history.label == "AsynchronousGossip"]
     assert (gossip.consensus_distance.dropna() >= 0).all()
     assert gossip.consensus_distance.iloc[-1] > 0
-    assert [run.difference for run in ro.replay(tmp_path / "run").runs] == [None] * 3
+    assert [run.difference for run in ro.replay(tmp_path / "run").runs] == [None] * 5
 
 
 def test_another_trace_is_found_out(tmp_path):
