@@ -115,16 +115,20 @@ class Delivery(NodeEvent):
 
 
 class EdgeFreed(NodeEvent):
-    """An edge of a node that carries nothing any more.
+    """An edge of a node that has carried a message to its end.
 
     Attributes:
       neighbour: where it leads.
       flow: the kind of the message that it has carried.
+      is_free: whether nothing has waited for it; else it carries the next message now, and no program hears of it.
     """
 
-    __slots__ = ("flow", "neighbour")
+    __slots__ = ("flow", "is_free", "neighbour")
 
-    def __init__(self, time: float, set_at: float, node: int, neighbour: int, flow: str = "") -> None:
+    def __init__(
+        self, time: float, set_at: float, node: int, neighbour: int, flow: str = "", is_free: bool = True
+    ) -> None:
         super().__init__(time, set_at, node)
+        self.is_free = is_free
         self.neighbour = neighbour
         self.flow = flow

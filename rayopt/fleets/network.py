@@ -240,8 +240,9 @@ class NetworkClock:
                 return NodeEvent(self.now, about, node)
             lane, sent_at = about
             flow = self._carried[lane]
-            if not self._next_leaves(lane):
-                return EdgeFreed(self.now, sent_at, node, self._ends_of[lane[0]][1], flow)
+            return EdgeFreed(
+                self.now, sent_at, node, self._ends_of[lane[0]][1], flow, is_free=not self._next_leaves(lane)
+            )
         if until == math.inf:
             raise FleetStuck(self.now, self.busy, self.n - self.busy)
         self.now = until

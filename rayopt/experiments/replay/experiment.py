@@ -12,7 +12,7 @@ from rayopt.core.environment import differences, environment
 from rayopt.core.errors import InvalidInput
 from rayopt.experiments.experiment import Experiment
 from rayopt.experiments.replay.fleet import Event, ReplayedWorkers, WorkersValues
-from rayopt.experiments.replay.network import replay_on_network
+from rayopt.experiments.replay.network import ReplayedNetwork, replay_on_network
 from rayopt.experiments.replay.run import Difference, ReplayRun, events_of
 from rayopt.fleets.simulated.values import ComputedValues
 from rayopt.latency.network import Network
@@ -96,8 +96,8 @@ def replay(
       seed: only the runs with this one; by default all.
 
     Raises:
-      InvalidInput: no run folder, a run on a network in virtual time or without a trace, code that may not
-        run, or no run with this label or seed.
+      InvalidInput: no run folder, a run without a trace, one on a network whose trace has no messages, code that may
+        not run, or no run with this label or seed.
 
     Examples:
       >>> import tempfile
@@ -117,9 +117,6 @@ def replay(
     if evaluates_many and getattr(experiment.fleet, "lookahead", None) is not None:
         raise InvalidInput("run", f"{path} was made with gradients: batched: rounding depends on what was evaluated "
                            "together, which a trace does not tell", "a run with gradients: here or ray")  # fmt: skip
-    if isinstance(experiment.workers, Network) and not experiment.fleet.is_real_time:
-        raise InvalidInput("run", f"{path} was made on a network in virtual time", "a run on Ray, or of workers with a "
-                           "server; the same seed gives the same bits again")  # fmt: skip
     with TraceReader([folder.path / TRACE_FILE]) as trace:
         recorded, hashes = _about(trace, path)
         runs = experiment.runs()
@@ -183,7 +180,8 @@ def _replay_run(
     source = WorkersValues(problem, times, run.seed) if is_real else ComputedValues(problem, times.n, run.seed)
     method = run.method
     if isinstance(workers, Network):
-        found, difference = replay_on_network(method, workers, problem, run.seed, events, hashes)
+        network = ReplayedNetwork(workers, problem, run.seed, is_real)
+        found, difference = replay_on_network(method, network, workers, problem, events, hashes)
         return ReplayedRun(run.label, run.seed, found.arrivals, found.updates, found.checked, difference)
     method.prepare(problem.start_point(), workers.count)
     fleet = ReplayedWorkers(times, problem.shard_sizes, run.seed, source, alarms_first=is_real)

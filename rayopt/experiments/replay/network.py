@@ -1,4 +1,4 @@
-"""A run without a server on Ray, executed again: what happened at its nodes, in an order that its messages allow."""
+"""A run without a server, executed again: what happened at its nodes, in an order that its messages allow."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rayopt.experiments.replay.run import Difference, Differs
 from rayopt.fleets.network import NetworkClock
 from rayopt.fleets.ray.messages import Order, Profile
 from rayopt.fleets.ray.task_executor import TaskExecutor
+from rayopt.fleets.simulated.values import ComputedValues
 from rayopt.latency.network import Network
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
@@ -32,15 +33,17 @@ class ReplayedNetwork(NetworkClock):
       network: the graph and its times.
       problem: split over the nodes.
       seed: addresses the samples.
+      is_real: whether each node was a process of its own: then values are its own, and sums are made as they leave.
 
     Attributes:
       on_their_way: payloads by (sender, receiver, number of the message on the edge).
     """
 
-    def __init__(self, network: Network, problem: Problem, seed: int) -> None:
-        super().__init__(network, problem.dimension, seed, source=None)
+    def __init__(self, network: Network, problem: Problem, seed: int, is_real: bool) -> None:
+        source = None if is_real else ComputedValues(problem, network.count, seed)
+        super().__init__(network, problem.dimension, seed, source)
         self.on_their_way: dict[tuple[int, int, int], tuple[Any, ...]] = {}
-        self._executors = [TaskExecutor() for _ in range(self.n)]
+        self._executors = [TaskExecutor() for _ in range(self.n)] if is_real else []
         for node, executor in enumerate(self._executors):
             executor.load(Profile(problem.shard(node), self._times, seed, 1.0), shares_clock=True, warm_up=False)
 
@@ -48,8 +51,9 @@ class ReplayedNetwork(NetworkClock):
         """Nothing is awaited."""
 
     def _leave(self, lane: tuple[int, str], payload: tuple[Any, ...], floats: int, flow: str) -> None:
-        # As in real time: what was collected is summed as it leaves.
-        content = tuple(part.to_send() if isinstance(part, GradientSum) else part for part in payload)
+        content = payload
+        if self._executors:
+            content = tuple(part.to_send() if isinstance(part, GradientSum) else part for part in payload)
         self.on_their_way[(*self._ends_of[lane[0]], self._sent[lane[0]])] = content
         super()._leave(lane, content, floats, flow)
 
@@ -59,18 +63,20 @@ class ReplayedNetwork(NetworkClock):
         return task is not None and self._assigned_at[node] >= 0 and self._given[node] - task.draws == number
 
     def computed(self, node: int, number: int) -> Arrival:
-        """Returns the end of a node's task, with its value."""
+        """Returns the end of a node's task; in real time with its value."""
         arrival = self._arrival(node, number)
+        if not self._executors:
+            return arrival
         order = Order(node, 0, number, arrival.task, 0.0, 0.0)
         arrival._value = self._executors[node].value(order)
         return arrival
 
-    def free(self, node: int, neighbour: int, kind: str) -> EdgeFreed | None:
-        """Frees an edge that has carried a message of a kind; returns what its node is told, if nothing waits."""
+    def free(self, node: int, neighbour: int, kind: str) -> EdgeFreed:
+        """Frees an edge that has carried a message of a kind; what waits for it leaves."""
         edge = self._edge_of[node, neighbour]
         for lane, flow in self._carried.items():
             if lane[0] == edge and flow.split(" ")[0] == kind:
-                return None if self._next_leaves(lane) else EdgeFreed(self.now, self.now, node, neighbour, flow)
+                return EdgeFreed(self.now, self.now, node, neighbour, flow, is_free=not self._next_leaves(lane))
         raise KeyError(edge)
 
 
@@ -106,6 +112,11 @@ class ReplayOfNetwork:
         self._events = list(events)
         self._hashes = deque(hashes)
         self._node: int | None = None
+
+    @property
+    def has_no_messages(self) -> bool:
+        """Whether the trace has rows of tasks alone."""
+        return bool(self._events) and all(event.outcome in TASKS for event in self._events)
 
     @property
     def updates(self) -> int:
@@ -179,7 +190,7 @@ class ReplayOfNetwork:
     def _act(self, node: int, event: Event) -> tuple[str, list[Any]]:
         network, outcome = self._network, event.outcome
         network.now = event.time
-        happened: Arrival | None
+        happened: Arrival
         if outcome == "received":
             payload = network.on_their_way.pop((event.sender, node, event.number))
             happened = Delivery(event.time, event.assigned_at, node, event.sender, payload, event.number)
@@ -192,10 +203,9 @@ class ReplayOfNetwork:
                 self._node = node
                 raise self._differs(f"task {event.number} arrives, and the node has another one or none")
             happened = network.computed(node, event.number)
-        if happened is not None:
-            self._method.receive(happened, network)
-            if outcome in TASKS:
-                outcome = "used" if happened.used else "ignored"
+        self._method.receive(happened, network)
+        if outcome in TASKS:
+            outcome = "used" if happened.used else "ignored"
         change = self._method.told(node)
         return outcome, [] if change is None else [change]
 
@@ -214,20 +224,16 @@ class ReplayOfNetwork:
 
 
 def replay_on_network(
-    method: Method,
-    network: Network,
-    problem: Problem,
-    seed: int,
-    events: Iterable[Event],
+    method: Method, network: ReplayedNetwork, graph: Network, problem: Problem, events: Iterable[Event],
     hashes: Sequence[Fingerprint],
-) -> tuple[ReplayOfNetwork, Difference | None]:
+) -> tuple[ReplayOfNetwork, Difference | None]:  # fmt: skip
     """Executes a run without a server again; returns the replay and the first difference.
 
     Args:
       method: fresh.
-      network: the graph and its times.
+      network: where it acts.
+      graph: and its times.
       problem: split over the nodes.
-      seed: of the run.
       events: the trace.
       hashes: of x, in order.
 
@@ -237,9 +243,9 @@ def replay_on_network(
     both = method, method.fresh()
     for own in both:
         own.use_problem(problem)
-        own.use_network(network)
-        own.prepare(problem.start_point(), network.count)
-    found = ReplayOfNetwork(*both, ReplayedNetwork(network, problem, seed), events, hashes)
-    if found._events and not any(event.outcome not in TASKS for event in found._events) and network.count > 1:
-        raise InvalidInput("run", "its trace has no messages", "a run with trace: all")
+        own.use_network(graph)
+        own.prepare(problem.start_point(), graph.count)
+    found = ReplayOfNetwork(*both, network, events, hashes)
+    if found.has_no_messages and graph.count > 1:
+        raise InvalidInput("run", "its trace has no messages", "a run with record: {trace: all}")
     return found, found.run()

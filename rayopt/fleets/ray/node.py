@@ -16,7 +16,7 @@ import ray
 from threadpoolctl import threadpool_limits
 
 from rayopt.core.arrivals import Arrival, GradientSum
-from rayopt.core.programs import Delivery, EdgeFreed, NodeEvent
+from rayopt.core.programs import Delivery, NodeEvent
 from rayopt.core.tasks import Gradient
 from rayopt.fleets.network import RECEIVED, NetworkClock
 from rayopt.fleets.ray.clocks import clock_of
@@ -78,9 +78,6 @@ class NodeClock(NetworkClock):
       inbox: what :meth:`NetworkActor.deliver` has taken.
       run: number of the run: messages of another one are dropped.
       started_at: when it begins, on this machine's monotonic clock.
-
-    Attributes:
-      freed: edges that have become free since the list was last cleared, also those that carry the next message now.
     """
 
     def __init__(
@@ -102,7 +99,6 @@ class NodeClock(NetworkClock):
         self._inbox = inbox
         self._run = run
         self._value: Any = None
-        self.freed: list[EdgeFreed] = []
         self._started_at = started_at
 
     def elapsed(self) -> float:
@@ -149,11 +145,6 @@ class NodeClock(NetworkClock):
         # Its time on the edge is over.
         self._peers[node].deliver.remote(self._run, *about)
         return None
-
-    def _next_leaves(self, lane: tuple[int, str]) -> bool:
-        node, neighbour = self._ends_of[lane[0]]
-        self.freed.append(EdgeFreed(self.now, self.now, node, neighbour, self._carried[lane]))
-        return super()._next_leaves(lane)
 
     def _leave(self, lane: tuple[int, str], payload: tuple[Any, ...], floats: int, flow: str) -> None:
         # What was collected is summed as it leaves: a message has one vector.
@@ -267,7 +258,6 @@ class NetworkActor:
             event = clock.step()
             if event is not None:
                 method.receive(event, clock)
-            if event is not None or clock.freed:
                 self._note(method, clock, event)
             self._seen_until = clock.now if event is not None else max(clock.elapsed(), clock.now)
 
@@ -275,9 +265,6 @@ class NetworkActor:
         cancelled = [(int(number[0]), float(assigned_at[0]), int(version[0]))
                      for _, number, assigned_at, version in clock.cancelled]  # fmt: skip
         clock.cancelled.clear()
-        for freed in clock.freed:
-            self._records.put(NodeRecord(freed.time, freed, None, [], None, clock.bits_sent))
-        clock.freed.clear()
         arrival: tuple[int, float, int, bool] | None = None
         about: NodeEvent | None = None
         if isinstance(event, Delivery):
@@ -285,8 +272,7 @@ class NetworkActor:
             about = Delivery(event.time, event.assigned_at, event.node, event.sender, kind, event.message_number,
                              event.floats)  # fmt: skip
         elif isinstance(event, NodeEvent):
-            # That an edge is free stands among those above.
-            about = None if isinstance(event, EdgeFreed) else event
+            about = event
         elif event is not None:
             arrival = event.number, event.assigned_at, event.version, event.used
         told = method.told(self._number)

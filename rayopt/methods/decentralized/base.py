@@ -79,6 +79,8 @@ class DecentralizedMethod(Method):
         if type(arrival) is Delivery:
             program.received(node, arrival.sender, arrival.payload)
         elif type(arrival) is EdgeFreed:
+            if not arrival.is_free:
+                return
             program.sent(node, arrival.neighbour)
         elif isinstance(arrival, NodeEvent):
             program.woken(node)

@@ -59,10 +59,36 @@ def test_virtual_time(method, trace, tmp_path):
     assert run.checked == len(hashes(tmp_path / "run")[0]) > 50
 
 
-def test_a_run_on_a_network_is_refused(tmp_path):
+WITHOUT_A_SERVER = [
+    methods.Fragile(0.2, 7), methods.Amelie(0.2, 7), methods.AcceleratedFragile(0.05, 7),
+    methods.AcceleratedAmelie(0.05, 7), methods.NonsmoothFragile(0.1, 7), methods.DecentralizedMinibatch(0.3),
+    methods.GossipSGD([0.1, 0.3]), methods.GradientTracking(0.1), methods.RelaySGD(0.2),
+    methods.AsynchronousGossip(0.1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("full_duplex_flows", [False, True])
+@pytest.mark.parametrize("method", WITHOUT_A_SERVER, ids=repr)
+def test_without_a_server(method, full_duplex_flows, tmp_path):
+    graph = ro.graphs.line(6) if isinstance(method, methods.RelaySGD) else ro.graphs.mesh(2, 3)
+    network = ro.Network(graph, ro.latency.half_normal("sqrt(i)", "0.2"), ro.latency.half_normal("0.7", "0.1"),
+                         full_duplex_flows)  # fmt: skip
+    result = ro.run(method, Quadratic(20, noise=0.1), network, until=ro.Until(time=40), out=tmp_path / "run")
+    again = replay(tmp_path / "run")
+    assert again.is_equal, str(again.runs[0])
+    (run,) = again.runs
+    assert (run.arrivals, run.updates) == (result.table.arrivals[0], result.table.updates[0])
+    assert run.checked == len(hashes(tmp_path / "run")[0]) > 20
+    # A message that was another one is found.
+    other = ro.Experiment([method.with_step_size(0.07)], Quadratic(20, noise=0.1), network, ro.Until(time=40))
+    assert not replay(tmp_path / "run", experiment=other).is_equal
+
+
+def test_a_trace_without_messages_is_not_enough_on_a_network(tmp_path):
     network = ro.Network("ring:4", 1.0, edges=0.5)
-    ro.run(methods.Fragile(0.1, 4), Quadratic(5), network, until=ro.Until(updates=3), out=tmp_path / "run")
-    with pytest.raises(ro.InvalidInput, match="was made on a network"):
+    ro.run(methods.Fragile(0.1, 4), Quadratic(5), network, until=ro.Until(updates=3), out=tmp_path / "run",
+           record=ro.Record(trace="arrivals"))  # fmt: skip
+    with pytest.raises(ro.InvalidInput, match="its trace has no messages"):
         replay(tmp_path / "run")
 
 
