@@ -254,3 +254,29 @@ def test_a_sum_of_messages_in_virtual_time_is_that_of_messages_as_they_come(simu
 def test_bad_input(make, message):
     with pytest.raises(ro.InvalidInput, match=message):
         make()
+
+
+def test_a_new_process_computes_the_kept_gradients_again():
+    """The mean that a worker on Ray sends of gradients that stayed with it is the same to the bit without them."""
+    from rayopt.compression import Kept
+    from rayopt.core.arrivals import Arrival, GradientSum
+    from rayopt.core.tasks import Forward, Message
+    from rayopt.fleets.ray.messages import Order, Profile
+    from rayopt.fleets.ray.task_executor import TaskExecutor
+
+    problem = ro.problems.Quadratic(6, noise=0.5, noise_kind="iid")
+    times, x = ro.Workers(1, 1.0).times(0, 6), problem.start_point()
+    had, fresh = TaskExecutor(), TaskExecutor()
+    for executor in (had, fresh):
+        executor.load(Profile(problem, times, 0, 1.0), shares_clock=True, warm_up=False)
+    task = Message(x, 3, Kept())
+    for number in (0, 1, 2):
+        assert had.work(Order(0, number, number, task, 0.0, 0.0), in_time=True) == (None, None)
+    collected = GradientSum.of([Arrival(0, 0.0, 0.0, task, number, None) for number in (0, 2)], [1.0, 1.0])
+    forward = Forward(x, 3, c.Identity(), collected).to_send()
+    assert forward.numbers == (0, 2)
+    sent = [executor.work(Order(0, 9, 3, forward, 0.0, 0.0), in_time=True)[0].tobytes() for executor in (had, fresh)]
+    assert sent[0] == sent[1]
+    samples = Stream(0, "sample")
+    expected = np.mean([problem.gradient(x, problem.draw(0, samples.key(0, number))) for number in (0, 2)], axis=0)
+    np.testing.assert_allclose(np.frombuffer(sent[0]), expected, rtol=1e-12)
