@@ -8,6 +8,14 @@ from typing import Any, Protocol
 from rayopt.core.arrivals import Alarm, Arrival
 from rayopt.core.tasks import Gradient
 
+POINTS, SUMS, COUNTERS, SIGNALS, MODELS = MESSAGE_KINDS = "points", "sums", "counters", "signals", "models"
+"""What messages hold: the first part of a payload."""
+
+
+def kind_of(flow: str) -> str:
+    """Returns what the messages of a flow hold: a flow may be numbered."""
+    return flow.split(" ")[0]
+
 
 class Node(Protocol):
     """What a program may touch: its own machine and its ways to others.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.core.arrivals import Arrival, Source
+from rayopt.core.arrivals import Arrival, GradientSum, Source
 from rayopt.core.errors import FleetStuck, InvalidInput
 from rayopt.core.keys import Stream
 from rayopt.core.programs import Delivery, EdgeFreed, NodeEvent
@@ -286,3 +286,8 @@ class NetworkClock:
     def _push(self, time: float, node: int, kind: int, about: Any) -> None:
         heappush(self._events, (time, node, kind, self._order, about))
         self._order += 1
+
+
+def summed(payload: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Returns what travels of a payload: what was collected is summed as it leaves, a message has one vector."""
+    return tuple(part.to_send() if isinstance(part, GradientSum) else part for part in payload)

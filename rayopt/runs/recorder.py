@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rayopt.core.arrivals import Arrival, ArrivalBlock
 from rayopt.core.errors import FleetStuck
-from rayopt.core.programs import Delivery, EdgeFreed
+from rayopt.core.programs import Delivery, EdgeFreed, kind_of
 from rayopt.core.tasks import FLOAT_BITS, Gradient
 from rayopt.runs.callbacks import UNWATCHED, NewArrival, NewRows, OnEvent, Watched, disregard
 from rayopt.runs.fingerprints import Fingerprint, Fingerprints
@@ -244,16 +244,6 @@ class Recorder:
         if updates >= self._last or counts.arrivals >= self._checkup:
             self._check(updates)
 
-    def changed(self, now: float) -> None:
-        """Records what has changed at a node of a network by an event that is recorded already."""
-        updates = self._method.updates
-        self._cancellations(now, updates)
-        if updates != self._updates:
-            self._updates = updates
-            self._last_update = self.counts.arrivals
-            if updates >= self._last:
-                self._check(updates)
-
     def _event(self, event: Any, updates: int) -> None:
         """Writes the row of what has happened at a node of a network."""
         assert self._buffer is not None
@@ -262,8 +252,7 @@ class Recorder:
             self._buffer.add_event(event.time, event.node, event.message_number, begun_at, RECEIVED, updates,
                                    FLOAT_BITS * event.floats, event.sender, event.payload[0])  # fmt: skip
         elif type(event) is EdgeFreed:
-            # A flow may be numbered.
-            kind = event.flow.split(" ")[0]
+            kind = kind_of(event.flow)
             self._buffer.add_event(event.time, event.node, -1, begun_at, FREED, updates, 0, event.neighbour, kind)
         else:
             self._buffer.add_event(event.time, event.node, -1, begun_at, WOKEN, updates, 0, -1, "")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
-from rayopt.core.arrivals import Arrival, GradientSum
+from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import InvalidInput
-from rayopt.core.programs import Delivery, EdgeFreed, NodeEvent
+from rayopt.core.programs import Delivery, EdgeFreed, NodeEvent, kind_of
 from rayopt.experiments.replay.fleet import Event
-from rayopt.experiments.replay.run import Difference, Differs
-from rayopt.fleets.network import NetworkClock
+from rayopt.experiments.replay.run import Difference, Rerun
+from rayopt.fleets.network import NetworkClock, summed
 from rayopt.fleets.ray.messages import Order, Profile
 from rayopt.fleets.ray.task_executor import TaskExecutor
 from rayopt.fleets.simulated.values import ComputedValues
@@ -22,8 +19,7 @@ from rayopt.latency.network import Network
 from rayopt.methods.base import Method
 from rayopt.problems.base import Problem
 from rayopt.runs.fingerprints import Fingerprint, fingerprint
-
-TASKS = ("used", "ignored", "cancelled")
+from rayopt.storage.trace.rows import OUTCOMES
 
 
 class ReplayedNetwork(NetworkClock):
@@ -51,9 +47,7 @@ class ReplayedNetwork(NetworkClock):
         """Nothing is awaited."""
 
     def _leave(self, lane: tuple[int, str], payload: tuple[Any, ...], floats: int, flow: str) -> None:
-        content = payload
-        if self._executors:
-            content = tuple(part.to_send() if isinstance(part, GradientSum) else part for part in payload)
+        content = summed(payload) if self._executors else payload
         self.on_their_way[(*self._ends_of[lane[0]], self._sent[lane[0]])] = content
         super()._leave(lane, content, floats, flow)
 
@@ -75,12 +69,12 @@ class ReplayedNetwork(NetworkClock):
         """Frees an edge that has carried a message of a kind; what waits for it leaves."""
         edge = self._edge_of[node, neighbour]
         for lane, flow in self._carried.items():
-            if lane[0] == edge and flow.split(" ")[0] == kind:
+            if lane[0] == edge and kind_of(flow) == kind:
                 return EdgeFreed(self.now, self.now, node, neighbour, flow, is_free=not self._next_leaves(lane))
         raise KeyError(edge)
 
 
-class ReplayOfNetwork:
+class ReplayOfNetwork(Rerun):
     """A method without a server whose nodes live through again what they lived through.
 
     Args:
@@ -89,10 +83,6 @@ class ReplayOfNetwork:
       network: where they act.
       events: the trace, in the order in which it was watched.
       hashes: of x, in order.
-
-    Attributes:
-      arrivals: how many were received.
-      checked: how many hashes were met.
     """
 
     def __init__(
@@ -103,35 +93,21 @@ class ReplayOfNetwork:
         events: Iterable[Event],
         hashes: Sequence[Fingerprint],
     ) -> None:
-        self.arrivals = 0
-        self.checked = 0
-        self._alarms = 0
+        super().__init__(hashes)
         self._method = method
         self._watching = watching
         self._network = network
         self._events = list(events)
-        self._hashes = deque(hashes)
-        self._node: int | None = None
 
     @property
     def has_no_messages(self) -> bool:
         """Whether the trace has rows of tasks alone."""
-        return bool(self._events) and all(event.outcome in TASKS for event in self._events)
+        return bool(self._events) and all(event.outcome in OUTCOMES for event in self._events)
 
     @property
     def updates(self) -> int:
-        """k at the end."""
         updates: int = self._watching.updates
         return updates
-
-    def run(self) -> Difference | None:
-        """Runs to the end of the trace, or to the first difference, which is returned."""
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):
-                self._run()
-        except Differs as found:
-            return found.difference
-        return None
 
     def _run(self) -> None:
         # Clocks of nodes differ by milliseconds: a message may seem to have come before it left. So what nodes are told
@@ -139,10 +115,10 @@ class ReplayOfNetwork:
         told = self._outcomes()
         for position, event in enumerate(self._events):
             self._check_hashes()
-            self._node = event.worker
+            self._worker = event.worker
             if event.outcome == "cancelled":
                 continue
-            if event.outcome in TASKS:
+            if event.outcome in OUTCOMES:
                 self.arrivals += 1
             else:
                 self._alarms += 1
@@ -167,6 +143,7 @@ class ReplayOfNetwork:
         for node in range(self._network.n):
             self._network.now = 0.0
             self._method.start_at(node, self._network)
+            self._method.told(node)
         found: dict[int, tuple[str, list[Any]]] = {}
         left = sum(map(len, waiting))
         while left:
@@ -178,7 +155,7 @@ class ReplayOfNetwork:
                     left -= 1
             if left == before:
                 event = self._events[min(positions[0] for positions in waiting if positions)]
-                self._node = event.worker
+                self._worker = event.worker
                 raise self._differs(f"message {event.number} of node {event.sender} arrives, and was never sent")
         return found
 
@@ -200,11 +177,11 @@ class ReplayOfNetwork:
             happened = NodeEvent(event.time, event.assigned_at, node)
         else:
             if not network.has_task(node, event.number):
-                self._node = node
+                self._worker = node
                 raise self._differs(f"task {event.number} arrives, and the node has another one or none")
             happened = network.computed(node, event.number)
         self._method.receive(happened, network)
-        if outcome in TASKS:
+        if outcome in OUTCOMES:
             outcome = "used" if happened.used else "ignored"
         change = self._method.told(node)
         return outcome, [] if change is None else [change]
@@ -218,9 +195,6 @@ class ReplayOfNetwork:
             if fingerprint(self._watching.x) != wanted.sha256:
                 raise self._differs(f"the hash of x at {wanted.time:g} s is another one")
             self.checked += 1
-
-    def _differs(self, what: str, size: float = math.nan) -> Differs:
-        return Differs(Difference(self.arrivals, self._watching.updates, self._node, what, size))
 
 
 def replay_on_network(

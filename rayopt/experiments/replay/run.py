@@ -49,7 +49,43 @@ class Differs(Exception):
         super().__init__(str(difference))
 
 
-class ReplayRun:
+class Rerun:
+    """A run that is executed again, to its end or to the first difference.
+
+    Attributes:
+      arrivals: how many were received.
+      checked: how many hashes were met.
+    """
+
+    def __init__(self, hashes: Sequence[Fingerprint]) -> None:
+        self.arrivals = 0
+        self.checked = 0
+        self._alarms = 0
+        self._hashes = deque(hashes)
+        self._worker: int | None = None
+
+    @property
+    def updates(self) -> int:
+        """k so far."""
+        raise NotImplementedError
+
+    def run(self) -> Difference | None:
+        """Runs to the end of the trace, or to the first difference, which is returned."""
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._run()
+        except Differs as found:
+            return found.difference
+        return None
+
+    def _run(self) -> None:
+        raise NotImplementedError
+
+    def _differs(self, what: str, size: float = math.nan) -> Differs:
+        return Differs(Difference(self.arrivals, self.updates, self._worker, what, size))
+
+
+class ReplayRun(Rerun):
     """A method that receives again what it received.
 
     Args:
@@ -58,10 +94,6 @@ class ReplayRun:
       events: the trace.
       hashes: of x, in order.
       has_cancellations: whether the trace has a row for each.
-
-    Attributes:
-      arrivals: how many were received.
-      checked: how many hashes were met.
     """
 
     def __init__(
@@ -72,24 +104,15 @@ class ReplayRun:
         hashes: Sequence[Fingerprint],
         has_cancellations: bool,
     ) -> None:
-        self.arrivals = 0
-        self.checked = 0
+        super().__init__(hashes)
         self._method = method
         self._fleet = fleet
         self._events = events
-        self._hashes = deque(hashes)
-        self._alarms = 0
         self._has_cancellations = has_cancellations
-        self._worker: int | None = None
 
-    def run(self) -> Difference | None:
-        """Runs to the end of the trace, or to the first difference, which is returned."""
-        try:
-            with np.errstate(over="ignore", invalid="ignore"):
-                self._run()
-        except Differs as found:
-            return found.difference
-        return None
+    @property
+    def updates(self) -> int:
+        return self._method.updates
 
     def _run(self) -> None:
         rows = iter(_grouped(self._events))
@@ -169,9 +192,6 @@ class ReplayRun:
                 raise self._differs(f"it cancels {len(found)} tasks, and {len(wanted)} were cancelled")
             told = [f"task {number} of worker {worker}" for worker, number, _ in (found[position], wanted[position])]
             raise self._differs(f"it cancels {told[0]}, and {told[1]} was cancelled")
-
-    def _differs(self, what: str, size: float = math.nan) -> Differs:
-        return Differs(Difference(self.arrivals, self._method.updates, self._worker, what, size))
 
 
 def events_of(trace: TraceReader, run: int) -> Iterator[Event]:

@@ -120,10 +120,8 @@ class Watcher:
             before = self._method.updates
             self._method.take(node, record.told, self._fleet)
             self._made_at += [record.time] * (self._method.updates - before)
-        if event is not None:
-            self._record_arrival(event)
-        else:
-            self._recorder.changed(record.time)
+        assert event is not None
+        self._record_arrival(event)
 
     def _version(self, version: int, assigned_at: float) -> int:
         """Returns at which update a task began: by its point, or where nodes have points of their own by the clock."""

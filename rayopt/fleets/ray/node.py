@@ -15,10 +15,10 @@ import numpy as np
 import ray
 from threadpoolctl import threadpool_limits
 
-from rayopt.core.arrivals import Arrival, GradientSum
+from rayopt.core.arrivals import Arrival
 from rayopt.core.programs import Delivery, NodeEvent
 from rayopt.core.tasks import Gradient
-from rayopt.fleets.network import RECEIVED, NetworkClock
+from rayopt.fleets.network import RECEIVED, NetworkClock, summed
 from rayopt.fleets.ray.clocks import clock_of
 from rayopt.fleets.ray.messages import Load, Order
 from rayopt.fleets.ray.task_executor import TaskExecutor
@@ -33,7 +33,7 @@ class NodeRecord(NamedTuple):
 
     Attributes:
       time: fleet seconds, by the node's clock.
-      event: what has happened, if it is no arrival: without its payload; None for an arrival, and at the start.
+      event: what has happened, if it is no arrival: without its payload.
       arrival: (task number, assigned_at, version, whether it was used) of a gradient, or None.
       cancelled: (task number, assigned_at, version) of tasks that were stopped.
       told: what the method tells of itself, or None.
@@ -147,9 +147,7 @@ class NodeClock(NetworkClock):
         return None
 
     def _leave(self, lane: tuple[int, str], payload: tuple[Any, ...], floats: int, flow: str) -> None:
-        # What was collected is summed as it leaves: a message has one vector.
-        content = tuple(part.to_send() if isinstance(part, GradientSum) else part for part in payload)
-        super()._leave(lane, content, floats, flow)
+        super()._leave(lane, summed(payload), floats, flow)
 
     def _arrival(self, node: int, number: int) -> Arrival:
         arrival = super()._arrival(node, number)
@@ -253,7 +251,8 @@ class NetworkActor:
     def _serve(self, method: Any, clock: NodeClock) -> None:
         time.sleep(max(-clock.elapsed(), 0.0) * self._executor.time_scale)
         method.start_at(self._number, clock)
-        self._note(method, clock, None)
+        # What is told from here on is what changes.
+        method.told(self._number)
         while not self._is_over.is_set():
             event = clock.step()
             if event is not None:
@@ -261,7 +260,7 @@ class NetworkActor:
                 self._note(method, clock, event)
             self._seen_until = clock.now if event is not None else max(clock.elapsed(), clock.now)
 
-    def _note(self, method: Any, clock: NodeClock, event: Arrival | None) -> None:
+    def _note(self, method: Any, clock: NodeClock, event: Arrival) -> None:
         cancelled = [(int(number[0]), float(assigned_at[0]), int(version[0]))
                      for _, number, assigned_at, version in clock.cancelled]  # fmt: skip
         clock.cancelled.clear()
@@ -273,8 +272,7 @@ class NetworkActor:
                              event.floats)  # fmt: skip
         elif isinstance(event, NodeEvent):
             about = event
-        elif event is not None:
+        else:
             arrival = event.number, event.assigned_at, event.version, event.used
         told = method.told(self._number)
-        if about is not None or arrival is not None or cancelled or told is not None:
-            self._records.put(NodeRecord(clock.now, about, arrival, cancelled, told, clock.bits_sent))
+        self._records.put(NodeRecord(clock.now, about, arrival, cancelled, told, clock.bits_sent))

@@ -6,13 +6,9 @@ import math
 from typing import Any
 
 from rayopt.core.arrivals import Arrival, GradientSum
-from rayopt.core.programs import Node
+from rayopt.core.programs import COUNTERS, POINTS, SIGNALS, SUMS, Node
 from rayopt.core.tasks import Gradient
 from rayopt.methods.decentralized.base import (
-    COUNTERS,
-    POINTS,
-    SIGNALS,
-    SUMS,
     NetworkFleet,
     PivotMethod,
     TreeProgram,

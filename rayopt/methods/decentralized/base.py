@@ -9,14 +9,13 @@ import numpy as np
 
 from rayopt.core.arrivals import Arrival, GradientSum
 from rayopt.core.errors import InvalidInput, at_least, one_of
-from rayopt.core.programs import Delivery, EdgeFreed, Node, NodeEvent, NodeProgram
+from rayopt.core.programs import POINTS, Delivery, EdgeFreed, Node, NodeEvent, NodeProgram
 from rayopt.core.tasks import Gradient
 from rayopt.latency.network import Network
 from rayopt.methods.base import Array, Method
 from rayopt.methods.controls import Controls, StepSize
 from rayopt.theory.decentralized import best_pivot
 
-POINTS, SUMS, COUNTERS, SIGNALS = "points", "sums", "counters", "signals"
 TREES = ("shortest", "minimum_hops")
 
 

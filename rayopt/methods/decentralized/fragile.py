@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from rayopt.core.arrivals import Arrival, GradientSum
-from rayopt.core.programs import Node
+from rayopt.core.programs import POINTS, SUMS, Node
 from rayopt.core.tasks import Gradient
-from rayopt.methods.decentralized.base import POINTS, SUMS, NetworkFleet, PivotMethod, TreeProgram
+from rayopt.methods.decentralized.base import NetworkFleet, PivotMethod, TreeProgram
 from rayopt.theory import Setting, parameters
 
 

@@ -9,14 +9,12 @@ import numpy as np
 
 from rayopt.core.arrivals import Arrival
 from rayopt.core.errors import InvalidInput, one_of
-from rayopt.core.programs import Node, NodeProgram
+from rayopt.core.programs import MODELS, Node, NodeProgram
 from rayopt.core.tasks import Gradient
 from rayopt.latency.network import Network
 from rayopt.methods.base import Array
 from rayopt.methods.controls import WITHOUT, Controls, StepSize
 from rayopt.methods.decentralized.base import DecentralizedMethod, NetworkFleet, node_of
-
-MODELS = "models"
 
 
 def metropolis_weights(network: Network) -> list[dict[int, float]]:

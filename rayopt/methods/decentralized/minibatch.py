@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from rayopt.core.arrivals import Arrival, GradientSum
-from rayopt.core.programs import Node
+from rayopt.core.programs import POINTS, SUMS, Node
 from rayopt.methods.controls import Controls, StepSize
-from rayopt.methods.decentralized.base import POINTS, SUMS, NetworkFleet, PivotMethod, TreeProgram, children_of
+from rayopt.methods.decentralized.base import NetworkFleet, PivotMethod, TreeProgram, children_of
 from rayopt.theory import Setting, parameters
 
 

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayopt.core.arrivals import Arrival
+from rayopt.core.programs import MESSAGE_KINDS
 
 OUTCOMES = ("used", "ignored", "cancelled", "failed")
 USED, IGNORED, CANCELLED, FAILED = range(4)
 EVENTS = ("received", "freed", "woken")
 """What else happens at a node of a network: their codes follow those of the outcomes."""
 RECEIVED, FREED, WOKEN = range(4, 7)
-KINDS = ("", "points", "sums", "counters", "signals", "models", "other")
+KINDS = ("", *MESSAGE_KINDS, "other")
 """What messages hold."""
 
 TRACE = np.dtype(

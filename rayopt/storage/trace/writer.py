@@ -92,7 +92,8 @@ class TraceWriter:
         columns["seed"] = pa.array(np.full(len(rows), seed, dtype=np.int64))
         columns["run"] = pa.array(np.full(len(rows), run, dtype=np.int32))
         columns["outcome"] = pa.DictionaryArray.from_arrays(rows["outcome"].astype(np.int32), self._outcomes)
-        columns["kind"] = pa.DictionaryArray.from_arrays(rows["kind"].astype(np.int32), list(KINDS))
+        if "kind" in self._schema.names:
+            columns["kind"] = pa.DictionaryArray.from_arrays(rows["kind"].astype(np.int32), list(KINDS))
         batch = pa.record_batch([columns[name] for name in self._schema.names], schema=self._schema)
         if self._writer is None:
             # It may have gone away in the middle of a run.
