@@ -144,13 +144,17 @@ class MessageArrival(Arrival):
         self.is_last = is_last
 
 
+NO_TASK = Gradient(np.empty(0), -1)
+"""What stands in place of a task where there is none."""
+
+
 class Alarm(Arrival):
     """The arrival that ``fleet.wake`` asked for: it has no worker and no task."""
 
     __slots__ = ()
 
     def __init__(self, time: float, set_at: float) -> None:
-        super().__init__(None, time, set_at, Gradient(np.empty(0), -1), 0, None)
+        super().__init__(None, time, set_at, NO_TASK, 0, None)
 
 
 class ArrivalBlock(NamedTuple):
