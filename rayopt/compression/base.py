@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from rayopt.core.errors import InvalidInput
 from rayopt.core.keys import subkey
 from rayopt.core.tasks import FLOAT_BITS
 
-Array = NDArray[np.float64]
+Array = NDArray[Any]
 
 
 class Compressor:
@@ -59,8 +59,13 @@ class Compressor:
         """Returns how many floats a message has: its bits in units of 64 where it is made of something else."""
         return self.bits(dimension) / FLOAT_BITS
 
-    def bits(self, dimension: int) -> int:
-        """Returns the bits of a message."""
+    def bits(self, dimension: int, float_bits: int = FLOAT_BITS) -> int:
+        """Returns the bits of a message.
+
+        Args:
+          dimension: d, of the vector that is compressed.
+          float_bits: 64, or 32 for a problem in float32.
+        """
         raise NotImplementedError
 
     def check(self, dimension: int) -> None:
@@ -75,11 +80,21 @@ class Compressor:
         raise NotImplementedError
 
     def encode(self, x: Array, key: int) -> bytes:
-        """Returns what travels of C(x): the draws that the server shares by the key are no part of it."""
+        """Returns what travels of C(x): the draws that the server shares by the key are no part of it.
+
+        Floats travel in the dtype of x.
+        """
         raise NotImplementedError
 
-    def decode(self, message: bytes, key: int, shape: tuple[int, ...]) -> Array:
-        """Returns C(x) from what travelled, the shape of x."""
+    def decode(self, message: bytes, key: int, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> Array:
+        """Returns C(x) from what travelled.
+
+        Args:
+          message: what :meth:`encode` made.
+          key: of the draws.
+          shape: of x.
+          dtype: of x.
+        """
         raise NotImplementedError
 
     # ---- several messages of one value ----
@@ -135,8 +150,8 @@ class Identity(Compressor):
     def omega(self, dimension: int) -> float:
         return 0.0
 
-    def bits(self, dimension: int) -> int:
-        return FLOAT_BITS * dimension
+    def bits(self, dimension: int, float_bits: int = FLOAT_BITS) -> int:
+        return float_bits * dimension
 
     def floats(self, dimension: int) -> float:
         return float(dimension)
@@ -150,8 +165,8 @@ class Identity(Compressor):
     def encode(self, x: Array, key: int) -> bytes:
         return np.ascontiguousarray(x).tobytes()
 
-    def decode(self, message: bytes, key: int, shape: tuple[int, ...]) -> Array:
-        return np.frombuffer(message, dtype=np.float64).reshape(shape).copy()
+    def decode(self, message: bytes, key: int, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> Array:
+        return np.frombuffer(message, dtype=dtype).reshape(shape).copy()
 
 
 class Stays(Identity):
@@ -160,7 +175,7 @@ class Stays(Identity):
     name = "stays"
     travels = False
 
-    def bits(self, dimension: int) -> int:
+    def bits(self, dimension: int, float_bits: int = FLOAT_BITS) -> int:
         return 0
 
     def floats(self, dimension: int) -> float:

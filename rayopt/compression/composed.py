@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from rayopt.compression.base import Array, Compressor
 from rayopt.compression.sparse import Sparsifier
 from rayopt.core.errors import InvalidInput
 from rayopt.core.keys import subkey
+from rayopt.core.tasks import FLOAT_BITS
 
 
 class Composition(Compressor):
@@ -46,8 +48,8 @@ class Composition(Compressor):
         kept = max(round(self.first.floats(dimension)), 1)
         return (1 + self.first.omega(dimension)) * (1 + self.second.omega(kept)) - 1
 
-    def bits(self, dimension: int) -> int:
-        return self.second.bits(max(round(self.first.floats(dimension)), 1))
+    def bits(self, dimension: int, float_bits: int = FLOAT_BITS) -> int:
+        return self.second.bits(max(round(self.first.floats(dimension)), 1), float_bits)
 
     def check(self, dimension: int) -> None:
         self.first.check(dimension)
@@ -59,26 +61,29 @@ class Composition(Compressor):
     def _second_key(self, key: int) -> int:
         return subkey(key & (2**64 - 1), 7)
 
+    def _kept(self, x: Array, kept: NDArray[np.intp], key: int) -> Array:
+        """Returns the kept coordinates as the second compressor takes them, in the dtype of x."""
+        return self.first.compress(x, key)[..., kept].astype(x.dtype, copy=False)
+
     def compress(self, x: Array, key: int) -> Array:
         """Returns the second compressor's value of the kept coordinates at their places, in a vector of zeros."""
         kept = self.first.support(key, x.shape[-1])
         found = np.zeros(x.shape)
         if len(kept):
-            scaled = self.first.compress(x, key)[..., kept]
-            found[..., kept] = self.second.compress(scaled, self._second_key(key))
+            found[..., kept] = self.second.compress(self._kept(x, kept, key), self._second_key(key))
         return found
 
     def encode(self, x: Array, key: int) -> bytes:
         kept = self.first.support(key, x.shape[-1])
         if not len(kept):
             return b""
-        return self.second.encode(self.first.compress(x, key)[..., kept], self._second_key(key))
+        return self.second.encode(self._kept(x, kept, key), self._second_key(key))
 
-    def decode(self, message: bytes, key: int, shape: tuple[int, ...]) -> Array:
+    def decode(self, message: bytes, key: int, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> Array:
         kept = self.first.support(key, shape[-1])
         found = np.zeros(shape)
         if len(kept):
-            found[..., kept] = self.second.decode(message, self._second_key(key), (*shape[:-1], len(kept)))
+            found[..., kept] = self.second.decode(message, self._second_key(key), (*shape[:-1], len(kept)), dtype)
         return found
 
 

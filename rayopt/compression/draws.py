@@ -30,21 +30,28 @@ class Draws:
         return found
 
     def compress(self, value: Array, task: Gradient, worker: int, number: int, message: int) -> Array:
-        """Returns what arrives of a value, the shape of x."""
-        found: Array = task.compressor.compress(value, self._of(task, worker, number, message))
-        return found.astype(value.dtype, copy=False)
+        """Returns what arrives of a value, the shape and dtype of x."""
+        found: Array = task.compressor.compress(_as_x(value, task), self._of(task, worker, number, message))
+        return _as_x(found, task)
 
     def encode(self, value: Array, task: Gradient, worker: int, number: int, message: int) -> NDArray[np.uint8]:
         """Returns what travels of a value, as bytes."""
-        return np.frombuffer(task.compressor.encode(value, self._of(task, worker, number, message)), dtype=np.uint8)
+        key = self._of(task, worker, number, message)
+        return np.frombuffer(task.compressor.encode(_as_x(value, task), key), dtype=np.uint8)
 
     def decode(self, sent: NDArray[np.uint8], task: Gradient, worker: int, number: int, message: int) -> Array:
         """Returns :meth:`compress` from what :meth:`encode` made, bit for bit."""
         key = self._of(task, worker, number, message)
-        found: Array = task.compressor.decode(np.ascontiguousarray(sent).tobytes(), key, task.x.shape)
-        return found.astype(task.x.dtype, copy=False)
+        # Compressors of other packages need not know more than 64 bits.
+        dtype = () if task.x.dtype == np.float64 else (task.x.dtype,)
+        return _as_x(task.compressor.decode(np.ascontiguousarray(sent).tobytes(), key, task.x.shape, *dtype), task)
 
     def sum(self, value: Array, task: Gradient, worker: int, number: int, count: int) -> Array:
         """Returns the sum of the first ``count`` messages of a value, the shape of x."""
         found: Array = task.compressor.sum(value, self.key(task, worker, number), np.arange(count))
         return found.astype(value.dtype, copy=False)
+
+
+def _as_x(value: Array, task: Gradient) -> Array:
+    """Returns a vector in the dtype of x."""
+    return value.astype(task.x.dtype, copy=False)

@@ -6,7 +6,7 @@ import math
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from rayopt.compression.base import Array, Compressor, rows_of
 from rayopt.compression.packing import pack, pack_elias, unpack, unpack_elias
@@ -36,7 +36,7 @@ class Natural(Compressor):
     def omega(self, dimension: int) -> float:
         return 1 / 8
 
-    def bits(self, dimension: int) -> int:
+    def bits(self, dimension: int, float_bits: int = FLOAT_BITS) -> int:
         return 9 * dimension
 
     def _codes(self, x: Array, key: int) -> NDArray[np.int64]:
@@ -47,7 +47,9 @@ class Natural(Compressor):
         up = draws(key, x.shape[-1]) < 2 * fraction - 1
         codes = exponent.astype(np.int64) - LEAST_EXPONENT + up
         small = magnitudes < 2.0**LEAST_EXPONENT
-        codes[small] = (draws(key, x.shape[-1]) < magnitudes * 2.0**-LEAST_EXPONENT)[small]
+        # The small ones alone: others times that overflow in float32.
+        own = np.broadcast_to(draws(key, x.shape[-1]), codes.shape)[small]
+        codes[small] = own < magnitudes[small] * 2.0**-LEAST_EXPONENT
         return np.minimum(codes, 255)
 
     def _values(self, codes: NDArray[np.integer], signs: NDArray[np.bool_]) -> Array:
@@ -60,7 +62,7 @@ class Natural(Compressor):
     def encode(self, x: Array, key: int) -> bytes:
         return pack((self._codes(x, key) << 1 | np.signbit(rows_of(x))).reshape(-1), 9)
 
-    def decode(self, message: bytes, key: int, shape: tuple[int, ...]) -> Array:
+    def decode(self, message: bytes, key: int, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> Array:
         found = unpack(message, 9, math.prod(shape)).astype(np.int64)
         return self._values(found >> 1, (found & 1).astype(bool)).reshape(shape)
 
@@ -87,20 +89,21 @@ class QSGD(Compressor):
     def omega(self, dimension: int) -> float:
         return min(dimension / self.levels**2, math.sqrt(dimension) / self.levels)
 
-    def bits(self, dimension: int) -> int:
-        """Returns a bound of the expected size, 64 + d + 2 d log2(1 + s / sqrt(d)) + min(d, s sqrt(d)).
+    def bits(self, dimension: int, float_bits: int = FLOAT_BITS) -> int:
+        """Returns a bound of the expected size, a float + d + 2 d log2(1 + s / sqrt(d)) + min(d, s sqrt(d)).
 
         The code of level l has 2 floor(log2(l + 1)) + 1 bits and a sign; the mean of s |v_j| / ||v|| over the
         coordinates is at most s / sqrt(d), and the logarithm is concave.
         """
         root = math.sqrt(dimension)
         codes = dimension + 2 * dimension * math.log2(1 + self.levels / root)
-        return FLOAT_BITS + math.ceil(codes + min(dimension, self.levels * root))
+        return float_bits + math.ceil(codes + min(dimension, self.levels * root))
 
     def _levels(self, x: Array, key: int) -> tuple[Array, NDArray[np.int64]]:
         """Returns the norms of the rows, shape (G,), and their levels, shape (G, dimension)."""
         rows = rows_of(x)
-        norms = np.array([np.linalg.norm(row) for row in rows])
+        # Squares of float32 overflow before a norm does.
+        norms = np.array([np.linalg.norm(row.astype(np.float64, copy=False)) for row in rows], dtype=x.dtype)
         scaled = np.abs(rows) * (self.levels / np.where(norms > 0, norms, 1.0))[:, None]
         floor = np.floor(scaled)
         return norms, (floor + (draws(key, x.shape[-1]) < scaled - floor)).astype(np.int64)
@@ -117,10 +120,10 @@ class QSGD(Compressor):
         signs = np.signbit(rows_of(x))[levels > 0]
         return norms.tobytes() + pack_elias(levels.reshape(-1) + 1) + np.packbits(signs).tobytes()
 
-    def decode(self, message: bytes, key: int, shape: tuple[int, ...]) -> Array:
+    def decode(self, message: bytes, key: int, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> Array:
         points = math.prod(shape[:-1])
-        norms = np.frombuffer(message, count=points)
-        codes = message[8 * points :]
+        norms = np.frombuffer(message, dtype=dtype, count=points)
+        codes = message[norms.nbytes :]
         found, bits = unpack_elias(codes, math.prod(shape))
         levels = found.astype(np.int64) - 1
         signs = np.zeros(len(levels), dtype=bool)

@@ -6,6 +6,7 @@ import math
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from rayopt.compression.base import Array, Compressor, rows_of
 from rayopt.compression.packing import pack, unpack
@@ -38,12 +39,12 @@ class CORE(Compressor):
     def floats(self, dimension: int) -> float:
         return float(self.k)
 
-    def bits(self, dimension: int) -> int:
-        return FLOAT_BITS * self.k
+    def bits(self, dimension: int, float_bits: int = FLOAT_BITS) -> int:
+        return float_bits * self.k
 
     def _sent(self, x: Array, key: int) -> Array:
         """Returns <g_l, v> for each point, shape (G, k)."""
-        found = np.empty((len(rows_of(x)), self.k))
+        found = np.empty((len(rows_of(x)), self.k), dtype=x.dtype)
         for number in range(self.k):
             direction = self._normal.draw(subkey(key, number), x.shape[-1])
             found[:, number] = [row @ direction for row in rows_of(x)]
@@ -62,8 +63,8 @@ class CORE(Compressor):
     def encode(self, x: Array, key: int) -> bytes:
         return self._sent(x, key).tobytes()
 
-    def decode(self, message: bytes, key: int, shape: tuple[int, ...]) -> Array:
-        return self._received(np.frombuffer(message).reshape(-1, self.k), key, shape)
+    def decode(self, message: bytes, key: int, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> Array:
+        return self._received(np.frombuffer(message, dtype=dtype).reshape(-1, self.k), key, shape)
 
 
 class RotatedQuantisation(Compressor):
@@ -92,19 +93,22 @@ class RotatedQuantisation(Compressor):
     def omega(self, dimension: int) -> float:
         return padded(dimension) / (2**self.bits_per_coordinate - 1) ** 2
 
-    def bits(self, dimension: int) -> int:
+    def bits(self, dimension: int, float_bits: int = FLOAT_BITS) -> int:
         """Returns two floats, the ends of the range, and b bits for each of D coordinates."""
-        return 2 * FLOAT_BITS + self.bits_per_coordinate * padded(dimension)
+        return 2 * float_bits + self.bits_per_coordinate * padded(dimension)
 
     def _levels(self, x: Array, key: int) -> tuple[Array, Array, Array]:
         """Returns the least coordinate and the step of each row, shapes (G, 1), and the levels, shape (G, D)."""
         rotated = rotate(rows_of(x), key)
         least = rotated.min(axis=1, keepdims=True)
-        step = (rotated.max(axis=1, keepdims=True) - least) / (2**self.bits_per_coordinate - 1)
+        most = 2**self.bits_per_coordinate - 1
+        step = ((rotated.max(axis=1, keepdims=True) - least) / most).astype(x.dtype)
+        least = least.astype(x.dtype)
         scaled = (rotated - least) / np.where(step > 0, step, 1.0)
         floor = np.floor(scaled)
         levels = floor + (draws(subkey(key, 1), rotated.shape[1]) < scaled - floor)
-        return least, step, np.minimum(levels, 2**self.bits_per_coordinate - 1)
+        # Ends that were rounded to float32 may lie inside the range.
+        return least, step, np.clip(levels, 0, most)
 
     def _values(self, least: Array, step: Array, levels: Array, key: int, shape: tuple[int, ...]) -> Array:
         return rotate_back(least + step * levels, key, shape[-1]).reshape(shape)
@@ -116,10 +120,10 @@ class RotatedQuantisation(Compressor):
         least, step, levels = self._levels(x, key)
         return np.hstack([least, step]).tobytes() + pack(levels.astype(np.uint64), self.bits_per_coordinate)
 
-    def decode(self, message: bytes, key: int, shape: tuple[int, ...]) -> Array:
+    def decode(self, message: bytes, key: int, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> Array:
         points, size = math.prod(shape[:-1]), padded(shape[-1])
-        ends = np.frombuffer(message, count=2 * points).reshape(points, 2)
-        levels = unpack(message[16 * points :], self.bits_per_coordinate, points * size).reshape(points, size)
+        ends = np.frombuffer(message, dtype=dtype, count=2 * points).reshape(points, 2)
+        levels = unpack(message[ends.nbytes :], self.bits_per_coordinate, points * size).reshape(points, size)
         return self._values(ends[:, :1], ends[:, 1:], levels.astype(np.float64), key, shape)
 
 

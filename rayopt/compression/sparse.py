@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from rayopt.compression.base import Array, Compressor, at_most_dimension, index_bits, rows_of
 from rayopt.compression.packing import pack, unpack
@@ -29,8 +29,8 @@ class Sparsifier(Compressor):
         """Returns by what kept coordinates are multiplied."""
         raise NotImplementedError
 
-    def bits(self, dimension: int) -> int:
-        return int(FLOAT_BITS * self.floats(dimension))
+    def bits(self, dimension: int, float_bits: int = FLOAT_BITS) -> int:
+        return int(float_bits * self.floats(dimension))
 
     def part(self, key: int, dimension: int) -> tuple[NDArray[np.intp], float]:
         """Returns the support and its scale."""
@@ -51,10 +51,10 @@ class Sparsifier(Compressor):
     def encode(self, x: Array, key: int) -> bytes:
         return np.ascontiguousarray(x[..., self.support(key, x.shape[-1])]).tobytes()
 
-    def decode(self, message: bytes, key: int, shape: tuple[int, ...]) -> Array:
+    def decode(self, message: bytes, key: int, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> Array:
         kept, scale = self.part(key, shape[-1])
         found = np.zeros(shape)
-        found[..., kept] = np.frombuffer(message).reshape(*shape[:-1], len(kept)) * scale
+        found[..., kept] = np.frombuffer(message, dtype=dtype).reshape(*shape[:-1], len(kept)) * scale
         return found
 
 
@@ -299,10 +299,10 @@ class TopK(OfK):
         self.check(dimension)
         return self.k / dimension
 
-    def bits(self, dimension: int) -> int:
+    def bits(self, dimension: int, float_bits: int = FLOAT_BITS) -> int:
         """Returns k floats and k indices of ceil(log2 d) bits."""
         self.check(dimension)
-        return self.k * (FLOAT_BITS + index_bits(dimension))
+        return self.k * (float_bits + index_bits(dimension))
 
     def _largest(self, x: Array) -> NDArray[np.intp]:
         """Returns the coordinates that each row keeps, ascending, shape (G, k)."""
@@ -322,12 +322,12 @@ class TopK(OfK):
         values = np.take_along_axis(rows_of(x), kept, axis=1)
         return values.tobytes() + pack(kept.reshape(-1), index_bits(x.shape[-1]))
 
-    def decode(self, message: bytes, key: int, shape: tuple[int, ...]) -> Array:
+    def decode(self, message: bytes, key: int, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> Array:
         found = np.zeros(shape)
         rows = rows_of(found)
         count = len(rows) * self.k
-        values = np.frombuffer(message, count=count).reshape(len(rows), self.k)
-        kept = unpack(message[8 * count :], index_bits(shape[-1]), count).reshape(len(rows), self.k)
+        values = np.frombuffer(message, dtype=dtype, count=count).reshape(len(rows), self.k)
+        kept = unpack(message[values.nbytes :], index_bits(shape[-1]), count).reshape(len(rows), self.k)
         np.put_along_axis(rows, kept.astype(np.intp), values, axis=1)
         return found
 
@@ -346,8 +346,8 @@ class UnbiasedTop1(Compressor):
     def floats(self, dimension: int) -> float:
         return 1.0
 
-    def bits(self, dimension: int) -> int:
-        return FLOAT_BITS + index_bits(dimension)
+    def bits(self, dimension: int, float_bits: int = FLOAT_BITS) -> int:
+        return float_bits + index_bits(dimension)
 
     def _chosen(self, x: Array, key: int) -> tuple[NDArray[np.intp], Array]:
         """Returns of each row the coordinate and its value, shapes (G,)."""
@@ -370,11 +370,11 @@ class UnbiasedTop1(Compressor):
         kept, values = self._chosen(x, key)
         return values.tobytes() + pack(kept, index_bits(x.shape[-1]))
 
-    def decode(self, message: bytes, key: int, shape: tuple[int, ...]) -> Array:
+    def decode(self, message: bytes, key: int, shape: tuple[int, ...], dtype: DTypeLike = np.float64) -> Array:
         found = np.zeros(shape)
         rows = rows_of(found)
-        values = np.frombuffer(message, count=len(rows))
-        kept = unpack(message[8 * len(rows) :], index_bits(shape[-1]), len(rows))
+        values = np.frombuffer(message, dtype=dtype, count=len(rows))
+        kept = unpack(message[values.nbytes :], index_bits(shape[-1]), len(rows))
         rows[np.arange(len(rows)), kept.astype(np.intp)] = values
         return found
 

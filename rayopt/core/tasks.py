@@ -14,11 +14,26 @@ from rayopt.core.keys import subkey
 
 Array = NDArray[np.float64]
 FLOAT_BITS = 64
-"""Bits of a float, as rayopt computes and sends it."""
+"""Bits of a float, as rayopt computes and sends it where a problem says nothing else."""
 MANY = 2**28
 """Messages of a task that goes on until it is stopped."""
 BYTES_PER_STEP = 64
 """Of the samples that a task of local steps draws, at the least."""
+
+
+def float_bits_of(dtype: Any) -> int:
+    """Returns the bits of a float of this dtype."""
+    return 8 * int(np.dtype(dtype).itemsize)
+
+
+def message_bits(compressor: Any, dimension: int, float_bits: int) -> int:
+    """Returns the bits of a message of a vector, compressed or, with None, as it is."""
+    if compressor is None:
+        return float_bits * dimension
+    # Compressors of other packages need not know more than 64 bits.
+    other = () if float_bits == FLOAT_BITS else (float_bits,)
+    found: int = compressor.bits(dimension, *other)
+    return found
 
 
 class Oracle(Protocol):

@@ -156,7 +156,8 @@ class Experiment:
             if reason := self.fleet.incompatibility(run.method, self.problem):
                 run.problem = f"skipped: {reason}"
                 continue
-            reason = incompatibility(run.method, self.problem, self.workers.times(run.seed, self.problem.dimension))
+            times = self.workers.times(run.seed, self.problem.dimension, self.problem.float_bits)
+            reason = incompatibility(run.method, self.problem, times)
             if reason and self.force:
                 run.warning = f"run by force: {reason}"
             elif reason:

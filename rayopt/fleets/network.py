@@ -67,6 +67,7 @@ class NetworkClock:
       seed: addresses durations and the method's own generator.
       source: where the values of arrivals come from.
       shard_sizes: rows of data of each node, shape (n,); None if all have the same.
+      float_bits: of a float of the vectors, 64 or 32.
 
     Attributes:
       nodes: one for each program.
@@ -80,16 +81,18 @@ class NetworkClock:
         seed: int,
         source: Source | None,
         shard_sizes: NDArray[np.integer] | None = None,
+        float_bits: int = FLOAT_BITS,
     ) -> None:
         self.n = n = network.count
+        self.float_bits = float_bits
         self.now = 0.0
         self.random = Stream(seed, "method").generator()
         self.shard_sizes = shard_sizes
         self.cancelled: list[tuple[Any, ...]] = []
         self.source = source
-        self._times = network.times(seed, dimension)
+        self._times = network.times(seed, dimension, float_bits)
         self.expected_times: Array | None = self._times.expected
-        self._link = network.link(seed, dimension)
+        self._link = network.link(seed, dimension, float_bits)
         self._edge_of = {edge: position for position, edge in enumerate(network.graph.edges)}
         self._ends_of = network.graph.edges
         self._shares_edges = not network.full_duplex_flows
@@ -197,7 +200,7 @@ class NetworkClock:
         node, neighbour = self._ends_of[edge]
         number = self._sent[edge]
         self._sent[edge] = number + 1
-        bits = FLOAT_BITS * floats
+        bits = self.float_bits * floats
         self.bits_sent += bits
         self._carried[lane] = flow
         time = self.now + self._link.duration(edge, number, self.now, bits)
@@ -258,7 +261,7 @@ class NetworkClock:
         """Returns what a node receives; None if it is not here."""
         edge = self._edge_of[sender, node]
         self._arrived[edge] += 1
-        self._bits_arrived[edge] += FLOAT_BITS * floats
+        self._bits_arrived[edge] += self.float_bits * floats
         return Delivery(self.now, sent_at, node, sender, payload, number, floats)
 
     def _is_due(self, event: tuple[float, int, int, int, Any]) -> bool:

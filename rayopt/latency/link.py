@@ -25,12 +25,13 @@ ANY_DIMENSION = 1000
 class Link:
     """A way between the server and each worker: seconds per message and seconds per float, or per bit.
 
-    A message of b bits takes per_message + per_float * b / 64 seconds. Both are latencies: numbers, lists, formulas of
-    i, n and the dimension d, or random ones, which are drawn anew for every task.
+    A message of b bits takes per_message + per_float * b / 64 seconds, or b / 32 if the problem's floats have 32 bits.
+    Both are latencies: numbers, lists, formulas of i, n and the dimension d, or random ones, which are drawn anew for
+    every task.
 
     Args:
       per_message: seconds of a message whatever its size.
-      per_float: seconds of each float of 64 bits.
+      per_float: seconds of each float, of 64 bits or what the problem's dtype has.
       per_bit: seconds of each bit, in the place of ``per_float``.
 
     Raises:
@@ -68,13 +69,16 @@ class Link:
         """Seconds of a message whatever its size."""
         return self._given["per_message"]
 
-    def bind(self, workers: int, stream: Stream, dimension: int | None = None) -> BoundLink:
+    def bind(
+        self, workers: int, stream: Stream, dimension: int | None = None, float_bits: int = FLOAT_BITS
+    ) -> BoundLink:
         """Returns the link of one run.
 
         Args:
           workers: how many there are.
           stream: addresses the random draws of ``per_message``; those of a float have one of their own.
           dimension: d in formulas; a stand-in if it is not known yet.
+          float_bits: of a float, 64 or 32.
 
         Raises:
           InvalidInput: a list of another length, a formula that is negative for some i.
@@ -91,7 +95,7 @@ class Link:
                 except InvalidInput as error:
                     raise (error if self._is_bare else error.within(key)) from None
         per_bit = bound.get("per_bit")
-        return BoundLink(bound["per_message"], bound.get("per_float") or per_bit, 1 if per_bit else FLOAT_BITS)
+        return BoundLink(bound["per_message"], bound.get("per_float") or per_bit, 1 if per_bit else float_bits)
 
     def to_config(self) -> dict[str, Any]:
         """Returns what a workload file says: the mapping of the parts, or the latency that stands for a message's."""

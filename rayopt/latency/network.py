@@ -70,23 +70,25 @@ class Network(Workers):
             raise error.within("edges") from None
         self._check_connected()
 
-    def link(self, seed: int, dimension: int | None = None) -> BoundLink:
+    def link(self, seed: int, dimension: int | None = None, float_bits: int = FLOAT_BITS) -> BoundLink:
         """Returns the link of one run: its workers are the edges of the graph in their order."""
         tails, heads = self.graph.ends
         with edges_are((tails + 1).astype(np.float64), (heads + 1).astype(np.float64)):
-            return self.edges.bind(max(len(tails), 1), Stream(seed, "edges"), dimension)
+            return self.edges.bind(max(len(tails), 1), Stream(seed, "edges"), dimension, float_bits)
 
-    def edge_seconds(self, dimension: int = 0, seed: int = 0) -> Array:
+    def edge_seconds(self, dimension: int = 0, seed: int = 0, float_bits: int = FLOAT_BITS) -> Array:
         """Returns the mean seconds of a vector over each edge, shape (edges,)."""
-        return self.link(seed, dimension).seconds(FLOAT_BITS * dimension)[: len(self.graph.edges)]
+        return self.link(seed, dimension, float_bits).seconds(float_bits * dimension)[: len(self.graph.edges)]
 
-    def distances(self, dimension: int = 0, seed: int = 0) -> Array:
+    def distances(self, dimension: int = 0, seed: int = 0, float_bits: int = FLOAT_BITS) -> Array:
         """Returns the seconds of the shortest way of a vector from node i to node j, shape (n, n)."""
         from scipy.sparse.csgraph import dijkstra
 
-        return dijkstra(self._matrix(self.edge_seconds(dimension, seed)), directed=True)
+        return dijkstra(self._matrix(self.edge_seconds(dimension, seed, float_bits)), directed=True)
 
-    def trees(self, pivot: int, by: str = "shortest", dimension: int = 0) -> tuple[list[int], list[int]]:
+    def trees(
+        self, pivot: int, by: str = "shortest", dimension: int = 0, float_bits: int = FLOAT_BITS
+    ) -> tuple[list[int], list[int]]:
         """Returns spanning trees to and from a node, as the next node of each on the way; -1 for the pivot itself.
 
         Of ways that take equally long the one over the smaller neighbour is taken.
@@ -95,6 +97,7 @@ class Network(Workers):
           pivot: the root of both.
           by: "shortest" in seconds, or "minimum_hops".
           dimension: of the vectors that travel.
+          float_bits: of their floats, 64 or 32.
 
         Returns:
           (towards, outwards): ``towards[i]`` is where i sends on the way to the pivot, ``outwards[i]`` from whom i
@@ -102,7 +105,7 @@ class Network(Workers):
         """
         from scipy.sparse.csgraph import dijkstra
 
-        seconds = self.edge_seconds(dimension)
+        seconds = self.edge_seconds(dimension, float_bits=float_bits)
         if by == "minimum_hops":
             seconds = np.where(np.isfinite(seconds), 1.0, np.inf)
         matrix = self._matrix(seconds)

@@ -13,7 +13,7 @@ from rayopt.core.errors import InvalidInput, at_least
 from rayopt.core.html import object_html
 from rayopt.core.keys import Stream
 from rayopt.core.memory import check_fits
-from rayopt.core.tasks import FLOAT_BITS, Gradient
+from rayopt.core.tasks import FLOAT_BITS, Gradient, message_bits
 from rayopt.latency import BoundLatency, latency, zero
 from rayopt.latency.bisection import last_float
 from rayopt.latency.link import BoundLink, link_of
@@ -85,15 +85,16 @@ class Workers:
             facts["mean seconds, fastest to slowest"] = ", ".join(f"{seconds:.4g}" for seconds in quartiles)
         return object_html(self, facts)
 
-    def times(self, seed: int, dimension: int | None = None) -> TaskTimes:
+    def times(self, seed: int, dimension: int | None = None, float_bits: int = FLOAT_BITS) -> TaskTimes:
         """Returns the durations of this seed's tasks.
 
         Args:
           seed: addresses what is drawn.
           dimension: of x, which travels down and whose gradients travel up; where links do not look at the size of a
             message, nobody asks for it.
+          float_bits: of a float of x, 64 or 32.
         """
-        return TaskTimes(self, seed, dimension)
+        return TaskTimes(self, seed, dimension, float_bits)
 
 
 class TaskTimes:
@@ -108,13 +109,14 @@ class TaskTimes:
       are_measured: whether they are known only when the task is over, in real time.
     """
 
-    def __init__(self, workers: Workers, seed: int, dimension: int | None = None) -> None:
+    def __init__(self, workers: Workers, seed: int, dimension: int | None = None, float_bits: int = FLOAT_BITS) -> None:
         self.n = workers.count
         self._dimension = dimension
-        self._bits = FLOAT_BITS * (dimension or 0)
+        self._float_bits = float_bits
+        self._bits = float_bits * (dimension or 0)
         self._compute: BoundLatency = workers.compute.bind(self.n, Stream(seed, "compute"))
         links: dict[str, BoundLink] = {
-            direction: getattr(workers, direction).bind(self.n, Stream(seed, direction), dimension)
+            direction: getattr(workers, direction).bind(self.n, Stream(seed, direction), dimension, float_bits)
             for direction in ("download", "upload")
             if not getattr(workers, direction).is_free
         }
@@ -151,8 +153,12 @@ class TaskTimes:
     def _sizes(self, task: Gradient) -> tuple[float, float]:
         """Returns the bits of the task on its way down, and of one message of its reply."""
         bits = self._bits
-        down = bits if task.download is None else task.download.bits(self._dimension)
-        return down, bits if task.compressor is None else task.compressor.bits(self._dimension)
+        down = bits if task.download is None else self._compressed(task.download)
+        return down, bits if task.compressor is None else self._compressed(task.compressor)
+
+    def _compressed(self, compressor: Any) -> int:
+        """Returns the bits of a compressed message."""
+        return message_bits(compressor, self._dimension or 0, self._float_bits)
 
     def message_seconds(self, task: Gradient, worker: int, number: int, message: int, start: float) -> float:
         """Returns the seconds of a message of a task's reply after its first."""
@@ -196,7 +202,7 @@ class TaskTimes:
         """Returns the mean seconds of one gradient and of one message, each of shape (n,); None if not known."""
         if self.are_measured:
             return None
-        bits = self._bits if compressor is None else compressor.bits(self._dimension)
+        bits = self._bits if compressor is None else self._compressed(compressor)
         upload = np.zeros(self.n) if self._upload is None else self._upload.seconds(bits)
         return self._compute.expected, upload
 

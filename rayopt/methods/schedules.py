@@ -11,7 +11,7 @@ from typing import Any
 
 from rayopt.core.errors import InvalidInput, nearest, one_of, positive
 
-__all__ = ["Schedule", "constant", "cosine", "inverse_sqrt", "inverse_time", "schedule", "step", "warmup"]
+__all__ = ["Schedule", "backoff", "constant", "cosine", "inverse_sqrt", "inverse_time", "schedule", "step", "warmup"]
 
 CLOCKS = ("updates", "time")
 LEAST_SHARE = 1e-3
@@ -182,6 +182,36 @@ def warmup(step_size: float = 1.0, over: float = 100.0, by: str = "updates") -> 
     return _made("warmup", step_size, by, over=positive("over", over))
 
 
+def backoff(step_size: float = 1.0, over: float = 1000.0, factor: float = 0.5, by: str = "updates") -> Schedule:
+    """Returns gamma beta^r in round r = 0, 1, ..., which has K / beta^r updates: K = ``over``, beta = ``factor``.
+
+    Hogwild's back-off [paper]: after each round the step size is multiplied by beta, and the next is as much longer. On
+    strongly convex f the error falls like 1 / k then, and no step size needs to know eps [memory]. The paper's
+    processors wait for each other between two rounds; here they go on.
+
+    Args:
+      step_size: gamma, in theory below 1 / c, c the strong convexity.
+      over: K > 0, in updates, or in seconds if by time.
+      factor: beta in (0, 1).
+      by: "updates" or "time", the fleet's.
+
+    Raises:
+      InvalidInput: an argument is out of its range.
+
+    Examples:
+      >>> schedule = backoff(0.5, over=100, factor=0.5)
+      >>> [schedule(k) for k in (0, 99, 100, 299, 300)]
+      [0.5, 0.5, 0.25, 0.25, 0.125]
+
+    References:
+      Niu, Recht, Re, Wright, `Hogwild!: A Lock-Free Approach to Parallelizing Stochastic Gradient Descent
+      <https://arxiv.org/abs/1106.5730>`_, 2011.
+    """
+    if _share("factor", factor) == 1:
+        raise InvalidInput("factor", "1 changes nothing", "a number in (0, 1)")
+    return _made("backoff", step_size, by, over=positive("over", over), factor=float(factor))
+
+
 def schedule(config: Any, key: str = "step_size") -> Schedule:
     """Returns the schedule that a workload file describes.
 
@@ -253,6 +283,19 @@ def _cosine(s: float, by: str, over: float, end: float = 0.0) -> float:
     return max(end + (1.0 - end) * (1.0 + math.cos(math.pi * min(s / over, 1.0))) / 2.0, LEAST_SHARE)
 
 
+def _backoff(s: float, by: str, over: float, factor: float) -> float:
+    longer = 1.0 / factor
+
+    def start(round_number: int) -> float:
+        return float(over * (longer**round_number - 1.0) / (longer - 1.0))
+
+    number = int(math.log(1.0 + s / over * (longer - 1.0)) / math.log(longer))
+    # A round's first update may be rounded either way.
+    reached = s * (1.0 + 1e-12)
+    number += (start(number + 1) <= reached) - (start(number) > reached)
+    return max(factor**number, sys.float_info.min)
+
+
 _SHAPES: dict[str, Callable[..., float]] = {
     "constant": lambda s, by: 1.0,
     "inverse_time": lambda s, by, over: 1.0 / (1.0 + s / over),
@@ -260,6 +303,7 @@ _SHAPES: dict[str, Callable[..., float]] = {
     "cosine": _cosine,
     "step": lambda s, by, every, factor: max(factor ** math.floor(s / every), sys.float_info.min),
     "warmup": lambda s, by, over: min(max((s + (by == "updates")) / over, LEAST_SHARE), 1.0),
+    "backoff": _backoff,
 }
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "constant": constant,
@@ -268,4 +312,5 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "cosine": cosine,
     "step": step,
     "warmup": warmup,
+    "backoff": backoff,
 }

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayopt.core.html import object_html
+from rayopt.core.tasks import float_bits_of
 from rayopt.problems import estimate
 from rayopt.problems.estimate import Estimate
 
@@ -82,6 +83,11 @@ class Problem:
         if self.homogeneous:
             return 1
         raise NotImplementedError
+
+    @property
+    def float_bits(self) -> int:
+        """Bits of a float of x, as it travels."""
+        return float_bits_of(self.dtype)
 
     @property
     def parameter_shapes(self) -> list[list[int]]:

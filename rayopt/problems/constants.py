@@ -48,7 +48,7 @@ def setting_of(
       UnknownConstant: the workers' times are not known.
     """
     given = dict(known or {})
-    times = workers.times(seed, problem.dimension)
+    times = workers.times(seed, problem.dimension, problem.float_bits)
     if times.expected is None:
         raise UnknownConstant("workers.compute", "measured times are not known beforehand", HOW_TO_MEASURE)
     with translated_errors():

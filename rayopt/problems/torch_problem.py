@@ -193,8 +193,11 @@ class TorchProblem(Classification):
         Args:
           module: "package.module:name" of a class derived from ``torch.nn.Module``, or of a function that is
             annotated as one that returns one.
-          data: "mnist", "mnist_subset" (the one in the package), "digits", {"path": folder of the IDX files of
-            MNIST}, or {"function": "package.module:name"} of a function that returns X, y or X, y, X_test, y_test.
+          data: "mnist", "mnist_subset" (the one in the package), "digits", {"path": folder of the IDX files of MNIST},
+            {"csv" | "parquet" | "feather": file, "target": column, "features": columns or "all"}, {"npz": file},
+            {"npy": file, "target": file}, {"libsvm": file}, {"openml": name or id}, {"torchvision": name},
+            {"hugging_face": name} or {"function": "package.module:name"} of a function that returns X, y or X, y,
+            X_test, y_test; with "standardise": true, and "test_share": 0.2 or "test": file.
           loss: a name as for the class, or "package.module:name" of a module, or of a function that is annotated as
             one that returns a ``torch.Tensor``.
           module_arguments: as for the class.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rayopt.core.arrivals import Arrival, ArrivalBlock
 from rayopt.core.errors import FleetStuck
 from rayopt.core.programs import Delivery, EdgeFreed, kind_of
-from rayopt.core.tasks import FLOAT_BITS, Gradient
+from rayopt.core.tasks import Gradient, float_bits_of, message_bits
 from rayopt.runs.callbacks import UNWATCHED, NewArrival, NewRows, OnEvent, Watched, disregard
 from rayopt.runs.fingerprints import Fingerprint, Fingerprints
 from rayopt.runs.outcome import INTERRUPTED, Counts, Outcome, Progress, Row
@@ -184,7 +184,8 @@ class Recorder:
         self._checksum = math.nan
         self._members = method.members()
         # A gradient of a node is sent nowhere by itself.
-        self._dense_bits = 0 if method.decentralized else FLOAT_BITS * method.x.shape[-1]
+        self._float_bits = float_bits_of(method.x.dtype)
+        self._dense_bits = 0 if method.decentralized else self._float_bits * method.x.shape[-1]
         self._size_is_of: Any = None
         self._size = 0
         self._met = np.zeros(len(self._members), dtype=bool)
@@ -250,7 +251,7 @@ class Recorder:
         begun_at = event.assigned_at
         if type(event) is Delivery:
             self._buffer.add_event(event.time, event.node, event.message_number, begun_at, RECEIVED, updates,
-                                   FLOAT_BITS * event.floats, event.sender, event.payload[0])  # fmt: skip
+                                   self._float_bits * event.floats, event.sender, event.payload[0])  # fmt: skip
         elif type(event) is EdgeFreed:
             kind = kind_of(event.flow)
             self._buffer.add_event(event.time, event.node, -1, begun_at, FREED, updates, 0, event.neighbour, kind)
@@ -305,7 +306,7 @@ class Recorder:
         if arrival.ok:
             outcome = USED if arrival.used else IGNORED
             compressor = arrival.task.compressor
-            bits = self._dense_bits if compressor is None else compressor.bits(self._method.x.shape[-1])
+            bits = self._dense_bits if compressor is None else self._bits_of(compressor)
         version = arrival.task.version
         self.on_event(NewArrival(arrival.time, arrival.worker, arrival.number, arrival.assigned_at, version,
                                  before - version, OUTCOMES[outcome], self._updates, bits))  # fmt: skip
@@ -313,13 +314,16 @@ class Recorder:
     def _compressed(self, arrival: Arrival, compressor: Any) -> int:
         """Counts a message that was compressed, and returns its bits."""
         if compressor is not self._size_is_of:
-            self._size_is_of, self._size = compressor, compressor.bits(self._method.x.shape[-1])
+            self._size_is_of, self._size = compressor, self._bits_of(compressor)
         bits, counts = self._size, self.counts
         counts.compressed += 1
         counts.compressed_bits += bits
         if not arrival.is_last:
             counts.early += 1
         return bits
+
+    def _bits_of(self, compressor: Any) -> int:
+        return message_bits(compressor, self._method.x.shape[-1], self._float_bits)
 
     def _count_bits(self) -> None:
         """Brings the bits of the counts up to date."""
@@ -331,7 +335,7 @@ class Recorder:
             counts.arrivals - counts.failed - counts.compressed
         ) * self._dense_bits + counts.compressed_bits
         tasks = counts.arrivals - counts.early + counts.cancelled + self._fleet.busy
-        counts.bits_down = tasks * (self._dense_bits if down is None else down.bits(self._method.x.shape[-1]))
+        counts.bits_down = tasks * (self._dense_bits if down is None else self._bits_of(down))
 
     def _check(self, updates: int) -> None:
         """Looks at what need not be looked at after every arrival."""

@@ -67,13 +67,15 @@ def test_biased_ones_contract(kind, vector):
         kind.omega(D)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("kind", ALL, ids=repr)
-def test_encode_and_decode_are_inverse(kind):
-    for x in (*ADVERSARIAL.values(), NORMAL, np.zeros(D)):
+def test_encode_and_decode_are_inverse(kind, dtype):
+    for given in (*ADVERSARIAL.values(), NORMAL, np.zeros(D)):
+        x = given.astype(dtype)
         for key in range(20):
             own = kind.key_of(key, 3)
             sent = kind.encode(x, own)
-            assert kind.decode(sent, own, x.shape).tobytes() == kind.compress(x, own).tobytes()
+            assert kind.decode(sent, own, x.shape, x.dtype).tobytes() == kind.compress(x, own).tobytes()
 
 
 @pytest.mark.parametrize("kind", ALL, ids=repr)
@@ -110,6 +112,50 @@ def test_sizes(kind, floats, bits):
         assert len(kind.encode(NORMAL[0], 5)) in (bits // 8, bits // 8 - 8)
     else:
         assert len(kind.encode(NORMAL[0], 5)) == math.ceil(bits / 8)
+        assert len(kind.encode(NORMAL[0].astype("float32"), 5)) == math.ceil(kind.bits(D, 32) / 8)
+
+
+def test_floats_of_32_bits_take_half(tmp_path):
+    """Counted bits, and the seconds of a link that are told by the bit; those told by the float stay."""
+    methods = [
+        ro.methods.Rennala(0.1, batch_size=2),
+        ro.methods.EF21(0.1, c.TopK(10)),
+        ro.methods.DCGD(0.1, c.RandK(10)),
+    ]
+    found = {}
+    for link in ("per_bit", "per_float"):
+        workers = ro.Workers(3, 1.0, upload=ro.Link(**{link: 0.001}))
+        for dtype in ("float64", "float32"):
+            problem = ro.problems.LogisticRegression.digits(batch=4, dtype=dtype)
+            result = ro.run(methods, problem, workers, until=ro.Until(updates=4), force=True)
+            table = result.table.set_index("label")
+            found[link, dtype] = table.bits_up.to_dict(), table.time.to_dict()
+    d, index = 650, 10
+    for link in ("per_bit", "per_float"):
+        (bits, seconds), (half, faster) = found[link, "float64"], found[link, "float32"]
+        assert bits["Rennala"] == 2 * half["Rennala"]
+        assert bits["DCGD"] == 2 * half["DCGD"]
+        assert bits["EF21"] * (32 + index) == half["EF21"] * (64 + index)
+        if link == "per_bit":
+            assert seconds["DCGD"] == pytest.approx(4 * (1 + 0.64))
+            assert faster["DCGD"] == pytest.approx(4 * (1 + 0.32))
+            assert seconds["Rennala"] - faster["Rennala"] >= 4 * 0.032 * d / 4
+        else:
+            assert seconds["DCGD"] == faster["DCGD"]
+            assert seconds["Rennala"] == faster["Rennala"]
+
+
+def test_a_compressor_of_another_package_may_know_64_bits_alone():
+    class Halved(c.Identity):
+        def bits(self, dimension):
+            return 64 * dimension
+
+        def decode(self, message, key, shape):
+            return super().decode(message, key, shape)
+
+    problem, workers = ro.problems.Quadratic(6), ro.Workers(2, 1.0, upload=ro.Link(per_float=0.1))
+    result = ro.run(ro.methods.DCGD(0.1, Halved()), problem, workers, until=ro.Until(updates=3), force=True)
+    assert result.table.bits_up.tolist() == [2 * 3 * 64 * 6]
 
 
 @pytest.mark.parametrize("levels", [1, 2, 5, 50])

@@ -193,3 +193,15 @@ def test_what_is_not_allowed_is_one_line(arguments, key):
 def test_a_workload_holds_it():
     fleet = ro.SimulatedFleet(overlap=True, server_bandwidth=100)
     assert fleet.to_config() == {"name": "simulated", "overlap": True, "server_bandwidth": 100.0}
+
+
+def test_floats_of_32_bits_have_the_servers_link_for_half_the_seconds():
+    problem = {dtype: ro.problems.LogisticRegression.digits(batch=4, dtype=dtype) for dtype in ("float64", "float32")}
+    fleet, seconds = ro.SimulatedFleet(server_bandwidth=650.0), {}
+    for dtype, own in problem.items():
+        workers = ro.Workers(2, 1.0, upload=ro.Link(per_message=0.0, per_float=1e-9))
+        seconds[dtype] = ro.run(
+            ro.methods.Minibatch(0.1), own, workers, until=ro.Until(updates=3), fleet=fleet
+        ).table.time[0]
+    assert seconds["float64"] == pytest.approx(3 * (1 + 2))
+    assert seconds["float32"] == pytest.approx(3 * (1 + 1))

@@ -19,8 +19,11 @@ FIRST_STEPS = {
     "cosine": (0.5, 0.25 * (1 + math.cos(math.pi / 4)), 0.0005),
     "step": (0.5, 0.5, 0.05),
     "warmup": (0.125, 0.25, 0.5),
+    "backoff": (0.5, 0.5, 0.25),
 }
-SHAPES = {name: {"over": 4} for name in ("inverse_time", "inverse_sqrt", "cosine", "warmup")} | {"step": {"every": 4}}
+SHAPES = {name: {"over": 4} for name in ("inverse_time", "inverse_sqrt", "cosine", "warmup", "backoff")} | {
+    "step": {"every": 4}
+}
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -41,6 +44,25 @@ def test_a_cosine_with_an_end_is_that_of_pytorch() -> None:
         assert made(k) == pytest.approx(optimiser.param_groups[0]["lr"], abs=1e-12)
         optimiser.step()
         annealing.step()
+
+
+@pytest.mark.parametrize("factor", [0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
+def test_rounds_of_a_backoff_have_the_lengths_of_the_paper(factor: float) -> None:
+    made, starts, length = ro.schedules.backoff(0.5, over=7, factor=factor), [0.0], 7.0
+    for _ in range(12):
+        starts.append(starts[-1] + length)
+        length /= factor
+    for k in range(min(int(starts[-1]), 20_000)):
+        rounds = sum(start <= k * (1 + 1e-12) for start in starts[1:])
+        assert made(k) == pytest.approx(0.5 * factor**rounds, rel=1e-12), k
+
+
+def test_a_backoff_reaches_what_its_first_step_size_does_not() -> None:
+    """On a strongly convex quadratic with noise: the floor of a step size is of its order."""
+    problem, until = ro.problems.Quadratic(3, noise=0.5), ro.Until(updates=20_000)
+    made = [ro.methods.Hogwild(step) for step in (0.3, ro.schedules.backoff(0.3, over=1000, factor=0.5))]
+    found = [ro.run(method, problem, ro.Workers(3, "sqrt(i)"), until=until).table.gap[0] for method in made]
+    assert found[1] < found[0] / 4
 
 
 def test_a_product_multiplies_and_has_the_step_sizes_of_both() -> None:
@@ -69,6 +91,7 @@ def test_no_schedule_ever_reaches_zero() -> None:
         ({"cosine": 0.5, "ovr": 5}, "step_size.ovr"),
         ({"cosine": 0.5, "by": "seconds"}, "step_size.by"),
         ({"step": 0.5, "factor": -1}, "step_size.factor"),
+        ({"backoff": 0.5, "factor": 1}, "step_size.factor"),
         ({"cosine": 0.5, "warmup": 1}, "step_size"),
         ({"product": [{"cosine": 0.5}]}, "step_size.product"),
         ({"product": [{"cosine": 0.5}, {"warmup": -1}]}, "step_size.product[1].warmup"),

@@ -113,6 +113,15 @@ class TestTrainingMode:
         assert problem.value(x) == pytest.approx(value, rel=1e-5)
         assert problem.value(x) == problem.value(x)
 
+    def test_methods_train_on_mnist_to_an_accuracy(self):
+        """In real time: tests/fleets/ray/test_torch_on_ray.py."""
+        from tests.problems.torch_modules import mnist_in_training_mode
+
+        chosen = [methods.FedAvg(0.1, local_steps=4), methods.Ringmaster(0.05, threshold=6), methods.Rennala(0.2, 4)]
+        problem, workers = mnist_in_training_mode(), ro.Workers(4, "sqrt(i)")
+        result = ro.run(chosen, problem, workers, until=ro.Until(time=150), record=ro.Record(every=150))
+        assert (result.table.accuracy > 0.8).all(), result.table.accuracy
+
     @pytest.mark.parametrize("buffers", ["average", "local", "frozen"])
     def test_methods_train_to_an_accuracy(self, buffers):
         chosen = [methods.FedAvg(0.1, local_steps=8), methods.Ringmaster(0.1, threshold=8), methods.Rennala(0.4, 4)]

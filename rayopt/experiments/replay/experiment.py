@@ -176,7 +176,7 @@ def _replay_run(
     is_real = experiment.fleet.is_real_time
     workers = experiment.fleet.emulated(experiment.workers)
     problem = experiment.problem.split(workers.count, run.seed)
-    times = workers.times(run.seed, problem.dimension)
+    times = workers.times(run.seed, problem.dimension, problem.float_bits)
     source = WorkersValues(problem, times, run.seed) if is_real else ComputedValues(problem, times.n, run.seed)
     method = run.method
     if isinstance(workers, Network):

@@ -37,7 +37,7 @@ class ReplayedNetwork(NetworkClock):
 
     def __init__(self, network: Network, problem: Problem, seed: int, is_real: bool) -> None:
         source = None if is_real else ComputedValues(problem, network.count, seed)
-        super().__init__(network, problem.dimension, seed, source)
+        super().__init__(network, problem.dimension, seed, source, float_bits=problem.float_bits)
         self.on_their_way: dict[tuple[int, int, int], tuple[Any, ...]] = {}
         self._executors = [TaskExecutor() for _ in range(self.n)] if is_real else []
         for node, executor in enumerate(self._executors):

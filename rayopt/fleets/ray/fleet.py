@@ -311,7 +311,7 @@ class RaySession:
     def _emulated_times(self, seed: int) -> TaskTimes:
         """Returns what the workers' processes emulate: without links, if the server holds messages back."""
         workers = Workers(self._workers.count, self._workers.compute) if self._fleet.is_paced else self._workers
-        return workers.times(seed, self._problem.dimension)
+        return workers.times(seed, self._problem.dimension, self._problem.float_bits)
 
     def _pacing(self, seed: int) -> Pacing | None:
         if not self._fleet.is_paced:
@@ -319,7 +319,7 @@ class RaySession:
         from rayopt.fleets.ray.paced import Pacing
 
         options = ClockOptions(self._fleet.server_bandwidth, self._fleet.overlap)
-        return Pacing(self._workers.times(seed, self._problem.dimension), options)
+        return Pacing(self._workers.times(seed, self._problem.dimension, self._problem.float_bits), options)
 
     def _abandon(self, running: Any) -> None:
         """Ends a job that nobody follows any more, so that the next one finds neither it nor its record."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from rayopt.core.arrivals import Arrival
 from rayopt.core.programs import Delivery
-from rayopt.core.tasks import FLOAT_BITS, Gradient
+from rayopt.core.tasks import Gradient, float_bits_of
 from rayopt.fleets.base import Job, OnCheckpoint, OnProgress, OnTrace, forget
 from rayopt.fleets.evaluation import Evaluation
 from rayopt.fleets.ray.shard_loading import make_loads, ship_modules
@@ -109,7 +109,7 @@ class Watcher:
         event: Arrival | None = record.event
         if isinstance(event, Delivery):
             messages, bits = self._flows.get((event.sender, node), (0, 0))
-            self._flows[event.sender, node] = messages + 1, bits + FLOAT_BITS * event.floats
+            self._flows[event.sender, node] = messages + 1, bits + float_bits_of(self._method.x.dtype) * event.floats
         if record.arrival is not None:
             number, assigned_at, version, used = record.arrival
             task = Gradient(self._method.x, self._version(version, assigned_at))
@@ -215,7 +215,7 @@ class NetworkSession:
         if self._stop_reason:
             recorder.stop(self._stop_reason)
         try:
-            self._begin(job, problem.dimension)
+            self._begin(job)
             watcher = Watcher(job.method, recorder, self._network.count)
             while not recorder.finished:
                 time.sleep(LOOK_EVERY)
@@ -241,7 +241,7 @@ class NetworkSession:
     def _load(self, problem: Problem, seed: int) -> None:
         from rayopt.fleets.ray.messages import Profile
 
-        times = self._network.times(seed, problem.dimension)
+        times = self._network.times(seed, problem.dimension, problem.float_bits)
         whole, *profiles = [
             Profile(shard, times, seed, self._options.time_scale, self._options.blas_threads)
             for shard in (problem, *(problem.shard(node) for node in range(self._network.count)))
@@ -250,7 +250,7 @@ class NetworkSession:
         _, loads, _ = make_loads(whole, profiles, self._nodes, own, None)
         self._ask([node.load.remote(loads[node]) for node in self._nodes])
 
-    def _begin(self, job: Job, dimension: int) -> None:
+    def _begin(self, job: Job) -> None:
         neighbours: list[dict[int, Any]] = [{} for _ in self._nodes]
         for tail, head in self._network.graph.edges:
             neighbours[tail][head] = self._nodes[head]
@@ -258,7 +258,7 @@ class NetworkSession:
         method = self._ray.put(job.method)
         network = self._ray.put(self._network)
         self._ask([
-            node.begin.remote(self._runs, method, network, dimension, job.seed, own)
+            node.begin.remote(self._runs, method, network, job.seed, own)
             for node, own in zip(self._nodes, neighbours, strict=True)
         ])  # fmt: skip
         started_at = time.monotonic() + START_IN

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from rayopt.core.arrivals import Arrival
 from rayopt.core.programs import Delivery, NodeEvent
-from rayopt.core.tasks import Gradient
+from rayopt.core.tasks import Gradient, float_bits_of
 from rayopt.fleets.network import RECEIVED, NetworkClock, summed
 from rayopt.fleets.ray.clocks import clock_of
 from rayopt.fleets.ray.messages import Load, Order
@@ -72,6 +72,7 @@ class NodeClock(NetworkClock):
       number: of the node.
       network: the graph and its times.
       dimension: of the vectors that travel.
+      float_bits: of their floats, 64 or 32.
       seed: addresses durations and samples.
       executor: computes on the node's shard.
       peers: the actors of the neighbours, by node.
@@ -85,6 +86,7 @@ class NodeClock(NetworkClock):
         number: int,
         network: Network,
         dimension: int,
+        float_bits: int,
         seed: int,
         executor: TaskExecutor,
         peers: Mapping[int, Any],
@@ -92,7 +94,7 @@ class NodeClock(NetworkClock):
         run: int,
         started_at: float,
     ) -> None:
-        super().__init__(network, dimension, seed, source=None)
+        super().__init__(network, dimension, seed, source=None, float_bits=float_bits)
         self._number = number
         self._executor = executor
         self._peers = peers
@@ -180,16 +182,13 @@ class NetworkActor:
         self._shares_clock = not clock_of(load.server_node)
         self._executor.load(profile, shares_clock=True)
 
-    def begin(
-        self, run: int, method: Any, network: Network, dimension: int, seed: int, peers: Mapping[int, Any]
-    ) -> None:
+    def begin(self, run: int, method: Any, network: Network, seed: int, peers: Mapping[int, Any]) -> None:
         """Takes the program of this node, after :meth:`end` of the one before; :meth:`go` starts it.
 
         Args:
           run: a number that no run before has had.
           method: prepared; the programs of the other nodes are not looked at.
           network: the graph and its times.
-          dimension: of the vectors that travel.
           seed: addresses durations and samples.
           peers: the actors of the neighbours.
         """
@@ -197,7 +196,8 @@ class NetworkActor:
         self._error, self._seen_until = "", 0.0
         while not self._records.empty():
             self._records.get()
-        self._given = method, (self._number, network, dimension, seed, self._executor, peers, self._inbox, run)
+        vectors = method.x.shape[-1], float_bits_of(method.x.dtype)
+        self._given = method, (self._number, network, *vectors, seed, self._executor, peers, self._inbox, run)
 
     def go(self, started_at: float) -> None:
         """Starts the program.

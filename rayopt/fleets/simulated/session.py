@@ -102,8 +102,9 @@ class SimulatedSession:
     def _make_fleet(self, problem: Problem, job: Job) -> Any:
         if isinstance(self._workers, Network):
             source = ComputedValues(problem, self._workers.count, job.seed)
-            return NetworkClock(self._workers, problem.dimension, job.seed, source, problem.shard_sizes)
-        times = self._workers.times(job.seed, problem.dimension)
+            return NetworkClock(self._workers, problem.dimension, job.seed, source, problem.shard_sizes,
+                                problem.float_bits)  # fmt: skip
+        times = self._workers.times(job.seed, problem.dimension, problem.float_bits)
         if self._options == PLAIN:
             return SimulatedWorkers(problem, times, job.seed)
         source = ComputedValues(problem, times.n, job.seed)

@@ -10,7 +10,7 @@ import numpy as np
 from rayopt.core.arrivals import Arrival, GradientSum
 from rayopt.core.errors import InvalidInput, at_least, one_of
 from rayopt.core.programs import POINTS, Delivery, EdgeFreed, Node, NodeEvent, NodeProgram
-from rayopt.core.tasks import Gradient
+from rayopt.core.tasks import Gradient, float_bits_of
 from rayopt.latency.network import Network
 from rayopt.methods.base import Array, Method
 from rayopt.methods.controls import Controls, StepSize
@@ -136,10 +136,10 @@ class PivotMethod(DecentralizedMethod):
         self.trees = one_of("trees", trees, TREES) if isinstance(trees, str) else _parents(trees)
 
     def prepare(self, start_point: Array, workers: int) -> None:
-        dimension = start_point.shape[-1]
-        self.pivot_node = self._choose_pivot(dimension)
+        dimension, float_bits = start_point.shape[-1], float_bits_of(start_point.dtype)
+        self.pivot_node = self._choose_pivot(dimension, float_bits)
         if isinstance(self.trees, str):
-            self._towards, self._outwards = self._network.trees(self.pivot_node, self.trees, dimension)
+            self._towards, self._outwards = self._network.trees(self.pivot_node, self.trees, dimension, float_bits)
         else:
             self._towards, self._outwards = self._given_trees()
         self._children = children_of(self._outwards)
@@ -167,7 +167,7 @@ class PivotMethod(DecentralizedMethod):
                                    f"pivot: {parents.index(-1)}")  # fmt: skip
         return both["towards"], both["outwards"]
 
-    def _choose_pivot(self, dimension: int) -> int:
+    def _choose_pivot(self, dimension: int, float_bits: int) -> int:
         network = self._network
         if not isinstance(self.trees, str) and isinstance(self.pivot, str):
             # Whoever gives the trees has chosen their root.
@@ -178,7 +178,7 @@ class PivotMethod(DecentralizedMethod):
             if self.pivot >= network.count:
                 raise InvalidInput("pivot", f"{self.pivot} is no node", f"0 to {network.count - 1}")
             return self.pivot
-        distances = network.distances(dimension)
+        distances = network.distances(dimension, float_bits=float_bits)
         there_and_back = distances + distances.T
         if self.pivot == "centre":
             return int(np.argmin(there_and_back.max(axis=0)))

@@ -54,22 +54,6 @@ def test_methods_on_digits(cluster, tmp_path, per_actor):
     assert result.summary["environment"]["blas_threads"] == 1
 
 
-def test_a_module_in_training_mode_and_its_statistics(cluster, tmp_path):
-    """Dropout is addressed, and the statistics of batch normalisation come with the gradients to the server."""
-    pytest.importorskip("torch", reason="PyTorch is not installed")
-    problem = ro.problems.TorchProblem.from_config(
-        "tests.problems.torch_modules:Normalised", data="digits", batch=16, mode="train"
-    )
-    chosen = [methods.Ringmaster(0.1, threshold=6), methods.Rennala(0.3, batch_size=4), methods.FedAvg(0.1, 4)]
-    updates = 150
-    fleet = ro.RayFleet(workers_per_actor=2)
-    result = ro.run(chosen, problem, ro.Workers(4, "0.004 * sqrt(i)"), until=ro.Until(updates=updates), fleet=fleet,
-                    out=tmp_path / "run", record=ro.Record(every=0.2))  # fmt: skip
-    assert (result.table.accuracy > 0.8).all(), result.table.accuracy
-    again = ro.replay(tmp_path / "run", trust_code=True)
-    assert [(run.difference, run.updates) for run in again.runs] == [(None, updates)] * 3
-
-
 @pytest.mark.parametrize("per_actor", [2], ids=["packed"])
 def test_methods_of_finite_sums(cluster, tmp_path, per_actor):
     """The server chooses the components, and every worker can evaluate every one of them."""
