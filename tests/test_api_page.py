@@ -9,7 +9,7 @@ import pytest
 
 import rayopt as ro
 from make_api_page import PAGE, page
-from rayopt.core.old_paths import MOVED
+from rayopt.core.import_paths import MOVED
 
 
 def test_the_page_is_that_of_this_code():

@@ -90,13 +90,13 @@ def _versions() -> Found:
 
 
 def _extras() -> Found:
-    told = [
+    facts = [
         f"{package} {_version(package)}"
         if _version(package)
         else f"{package} is not there (pip install 'rayopt[{extra}]')"
         for package, extra in EXTRAS.items()
     ]
-    return Found(", ".join(told))
+    return Found(", ".join(facts))
 
 
 def _plugins() -> Found:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rayopt.experiments.profiling.measure import OnProgress
-    from rayopt.fleets.ray import RayFleet
+    from rayopt.fleets.ray.fleet import RayFleet
     from rayopt.latency.durations_file import Durations
     from rayopt.latency.workers import Workers
     from rayopt.problems.base import Problem
@@ -124,7 +124,7 @@ def _from_file(
 ) -> tuple[Problem, Workers, RayFleet]:
     """Returns what to profile: of a workload file, or of the options that stand in its place."""
     from rayopt.experiments.config import build_problem, load_workload
-    from rayopt.fleets.ray import RayFleet
+    from rayopt.fleets.ray.fleet import RayFleet
     from rayopt.latency.workers import Workers
 
     if file is None:

@@ -234,8 +234,8 @@ class PermK(Sparsifier):
     coordinate's workers.
 
     Args:
-      workers: n; as many as coordinates if nobody tells.
-      worker: whose block; the one that the key chooses if nobody tells.
+      workers: n; as many as coordinates by default.
+      worker: whose block; by default the one that the key chooses.
 
     Raises:
       InvalidInput: a number is out of its range.

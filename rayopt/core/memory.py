@@ -1,4 +1,4 @@
-"""Memory of this machine: how much is free, and whether what somebody asks for can fit."""
+"""Memory of this machine: how much is free, and whether a request fits."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ class EdgeFreed(NodeEvent):
     Attributes:
       neighbour: where it leads.
       flow: the kind of the message that it has carried.
-      is_free: whether nothing has waited for it; else it carries the next message now, and no program hears of it.
+      is_free: whether nothing has waited for it; else it carries the next message now, and no program is notified.
     """
 
     __slots__ = ("flow", "is_free", "neighbour")

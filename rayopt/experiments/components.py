@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def _ray_fleet() -> type[FleetKind]:
-    from rayopt.fleets.ray import RayFleet
+    from rayopt.fleets.ray.fleet import RayFleet
 
     return RayFleet
 

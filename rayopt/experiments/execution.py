@@ -61,7 +61,7 @@ class Display(Protocol):
 
 
 class Interruption(Protocol):
-    """Whether somebody wants the experiment to end."""
+    """Whether the experiment is to end."""
 
     def is_set(self) -> bool: ...
 
@@ -72,7 +72,7 @@ class RunPosition(NamedTuple):
     Attributes:
       number: of the checkpoint, 0 for the begin of the run.
       state: of the run; None for its begin.
-      trace: how far the trace was then; None if nobody knows.
+      trace: how far the trace was then; None if unknown.
       server_restarts: how often the run had lost its server by then.
     """
 

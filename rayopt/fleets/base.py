@@ -45,7 +45,7 @@ class Job:
       start: the state to go on from; None to begin.
       label: its name in logs and metrics.
       keep_estimate: whether the outcome is to hold the method's estimate at the end.
-      watched: what of the run ``on_event`` of the session is told.
+      watched: what of the run ``on_event`` of the session receives.
     """
 
     method: Method

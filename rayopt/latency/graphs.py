@@ -78,8 +78,8 @@ class Graph:
     def __repr__(self) -> str:
         given = dict(self.config)
         name = given.pop("name", "Graph")
-        told = given["shape"] if "shape" in given else given.values()
-        return f"{name}({', '.join(map(str, told))})"
+        arguments = given["shape"] if "shape" in given else given.values()
+        return f"{name}({', '.join(map(str, arguments))})"
 
 
 def _both_ways(n: int, pairs: Iterable[tuple[int, int]], config: Mapping[str, Any]) -> Graph:

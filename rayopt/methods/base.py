@@ -53,7 +53,7 @@ class Fleet(Protocol):
       now: fleet seconds since the start.
       random: the method's own generator, part of its state.
       expected_times: mean seconds per gradient of each worker, shape (n,), as far as the
-        server is told; None if it is told nothing.
+        server knows; None if it knows none.
       shard_sizes: rows of data that each worker holds, shape (n,); None if all have the same.
     """
 
@@ -72,7 +72,7 @@ class Fleet(Protocol):
     def probability_within(self, seconds: Array) -> Array | None:
         """Returns the probability that a gradient of each worker takes at most ``seconds``, both of shape (n,).
 
-        None if the server is not told the law of the times.
+        None if the server does not know the law of the times.
         """
 
     def expected_parts(self, compressor: Any) -> tuple[Array, Array] | None:
@@ -82,7 +82,7 @@ class Fleet(Protocol):
           compressor: of the message; None for d floats.
 
         Returns:
-          None if the server is not told the times.
+          None if the server does not know the times.
         """
 
     def wake(self, seconds: float) -> None:
@@ -222,14 +222,14 @@ class Method:
             if name not in SYMBOLS and name not in arguments:
                 everything = (*(key for key, found in arguments.items() if not is_optional(found)), *SYMBOLS)
                 raise InvalidInput(name, f"unknown{nearest(name, everything)}", ", ".join(everything))
-        known = {**cls.told_by(given, problem, workers), **{k: v for k, v in given.items() if k in SYMBOLS}}
+        known = {**cls.known_constants(given, problem, workers), **{k: v for k, v in given.items() if k in SYMBOLS}}
         setting = setting_of(problem, workers, eps, known)
         with translated_errors(NoTheory):
             found = cls.theory(setting)
         return cls(**{**found, **{name: value for name, value in given.items() if name in arguments}})
 
     @classmethod
-    def told_by(cls, given: dict[str, Any], problem: Problem, workers: Workers) -> dict[str, float]:
+    def known_constants(cls, given: dict[str, Any], problem: Problem, workers: Workers) -> dict[str, float]:
         """Returns the constants that follow from arguments which theory does not choose, such as omega."""
         return {}
 
@@ -415,7 +415,7 @@ class Method:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The arguments that make an equal method; no compressor is not told."""
+        """The arguments that make an equal method; a compressor that is None is left out."""
         found = {name: getattr(self, name) for name in self.arguments() if name not in WITHOUT}
         found = {name: value for name, value in found.items() if name != "compressor" or value is not None}
         return found | self.controls
@@ -463,7 +463,7 @@ class Method:
 
 
 def is_optional(argument: inspect.Parameter) -> bool:
-    """Whether an argument is one that a method needs in no case, of which nobody is told who does not ask."""
+    """Whether an argument is an optional part of every method, listed only if it is given."""
     return (argument.name == "compressor" and argument.default is None) or argument.name in WITHOUT
 
 

@@ -207,7 +207,7 @@ class Muon(ServerUpdate):
     """Muon: Nesterov's momentum whose matrices are made nearly orthogonal before the step; vectors stay as they are.
 
     A matrix of shape (a, b) becomes the polar factor of its momentum, to the accuracy of a few Newton-Schulz steps,
-    times sqrt(max{1, a / b}). Which coordinates of x are matrices is told by the problem (``parameter_shapes``).
+    times sqrt(max{1, a / b}). Which coordinates of x are matrices is known to the problem (``parameter_shapes``).
 
     Args:
       momentum: mu in [0, 1).

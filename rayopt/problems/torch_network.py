@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import torch
 
 LOSSES = ("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "binary_cross_entropy_with_logits")
-MADE_HERE = ("device", "_module", "_parameters", "_buffer", "_stack", "_normalisations", "_statistics", "_start",
-             "_first_statistics")  # fmt: skip
+MADE_HERE = ("device", "_module", "_parameters", "_buffer", "_stack", "_normalisations", "_statistics", "_one",
+             "_start", "_first_statistics")  # fmt: skip
 """What a process makes for itself."""
 MODES = ("eval", "train")
 BUFFERS = ("average", "local", "frozen")
@@ -71,17 +71,7 @@ class TorchNetwork:
 
     def __getstate__(self) -> dict[str, Any]:
         # Thousands of shards would carry as many copies.
-        made_here = (
-            "device",
-            "_module",
-            "_parameters",
-            "_buffer",
-            "_stack",
-            "_normalisations",
-            "_statistics",
-            "_start",
-        )
-        return {key: value for key, value in self.__dict__.items() if key not in made_here}
+        return {key: value for key, value in self.__dict__.items() if key not in MADE_HERE}
 
     @cached_property
     def device(self) -> str:
@@ -238,9 +228,15 @@ class TorchNetwork:
                 layer.momentum = momentum
             module.eval()
 
-    def statistics(self) -> Array:
-        """Returns the statistics of the last pass in training mode, shape (statistics_size,)."""
-        return _flattened(self._statistics)
+    def statistics(self) -> list[torch.Tensor]:
+        """Returns the statistics of the last pass in training mode, and 1, the number of passes."""
+        return [*self._statistics, self._one]
+
+    @cached_property
+    def _one(self) -> torch.Tensor:
+        import torch
+
+        return torch.ones(1, device=self.device, dtype=getattr(torch, self._dtype))
 
     @contextmanager
     def evaluation(self, statistics: Array | None) -> Iterator[None]:

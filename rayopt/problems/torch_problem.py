@@ -357,13 +357,16 @@ class TorchProblem(Classification):
 
     # ---- values and gradients ----
 
-    def _pass(self, x: Array, chunks: Iterable[tuple[Any, Array]], gradient: bool = True) -> tuple[float, Array]:
+    def _pass(
+        self, x: Array, chunks: Iterable[tuple[Any, Array]], gradient: bool = True, statistics: bool = False
+    ) -> tuple[float, Array]:
         """Returns the weighted sums over rows of the losses and of their gradients at one point.
 
         Args:
           x: shape (dimension,).
           chunks: rows and their weights.
           gradient: whether gradients are asked for.
+          statistics: whether those of the pass, and 1, are to stand behind the gradient: no copy is made for them.
         """
         import torch
 
@@ -379,7 +382,8 @@ class TorchProblem(Classification):
                     continue
                 parts = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
                 total += float(loss.detach())
-                flat = torch.cat([part.reshape(-1) for part in parts]).cpu().numpy()
+                behind = self._network.statistics() if statistics else ()
+                flat = torch.cat([part.reshape(-1) for part in (*parts, *behind)]).cpu().numpy()
                 # Not written to before: memory of PyTorch's own, which lives as long as the array.
                 g = flat if is_first else g + flat
                 is_first = False
@@ -388,9 +392,7 @@ class TorchProblem(Classification):
     def gradient(self, x: Array, sample: Any, checkpoint: Checkpoint | None = None) -> Array:
         if self.mode == "eval":
             return super().gradient(x, sample, checkpoint)
-        if x.ndim == 1:
-            return self._trained(x, sample)[0]
-        return np.stack([self._trained(point, sample)[0] for point in x])
+        return self.gradient_and_statistics(x, sample)[..., : self.dimension]
 
     def gradient_sum(self, x: Array, samples: Any, weights: Array | None = None) -> Array:
         if self.mode == "train":
@@ -403,25 +405,21 @@ class TorchProblem(Classification):
 
     def gradient_and_statistics(self, x: Array, sample: Any, checkpoint: Checkpoint | None = None) -> Array:
         if x.ndim == 1:
-            return np.concatenate([*self._trained(x, sample), np.ones(1, dtype=self.dtype)])
+            return self._trained(x, sample)
         return np.stack([self.gradient_and_statistics(point, sample) for point in x])
 
-    def _trained(self, x: Array, sample: Any) -> tuple[Array, Array]:
-        """Returns the gradient in training mode at one point, a pass for each stochastic gradient, and the statistics.
+    def _trained(self, x: Array, sample: Any) -> Array:
+        """Returns the gradient in training mode at one point, the statistics and 1, the mean over the passes.
 
-        The statistics are the mean over the passes, shape (statistics_size,).
+        There is a pass for each stochastic gradient. Shape (dimension + statistics_size + 1,).
         """
         rows, key = sample[:-1].reshape(-1, self.batch), int(sample[-1])
-        gradients, statistics = [], []
+        found = []
         for number, own in enumerate(rows):
             with self._network.training(key + number):
-                gradients.append(self._pass(x, [(own, np.full(len(own), 1.0 / len(own)))])[1])
-            if self.statistics_size:
-                statistics.append(self._network.statistics())
-        if len(rows) == 1:
-            return gradients[0], statistics[0] if statistics else np.zeros(0, dtype=self.dtype)
-        mean = np.mean(statistics, axis=0) if statistics else np.zeros(0)
-        return np.mean(gradients, axis=0, dtype=self.dtype), mean.astype(self.dtype)
+                weights = np.full(len(own), 1.0 / len(own))
+                found.append(self._pass(x, [(own, weights)], statistics=True)[1])
+        return found[0] if len(found) == 1 else np.mean(found, axis=0, dtype=self.dtype)
 
     def gradients(self, points: Sequence[Array], samples: Sequence[Any]) -> Sequence[Array]:
         if self.mode == "train" or not self._stacks:

@@ -51,7 +51,7 @@ STYLES: dict[str, dict[str, Any]] = {
                      "ytick.major.width": 0.6, "pdf.fonttype": 42, "svg.fonttype": "none"},
     },
 }  # fmt: skip
-"""How a figure is drawn: its width in inches, its type in points, and what matplotlib is told."""
+"""How a figure is drawn: its width in inches, its type in points, and the settings of matplotlib."""
 
 
 def draw(

@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 
 class Watched(NamedTuple):
-    """What of a run is to be told while it goes on.
+    """What is to be reported of a run while it goes on.
 
     Attributes:
       rows: its history rows.
@@ -71,7 +71,7 @@ OnEvent = Callable[[RunEvent], None]
 
 
 def disregard(event: RunEvent) -> None:
-    """Tells nobody."""
+    """Does nothing."""
 
 
 @dataclass
@@ -110,7 +110,8 @@ class Callback:
 
     It runs in the program that started the experiment, on every clock. In virtual time it is called at the event; on
     Ray a few times a second, with all that has happened, a row when its metrics are computed. After the loss of a
-    server rows come again from the last checkpoint on. Runs that had ended before ``rayopt resume`` are not told.
+    server rows come again from the last checkpoint on. Runs that had ended before ``rayopt resume`` are not reported
+    again.
 
     An error in a callback is a warning, and the experiment goes on without it; with ``strict`` the run fails.
 

@@ -119,7 +119,7 @@ class Deliveries:
         self._most = LEAST_BLOCK
 
     def __call__(self, recorder: Recorder) -> bool:
-        """Takes the next arrivals, fewer where they take long: in between, somebody may want to end the run."""
+        """Takes the next arrivals, fewer where they take long: the run may be asked to end in between."""
         most = int(min(self._most, recorder.room, recorder.updates_left))
         # As many as there were: no more than half is worked out in vain.
         ahead = min(recorder.counts.arrivals, max(AHEAD, self._fleet.n // 4))

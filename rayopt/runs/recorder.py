@@ -82,8 +82,8 @@ class Recorder:
       flush_trace: receives chunks of the trace.
       real_time: whether the trace is to hold a sum of x after each arrival: a replay finds by it where x differs.
       on_progress: called with the recorder now and then.
-      on_checkpoint: called between two events, after somebody has asked for a checkpoint.
-      watched: what of the run ``on_event`` is told.
+      on_checkpoint: called between two events, after a checkpoint was requested.
+      watched: what of the run ``on_event`` receives.
       on_event: receives new rows and arrivals.
     """
 

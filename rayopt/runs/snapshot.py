@@ -90,7 +90,7 @@ def restore(snapshot: Encoded, method: Method, fleet: KeptFleet, recorder: Recor
 def state_of(method: Method) -> dict[str, Any]:
     """Returns the attributes of a method, but for those that its constructor makes again.
 
-    They are hashable values, such as a parsed formula, that equal those of a fresh method. A network is told again.
+    They are hashable values, such as a parsed formula, that equal those of a fresh method. A network is given again.
     """
     fresh = vars(method.fresh())
     return {

@@ -10,7 +10,7 @@ from typing import Any
 from rayopt.core.errors import InvalidInput, at_least, finite, positive
 
 PROGRESS_METRICS = ("gap", "value", "grad_norm_sq", "accuracy")
-"""By the first of these that there is, runs are chosen and stopped where nobody says by which."""
+"""Where no metric is named, runs are compared and stopped by the first of these that is recorded."""
 
 
 def larger_is_better(metric: str) -> bool:

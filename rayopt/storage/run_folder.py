@@ -131,7 +131,7 @@ class RunFolder:
 
     @property
     def is_temporary(self) -> bool:
-        """Whether nobody finds it after this process."""
+        """Whether it is removed when this process ends."""
         return self._temporary is not None
 
     @property

@@ -3,7 +3,7 @@
 Nothing here runs a method, and nothing here imports the rest of rayopt. A tag in a docstring says how a statement was
 read: [paper] in the paper itself, [sib] in a sibling paper that states the same, [poster] in a talk or poster of the
 authors, [code] in their code, [derived] by a short calculation from these, [memory] not read again, (?) uncertain.
-What a function is not told of a :class:`Setting` is a :class:`MissingConstant`.
+A constant that a :class:`Setting` lacks is a :class:`MissingConstant`.
 
 References:
   Tyurin, Richtarik, `Optimal Time Complexities of Parallel Stochastic Optimization Methods Under a Fixed Computation

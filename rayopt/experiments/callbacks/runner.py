@@ -46,7 +46,7 @@ class CallbackRunner:
 
     @property
     def watched(self) -> Watched:
-        """What they want to be told of a run."""
+        """What they ask for of a run."""
         return Watched(
             rows=bool(self._callbacks),
             points=any(callback.wants_points for callback in self._callbacks),
@@ -109,6 +109,6 @@ class CallbackRunner:
 
     def _end_run(self, reason: str) -> None:
         self._because = self._because or reason
-        # A wish that no run is there to hear would end the next one.
+        # A request made between two runs would end the next one.
         if self._is_running:
             self._stop_session(BY_CALLBACK)

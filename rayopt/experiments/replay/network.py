@@ -79,7 +79,7 @@ class ReplayOfNetwork(Rerun):
 
     Args:
       method: prepared; its programs act.
-      watching: equal; it is told what the watcher of the run was told.
+      watching: equal; it receives what the watcher of the run received.
       network: where they act.
       events: the trace, in the order in which it was watched.
       hashes: of x, in order.
@@ -110,9 +110,9 @@ class ReplayOfNetwork(Rerun):
         return updates
 
     def _run(self) -> None:
-        # Clocks of nodes differ by milliseconds: a message may seem to have come before it left. So what nodes are told
-        # is worked out in an order that messages allow, and compared in the one that was watched.
-        told = self._outcomes()
+        # Clocks of nodes differ by milliseconds: a message may seem to have come before it left. So the
+        # nodes act in an order that messages allow, and outcomes are compared in the order that was watched.
+        outcomes = self._outcomes()
         for position, event in enumerate(self._events):
             self._check_hashes()
             self._worker = event.worker
@@ -123,7 +123,7 @@ class ReplayOfNetwork(Rerun):
             else:
                 self._alarms += 1
             self._network.now = event.time
-            outcome, changes = told[position]
+            outcome, changes = outcomes[position]
             if outcome != event.outcome:
                 raise self._differs(f"the arrival is {outcome}, and was {event.outcome}")
             for change in changes:
@@ -135,7 +135,7 @@ class ReplayOfNetwork(Rerun):
             raise self._differs(f"the trace ends after {self.arrivals:,} arrivals")
 
     def _outcomes(self) -> dict[int, tuple[str, list[Any]]]:
-        """Lets all nodes act; returns, by the position of each event, what came of it and what was told."""
+        """Lets all nodes act; returns, by the position of each event, what came of it and what was reported."""
         waiting: list[deque[int]] = [deque() for _ in range(self._network.n)]
         for position, event in enumerate(self._events):
             if event.outcome != "cancelled":
@@ -143,7 +143,7 @@ class ReplayOfNetwork(Rerun):
         for node in range(self._network.n):
             self._network.now = 0.0
             self._method.start_at(node, self._network)
-            self._method.told(node)
+            self._method.changed_state(node)
         found: dict[int, tuple[str, list[Any]]] = {}
         left = sum(map(len, waiting))
         while left:
@@ -183,7 +183,7 @@ class ReplayOfNetwork(Rerun):
         self._method.receive(happened, network)
         if outcome in OUTCOMES:
             outcome = "used" if happened.used else "ignored"
-        change = self._method.told(node)
+        change = self._method.changed_state(node)
         return outcome, [] if change is None else [change]
 
     def _check_hashes(self) -> None:

@@ -190,8 +190,8 @@ class ReplayRun(Rerun):
             position = next((i for i, pair in enumerate(zip(wanted, found, strict=False)) if pair[0] != pair[1]), None)
             if position is None:
                 raise self._differs(f"it cancels {len(found)} tasks, and {len(wanted)} were cancelled")
-            told = [f"task {number} of worker {worker}" for worker, number, _ in (found[position], wanted[position])]
-            raise self._differs(f"it cancels {told[0]}, and {told[1]} was cancelled")
+            tasks = [f"task {number} of worker {worker}" for worker, number, _ in (found[position], wanted[position])]
+            raise self._differs(f"it cancels {tasks[0]}, and {tasks[1]} was cancelled")
 
 
 def events_of(trace: TraceReader, run: int) -> Iterator[Event]:

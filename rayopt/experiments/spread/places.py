@@ -8,7 +8,7 @@ from rayopt.core.errors import InvalidInput, at_least
 
 ALLOWED = "here, processes, processes:N, ray, or ray:ADDRESS"
 VARIABLE = "RAYOPT_ON"
-"""The environment variable that names the place where the command line is not told one."""
+"""The environment variable that names the place where the command line names none."""
 
 
 @dataclass(frozen=True)

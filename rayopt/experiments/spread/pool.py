@@ -111,7 +111,7 @@ class PoolHere:
 
     Args:
       setting: of all items.
-      on_progress: told where each item stands.
+      on_progress: called with the progress of each item.
     """
 
     def __init__(self, setting: Setting, on_progress: OnProgress = lambda position, progress: None) -> None:

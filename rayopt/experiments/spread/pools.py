@@ -30,7 +30,7 @@ def pool_of(
       items: how many there are.
       bytes_of_an_item: of memory, besides the setting; with less than all need, fewer run at
         once, and a warning says so.
-      on_progress: told where each item stands.
+      on_progress: called with the progress of each item.
 
     Raises:
       InvalidInput: the place cannot be reached.

@@ -37,7 +37,7 @@ SECONDS_TO_STOP = 5.0
 LOOK_EVERY = 0.2
 """Real seconds between two looks at the progress of all processes."""
 FIELDS = 6
-"""Of a progress: how often it was told, time, updates, arrivals, value, wall seconds."""
+"""Of a progress: how often it was reported, time, updates, arrivals, value, wall seconds."""
 
 
 class ProcessPool:
@@ -48,7 +48,7 @@ class ProcessPool:
     Args:
       setting: of all items; its large arrays are in memory once for all processes.
       count: how many run at the same time.
-      on_progress: told where each item stands, a few times a second.
+      on_progress: called with the progress of each item, a few times a second.
     """
 
     def __init__(self, setting: Setting, count: int, on_progress: OnProgress = lambda position, progress: None) -> None:
@@ -80,19 +80,19 @@ class ProcessPool:
             yield from self._here.run(task, items)
             return
         # Without a lock: one that a process held when it died would stop all others.
-        told = self._context.RawArray("d", FIELDS * len(items) + 1)
+        reports = self._context.RawArray("d", FIELDS * len(items) + 1)
         left, deaths = dict(enumerate(items)), 0
         try:
             while left and not self._line.closed:
                 try:
-                    for position, found in self._run_once(task, left, shared, told):
+                    for position, found in self._run_once(task, left, shared, reports):
                         deaths = 0
                         del left[position]
                         yield position, found
                     return
                 except BrokenProcessPool:
                     deaths += 1
-                    if not told[-1] and not self._line.closed:
+                    if not reports[-1] and not self._line.closed:
                         raise RayoptError(
                             "no process could begin: a program that asks for several needs the guard "
                             '`if __name__ == "__main__":` around what it does, and a file that it is in'
@@ -107,16 +107,16 @@ class ProcessPool:
             shared.close()
 
     def _run_once(
-        self, task: Task, items: Mapping[int, Item], shared: SharedObject, told: Any
+        self, task: Task, items: Mapping[int, Item], shared: SharedObject, reports: Any
     ) -> Iterator[tuple[int, Found | Exception]]:
         """Yields what came of items until all have ended; raises BrokenProcessPool when a process has died."""
         count = min(self._count, len(items))
-        pool = ProcessPoolExecutor(count, self._context, _Process.open, (shared, self._ending, told))
+        pool = ProcessPoolExecutor(count, self._context, _Process.open, (shared, self._ending, reports))
         died: BrokenProcessPool | None = None
         try:
             order = Order(items)
             futures: dict[Future[Found], int] = {}
-            heard: dict[int, float] = {}
+            seen: dict[int, float] = {}
             while (order or futures) and died is None:
                 try:
                     while order and len(futures) < count and not self._line.closed:
@@ -127,7 +127,7 @@ class ProcessPool:
                 if not futures:
                     break
                 ended, _ = wait_for(futures, LOOK_EVERY, FIRST_COMPLETED)
-                self._tell(futures.values(), told, heard)
+                self._hand_on(futures.values(), reports, seen)
                 for future in ended:
                     position, error = futures.pop(future), future.exception()
                     order.ended(position)
@@ -146,12 +146,12 @@ class ProcessPool:
         if died is not None:
             raise died
 
-    def _tell(self, positions: Any, told: Any, heard: dict[int, float]) -> None:
-        """Hands on what items have told of their progress since the last look."""
+    def _hand_on(self, positions: Any, reports: Any, seen: dict[int, float]) -> None:
+        """Hands on the progress that items have reported since the last look."""
         for position in positions:
-            times, *fields = told[position * FIELDS : (position + 1) * FIELDS]
-            if times != heard.get(position, 0.0):
-                heard[position] = times
+            times, *fields = reports[position * FIELDS : (position + 1) * FIELDS]
+            if times != seen.get(position, 0.0):
+                seen[position] = times
                 now, updates, arrivals, value, wall_seconds = fields
                 self._on_progress(position, Progress(now, int(updates), int(arrivals), value, wall_seconds))
 
@@ -165,16 +165,16 @@ class _Process:
     failure: Exception | None = None
     session: Session
     ending: Connection
-    told: Any
+    reports: Any
 
     @classmethod
-    def open(cls, shared: SharedObject, ending: Connection, told: Any) -> None:
+    def open(cls, shared: SharedObject, ending: Connection, reports: Any) -> None:
         """Prepares a new process; what all items share travels here once."""
         # A terminal sends Ctrl-C to every process of the group; the pipe is what counts.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threadpool_limits(1)
-        cls.shared, cls.ending, cls.told = shared, ending, told
-        told[-1] = 1.0
+        cls.shared, cls.ending, cls.reports = shared, ending, reports
+        reports[-1] = 1.0
         try:
             cls.setting, cls.items = shared.get()
             cls.session = cls.setting.fleet.open(cls.setting.problem, cls.setting.workers)
@@ -208,5 +208,5 @@ class _Process:
         """Notes where an item stands."""
         first = position * FIELDS
         fields = (progress.time, progress.updates, progress.arrivals, progress.value, progress.wall_seconds)
-        cls.told[first + 1 : first + FIELDS] = fields
-        cls.told[first] += 1
+        cls.reports[first + 1 : first + FIELDS] = fields
+        cls.reports[first] += 1

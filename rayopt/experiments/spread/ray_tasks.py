@@ -37,7 +37,7 @@ class RayPool:
     Args:
       setting: of all items.
       address: of the cluster; None for the one that RAY_ADDRESS or ``ray start`` made, else a local one.
-      on_progress: told where each item stands.
+      on_progress: called with the progress of each item.
 
     Raises:
       InvalidInput: the cluster cannot be reached.
@@ -100,16 +100,16 @@ class RayPool:
 
     def _follow(self, task: Task, items: Sequence[Item]) -> Iterator[tuple[int, Found | Exception]]:
         """Takes what tasks send until all have ended."""
-        was_told = False
+        was_asked_to_stop = False
         order = Order(dict(enumerate(items)))
         while (order and not self._is_stopped) or self._running:
             # Not all at once: what has been timed says which of the others should not be the last.
             while order and not self._is_stopped and len(self._running) < self._room():
                 position = order.next()
                 self._begin(task, position, items[position])
-            if self._is_stopped and not was_told:
+            if self._is_stopped and not was_asked_to_stop:
                 self._ray.get(self._wish.stop.remote())
-                was_told = True
+                was_asked_to_stop = True
             streams: list[Any] = list(self._running)
             ready, _ = self._ray.wait(streams, timeout=LOOK_EVERY, num_returns=1)
             streams = list(ready)
@@ -204,7 +204,7 @@ def work(shared: list[Any], task: Task, item: Item, files: dict[str, bytes], wis
 
 
 class Running:
-    """A function that runs in a thread, and the last progress that it has told.
+    """A function that runs in a thread, and the last progress that it has reported.
 
     Args:
       function: given what to tell progress to.
@@ -223,7 +223,7 @@ class Running:
         return self._is_over.wait(timeout)
 
     def take_progress(self) -> Progress | None:
-        """Returns what was told since the last call, the last of it; None if nothing was."""
+        """Returns the last progress that was reported since the last call; None if none was."""
         progress, self._progress = self._progress, None
         return progress
 

@@ -206,5 +206,5 @@ class Nobody:
     """Who never interrupts: a run that is stopped says so itself."""
 
     def is_set(self) -> bool:
-        """Whether somebody wants the experiment to end."""
+        """Whether the experiment is to end."""
         return False

@@ -56,9 +56,9 @@ class TuningFolder:
         before, now = _flat(workload_file.read(written)), _flat(config)
         for key in (*now, *before):
             if before.get(key) != now.get(key):
-                told = {name: "nothing" if key not in values else repr(values[key])
+                shown = {name: "nothing" if key not in values else repr(values[key])
                         for name, values in (("before", before), ("now", now))}  # fmt: skip
-                raise InvalidInput(key, f"{told['now']}, where the tuning in {self.path} has {told['before']}",
+                raise InvalidInput(key, f"{shown['now']}, where the tuning in {self.path} has {shown['before']}",
                                    "an unchanged file, or another folder (--out)")  # fmt: skip
 
     def found(self, job: TuningJob) -> Found | None:

@@ -52,11 +52,11 @@ def jobs_of(experiment: Experiment, combinations: Mapping[str, tuple[str, Combin
       experiment: of all combinations on the tuning seeds.
       combinations: by the label that the experiment gives them, the label of the grid and the combination.
     """
-    told = experiment.to_config()
+    config = experiment.to_config()
     # Data that were given as arrays have no name, and a folder may hold other files tomorrow.
     value = float(experiment.problem.value(experiment.problem.start_point()))
     common: dict[str, Any] = {
-        key: told[key] for key in ("problem", "workers", "network", "until", "record") if key in told
+        key: config[key] for key in ("problem", "workers", "network", "until", "record") if key in config
     }
     return [
         TuningJob(

@@ -164,15 +164,15 @@ class Tuning:
 
     def to_config(self) -> dict[str, Any]:
         """Returns the resolved configuration, as ``tuning.yaml`` holds it."""
-        told = {key: value for key, value in self.experiment.to_config().items() if key not in ("methods", "seeds")}
+        config = {key: value for key, value in self.experiment.to_config().items() if key not in ("methods", "seeds")}
         grids = [
             {**grid.to_config(), "label": label} for label, grid in zip(self.labels, self.grids, strict=True)
         ]  # fmt: skip
         on_network = isinstance(self.workers, Network)
         record = self.record.resolve(self.problem.metric_names, self.until, on_network)
-        told["record"] = {"every": record.every, "metrics": self._recorded(), "trace": record.trace}
+        config["record"] = {"every": record.every, "metrics": self._recorded(), "trace": record.trace}
         tune = {"metric": self.metric, "seeds": self.seeds, "confirm": self.confirm}
-        return plain({**told, "methods": grids, "tune": tune})
+        return plain({**config, "methods": grids, "tune": tune})
 
     def _run_jobs(
         self, jobs: Sequence[TuningJob], folder: TuningFolder, place: Place, display: JobDisplay

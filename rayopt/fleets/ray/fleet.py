@@ -365,7 +365,7 @@ class RaySession:
         """Returns the server and, by worker, the actor that holds it; they have their shards of this seed.
 
         Raises:
-          NotBegun: somebody asked for the end meanwhile.
+          NotBegun: the run was asked to end.
           WorkerLost: no worker has a process.
         """
         if self._loaded_seed != seed:
@@ -419,7 +419,7 @@ class RaySession:
         """Calls ``load`` of every actor; waits for those that restart, the server later for those that stay away.
 
         Raises:
-          NotBegun: somebody asked for the end.
+          NotBegun: the run was asked to end.
           WorkerLost: none of them is there.
         """
         from rayopt.fleets.ray.failures import WorkerLost
@@ -443,7 +443,7 @@ class RaySession:
         """Returns what a call to an actor brings.
 
         Raises:
-          NotBegun: somebody asked for the end meanwhile.
+          NotBegun: the run was asked to end.
         """
         done: list[Any] = []
         while not done:

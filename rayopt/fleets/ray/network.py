@@ -52,7 +52,7 @@ class Watcher:
     """Puts together what the nodes tell, in the order of their clocks, and records it.
 
     Args:
-      method: prepared; its programs only hold what was told of them.
+      method: prepared; its programs only hold what the nodes have reported.
       recorder: has not begun.
       n: how many nodes there are.
     """
@@ -116,9 +116,9 @@ class Watcher:
             event = Arrival(node, record.time, assigned_at, task, number, None)
             event.used = used
             self._fleet.busy_seconds += record.time - assigned_at
-        if record.told is not None:
+        if record.state is not None:
             before = self._method.updates
-            self._method.take(node, record.told, self._fleet)
+            self._method.take(node, record.state, self._fleet)
             self._made_at += [record.time] * (self._method.updates - before)
         assert event is not None
         self._record_arrival(event)

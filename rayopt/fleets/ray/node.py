@@ -29,14 +29,14 @@ LONGEST_WAIT = 0.1
 
 
 class NodeRecord(NamedTuple):
-    """One event at a node, as whoever follows the run is told.
+    """One event at a node, as the run that is followed elsewhere receives it.
 
     Attributes:
       time: fleet seconds, by the node's clock.
       event: what has happened, if it is no arrival: without its payload.
       arrival: (task number, assigned_at, version, whether it was used) of a gradient, or None.
       cancelled: (task number, assigned_at, version) of tasks that were stopped.
-      told: what the method tells of itself, or None.
+      state: what has changed of the method's state, or None.
       bits_sent: of all messages that have left so far.
     """
 
@@ -44,7 +44,7 @@ class NodeRecord(NamedTuple):
     event: NodeEvent | None
     arrival: tuple[int, float, int, bool] | None
     cancelled: list[tuple[int, float, int]]
-    told: Any
+    state: Any
     bits_sent: int
 
 
@@ -251,8 +251,8 @@ class NetworkActor:
     def _serve(self, method: Any, clock: NodeClock) -> None:
         time.sleep(max(-clock.elapsed(), 0.0) * self._executor.time_scale)
         method.start_at(self._number, clock)
-        # What is told from here on is what changes.
-        method.told(self._number)
+        # From here on, what changes is reported.
+        method.changed_state(self._number)
         while not self._is_over.is_set():
             event = clock.step()
             if event is not None:
@@ -274,5 +274,5 @@ class NetworkActor:
             about = event
         else:
             arrival = event.number, event.assigned_at, event.version, event.used
-        told = method.told(self._number)
-        self._records.put(NodeRecord(clock.now, about, arrival, cancelled, told, clock.bits_sent))
+        state = method.changed_state(self._number)
+        self._records.put(NodeRecord(clock.now, about, arrival, cancelled, state, clock.bits_sent))

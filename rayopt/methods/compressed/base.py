@@ -37,7 +37,7 @@ class CompressedMethod(Method):
         return unbiased(given, type(self).__name__) if self.needs_unbiased else compressor(given)
 
     @classmethod
-    def told_by(cls, given: dict[str, Any], problem: Problem, workers: Workers) -> dict[str, float]:
+    def known_constants(cls, given: dict[str, Any], problem: Problem, workers: Workers) -> dict[str, float]:
         """Returns omega, alpha and the size of a message of the compressors that are given."""
         found = {}
         if "compressor" in given:
@@ -124,12 +124,12 @@ class ShiftedRounds(Rounds):
 def constants_of(found: Compressor, dimension: int, workers: int) -> dict[str, float]:
     """Returns what theory asks of a compressor of vectors of this dimension."""
     own = found.of(0, workers)
-    told = {"message_share": min(own.floats(dimension) / dimension, 1.0), "alpha": own.alpha(dimension)}
+    constants = {"message_share": min(own.floats(dimension) / dimension, 1.0), "alpha": own.alpha(dimension)}
     if own.unbiased:
-        told["omega"] = own.omega(dimension)
+        constants["omega"] = own.omega(dimension)
         # E||C(v) - v||^2 <= omega ||v||^2 contracts as it is, without the division by 1 + omega.
-        told["alpha"] = max(1 - told["omega"], told["alpha"])
-    return told
+        constants["alpha"] = max(1 - constants["omega"], constants["alpha"])
+    return constants
 
 
 def contractive(found: Compressor, dimension: int, method: str) -> None:

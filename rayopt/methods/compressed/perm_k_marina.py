@@ -56,7 +56,7 @@ class PermKMARINA(MARINA):
         super().__init__(step_size, PermK(), probability, **controls)
 
     @classmethod
-    def told_by(cls, given: dict[str, Any], problem: Problem, workers: Workers) -> dict[str, float]:
+    def known_constants(cls, given: dict[str, Any], problem: Problem, workers: Workers) -> dict[str, float]:
         return constants_of(PermK(), problem.dimension, workers.count)
 
     @classmethod

@@ -109,7 +109,7 @@ class Shadowheart(CompressedMethod):
         dimension = self.x.shape[-1]
         parts = fleet.expected_parts(self.compressor)
         if parts is None:
-            raise InvalidInput("workers.compute", "the server is not told the workers' times",
+            raise InvalidInput("workers.compute", "the server does not know the workers' times",
                                "times that are known, or another method")  # fmt: skip
         compute, upload = parts
         omega = self.compressor.omega(dimension)

@@ -95,7 +95,7 @@ class AmelieProgram(TreeProgram):
       counters: b_p of each of them.
       subtrees: the sums of g_j / s_j that have come.
       is_frozen: whether the signal has come.
-      told: the counter that was sent last.
+      sent_counter: the counter that was sent last.
     """
 
     def __init__(self, towards: int, children: list[int], dimension: int, inputs: list[int]) -> None:
@@ -106,7 +106,7 @@ class AmelieProgram(TreeProgram):
     def reset(self) -> None:
         super().reset()
         self.is_frozen = False
-        self.told = math.inf
+        self.sent_counter = math.inf
         self.counters = dict.fromkeys(self.inputs, math.inf)
         self.subtrees: list[Any] = []
 
@@ -144,10 +144,10 @@ class AmelieProgram(TreeProgram):
     def tell(self, node: Node) -> None:
         """Sends the counter towards the pivot if it has changed and is finite."""
         counter = self.counter
-        if self.towards < 0 or self.is_frozen or counter == self.told or math.isinf(counter):
+        if self.towards < 0 or self.is_frozen or counter == self.sent_counter or math.isinf(counter):
             return
         if node.is_free(self.towards, COUNTERS):
-            self.told = counter
+            self.sent_counter = counter
             node.send(self.towards, (COUNTERS, counter, self.newest), 1, COUNTERS)
 
     def freeze(self, node: Node, k: int) -> None:

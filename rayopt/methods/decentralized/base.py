@@ -91,15 +91,15 @@ class DecentralizedMethod(Method):
         """Looks at what a node has got after an event there."""
         raise NotImplementedError
 
-    def told(self, node: int) -> Any:
+    def changed_state(self, node: int) -> Any:
         """Returns what others must know after an event at a node that runs on a machine of its own; None for nothing.
 
         It is what :meth:`take` takes, of parts that can travel.
         """
         raise NotImplementedError
 
-    def take(self, node: int, told: Any, fleet: NetworkFleet) -> None:
-        """Takes what :meth:`told` told, where the run is followed and no program acts."""
+    def take(self, node: int, state: Any, fleet: NetworkFleet) -> None:
+        """Takes what :meth:`changed_state` returned, where the run is followed and no program acts."""
         raise NotImplementedError
 
     def note_round(self, fleet: NetworkFleet, collected: int) -> None:
@@ -144,7 +144,7 @@ class PivotMethod(DecentralizedMethod):
             self._towards, self._outwards = self._given_trees()
         self._children = children_of(self._outwards)
         self._dimension = dimension
-        self._told = 0
+        self._reported_updates = 0
         super().prepare(start_point, workers)
 
     def _given_trees(self) -> tuple[list[int], list[int]]:
@@ -192,17 +192,17 @@ class PivotMethod(DecentralizedMethod):
         """S: how many an update needs."""
         return self.batch_size
 
-    def told(self, node: int) -> Any:
-        if node != self.pivot_node or self.updates == self._told:
+    def changed_state(self, node: int) -> Any:
+        if node != self.pivot_node or self.updates == self._reported_updates:
             return None
-        self._told = self.updates
+        self._reported_updates = self.updates
         state = {name: dict(value) if isinstance(value, dict) else value
                  for name, value in vars(self).items() if isinstance(value, np.ndarray | dict)}  # fmt: skip
         return self.updates, self.rounds[-1][2], state
 
-    def take(self, node: int, told: Any, fleet: NetworkFleet) -> None:
-        self.updates, collected, state = told
-        vars(self).update(state)
+    def take(self, node: int, state: Any, fleet: NetworkFleet) -> None:
+        self.updates, collected, own = state
+        vars(self).update(own)
         self.note_round(fleet, collected)
 
     def start_at(self, node: int, fleet: Any) -> None:

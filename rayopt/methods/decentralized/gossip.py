@@ -56,17 +56,17 @@ class PeerMethod(DecentralizedMethod):
 
     def prepare(self, start_point: Array, workers: int) -> None:
         self._start = np.array(np.broadcast_to(start_point, (*self._step_sizes.grid, *start_point.shape)))
-        self._told: dict[int, Array] = {}
+        self._reported: dict[int, Array] = {}
         super().prepare(start_point, workers)
 
     def start_at(self, node: int, fleet: Any) -> None:
         self.programs[node].begin(fleet.nodes[node])
 
-    def told(self, node: int) -> Any:
+    def changed_state(self, node: int) -> Any:
         program = self.programs[node]
-        if program.x is self._told.get(node):
+        if program.x is self._reported.get(node):
             return None
-        self._told[node] = program.x
+        self._reported[node] = program.x
         return program.x, *program.progress()
 
 
@@ -90,9 +90,9 @@ class RoundsOfNeighbours(PeerMethod):
         self._sums: dict[int, tuple[Array, int]] = {}
         self._counted = [0] * workers
 
-    def take(self, node: int, told: Any, fleet: NetworkFleet) -> None:
+    def take(self, node: int, state: Any, fleet: NetworkFleet) -> None:
         program = self.programs[node]
-        program.x, program.rounds = told
+        program.x, program.rounds = state
         self.after(node, fleet)
 
     def after(self, node: int, fleet: NetworkFleet) -> None:
@@ -448,10 +448,10 @@ class AsynchronousGossip(PeerMethod):
         if (now := self.programs[node].x) is not before:
             self.x = self.x + (now - before) / len(self.programs)
 
-    def take(self, node: int, told: Any, fleet: NetworkFleet) -> None:
+    def take(self, node: int, state: Any, fleet: NetworkFleet) -> None:
         program = self.programs[node]
-        before, stepped = program.x, told[1] > program.steps
-        program.x, program.steps = told
+        before, stepped = program.x, state[1] > program.steps
+        program.x, program.steps = state
         program.has_stepped = stepped
         self._moved(node, before)
         self.after(node, fleet)

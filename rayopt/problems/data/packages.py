@@ -18,7 +18,7 @@ Array = NDArray[Any]
 ROOT = "~/.cache/torch/datasets"
 
 
-def openml(told: Mapping[str, Any]) -> tuple[Array | None, ...]:
+def openml(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
     """Returns X and y of a data set of OpenML, by name or id; it is downloaded once.
 
     Raises:
@@ -27,12 +27,12 @@ def openml(told: Mapping[str, Any]) -> tuple[Array | None, ...]:
     """
     from sklearn.datasets import fetch_openml
 
-    name = told["openml"]
+    name = given["openml"]
     if isinstance(name, bool) or not isinstance(name, (str, int)):
         raise InvalidInput("data.openml", f"{name!r} is neither a name nor an id", "the name or the id of a data set")
     which = {"data_id": name} if isinstance(name, int) else {"name": name}
     try:
-        bunch = fetch_openml(**which, target_column=told.get("target", "default-target"), as_frame=True, parser="auto")
+        bunch = fetch_openml(**which, target_column=given.get("target", "default-target"), as_frame=True, parser="auto")
     except Exception as error:
         raise DataError(f"OpenML's {name!r} cannot be had ({first_line(error)}); expected a data set of openml.org and "
                         "a network, or a file in its place") from None  # fmt: skip
@@ -43,7 +43,7 @@ def openml(told: Mapping[str, Any]) -> tuple[Array | None, ...]:
     return numbers(frame, place, [column for column in frame.columns if column != target]), frame[target].to_numpy()
 
 
-def torchvision(told: Mapping[str, Any]) -> tuple[Array | None, ...]:
+def torchvision(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
     """Returns X, y, X_test and y_test of a data set of torchvision that was downloaded before; bytes become [0, 1].
 
     Raises:
@@ -51,7 +51,7 @@ def torchvision(told: Mapping[str, Any]) -> tuple[Array | None, ...]:
       DataError: it is not in the folder.
     """
     known = _package("torchvision", "torchvision.datasets")
-    name, root = told["torchvision"], str(Path(told.get("root", ROOT)).expanduser())
+    name, root = given["torchvision"], str(Path(given.get("root", ROOT)).expanduser())
     kind = getattr(known, str(name), None)
     if not isinstance(kind, type) or not issubclass(kind, known.VisionDataset):
         names = [each for each in known.__all__ if each[:1].isupper()]
@@ -83,7 +83,7 @@ def _scaled(images: Array) -> Array:
     return images.astype(np.float32) / np.float32(255) if images.dtype == np.uint8 else images
 
 
-def hugging_face(told: Mapping[str, Any]) -> tuple[Array | None, ...]:
+def hugging_face(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
     """Returns the rows of a data set of Hugging Face, from its cache if it is there: splits train and test.
 
     The target is the column ``target``, by default the only one of classes; the features are a column of images, or
@@ -93,7 +93,7 @@ def hugging_face(told: Mapping[str, Any]) -> tuple[Array | None, ...]:
       InvalidInput: datasets is not installed, or a column is not there.
       DataError: it cannot be had, or a value is not a number.
     """
-    package, name = _package("datasets", "datasets"), told["hugging_face"]
+    package, name = _package("datasets", "datasets"), given["hugging_face"]
     try:
         splits = package.load_dataset(name)
     except Exception as error:
@@ -103,10 +103,10 @@ def hugging_face(told: Mapping[str, Any]) -> tuple[Array | None, ...]:
         raise DataError(f"Hugging Face's {name!r} has the splits {', '.join(splits)}; expected train")
     columns = splits["train"].features
     classes = [column for column, kind in columns.items() if isinstance(kind, package.ClassLabel)]
-    target = told.get("target", classes[0] if len(classes) == 1 else None)
+    target = given.get("target", classes[0] if len(classes) == 1 else None)
     if target not in columns:
         raise InvalidInput("data.target", f"{target!r} is no column of {name}", ", ".join(columns))
-    features = told.get("features", "all")
+    features = given.get("features", "all")
     if features == "all":
         features = [column for column in columns if column != target]
     for column in features if isinstance(features, Sequence) and not isinstance(features, str) else [features]:

@@ -80,10 +80,10 @@ def read_rows(data: Mapping[str, Any], rows: int | None = None) -> Rows:
     """
     kind = next(kind for kind in KINDS if kind in data)
     _check_keys(kind, data)
-    told = dict(data)
+    given = dict(data)
     for key in {*TABLES, "npz", "npy", "libsvm", "test", *(["target"] if kind == "npy" else [])} & set(data):
-        told[key] = absolute(_text(key, data[key]))
-    found: tuple[Any, ...] = _READERS[kind](told)
+        given[key] = absolute(_text(key, data[key]))
+    found: tuple[Any, ...] = _READERS[kind](given)
     X, y, X_test, y_test = (*found, None, None)[:4]
     if X_test is None and (share := data.get("test_share")) is not None:
         X, y, X_test, y_test = _divided(X, y, share)
@@ -94,7 +94,7 @@ def read_rows(data: Mapping[str, Any], rows: int | None = None) -> Rows:
     if boolean("data.standardise", data.get("standardise", False)):
         X, X_test = _standardised(X, X_test)
     counts = f"{len(X):,} training rows" + ("" if X_test is None else f" and {len(X_test):,} test rows")
-    return Rows(X, y, X_test, y_test, f"{told[kind]}, {counts}", told)
+    return Rows(X, y, X_test, y_test, f"{given[kind]}, {counts}", given)
 
 
 def _check_keys(kind: str, data: Mapping[str, Any]) -> None:
@@ -119,18 +119,18 @@ def _text(key: str, value: Any) -> str:
 # ---- tables ----
 
 
-def _from_table(told: Mapping[str, Any]) -> tuple[Array | None, ...]:
-    kind = next(kind for kind in TABLES if kind in told)
-    path, target = told[kind], told["target"]
+def _from_table(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
+    kind = next(kind for kind in TABLES if kind in given)
+    path, target = given[kind], given["target"]
     frame = _frame(kind, path)
-    columns = _columns(frame, path, target, told.get("features", "all"))
+    columns = _columns(frame, path, target, given.get("features", "all"))
     found: list[Array | None] = [numbers(frame, path, columns), frame[target].to_numpy()]
     check_target(frame, path, target)
-    if "test" in told:
-        other = _frame(kind, told["test"])
-        _columns(other, told["test"], target, columns)
-        check_target(other, told["test"], target)
-        found += [numbers(other, told["test"], columns), other[target].to_numpy()]
+    if "test" in given:
+        other = _frame(kind, given["test"])
+        _columns(other, given["test"], target, columns)
+        check_target(other, given["test"], target)
+        found += [numbers(other, given["test"], columns), other[target].to_numpy()]
     return tuple(found)
 
 
@@ -181,10 +181,10 @@ def _columns(frame: pd.DataFrame, path: str, target: Any, features: Any) -> list
 # ---- arrays ----
 
 
-def _from_npz(told: Mapping[str, Any]) -> tuple[Array | None, ...]:
-    found = _arrays(told["npz"], ("X", "y"), ("X_test", "y_test"))
-    if "test" in told:
-        found = [*found[:2], *_arrays(told["test"], ("X", "y"), ())]
+def _from_npz(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
+    found = _arrays(given["npz"], ("X", "y"), ("X_test", "y_test"))
+    if "test" in given:
+        found = [*found[:2], *_arrays(given["test"], ("X", "y"), ())]
     return tuple(found)
 
 
@@ -197,34 +197,34 @@ def _arrays(path: str, needed: Sequence[str], optional: Sequence[str]) -> list[A
         return [file[name] for name in names]
 
 
-def _from_npy(told: Mapping[str, Any]) -> tuple[Array | None, ...]:
+def _from_npy(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
     found = []
-    for path in (told["npy"], told["target"]):
+    for path in (given["npy"], given["target"]):
         with _reading(path, "an .npy file without pickled objects"):
             # Mapped, not read: a row is looked at when it is used.
             found.append(np.load(path, mmap_mode="r", allow_pickle=False))
     return tuple(found)
 
 
-def _from_libsvm(told: Mapping[str, Any]) -> tuple[Array | None, ...]:
+def _from_libsvm(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
     from sklearn.datasets import load_svmlight_file
 
-    with _reading(told["libsvm"], "a LIBSVM file"):
-        X, y = load_svmlight_file(told["libsvm"])
-    if "test" not in told:
+    with _reading(given["libsvm"], "a LIBSVM file"):
+        X, y = load_svmlight_file(given["libsvm"])
+    if "test" not in given:
         return X.toarray(), y
-    with _reading(told["test"], "a LIBSVM file"):
-        X_test, y_test = load_svmlight_file(told["test"], n_features=X.shape[1])
+    with _reading(given["test"], "a LIBSVM file"):
+        X_test, y_test = load_svmlight_file(given["test"], n_features=X.shape[1])
     return X.toarray(), y, X_test.toarray(), y_test
 
 
 # ---- elsewhere ----
 
 
-def _from_function(told: Mapping[str, Any]) -> tuple[Array | None, ...]:
-    arrays = imported("data.function", told["function"])()
+def _from_function(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
+    arrays = imported("data.function", given["function"])()
     if not isinstance(arrays, tuple) or len(arrays) not in (2, 4):
-        raise InvalidInput("data.function", f"{told['function']!r} returned {type(arrays).__name__}",
+        raise InvalidInput("data.function", f"{given['function']!r} returned {type(arrays).__name__}",
                            "a function that returns X, y or X, y, X_test, y_test")  # fmt: skip
     return tuple(np.asarray(array) for array in arrays)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rayopt.report.figure import COLOURS, over_seeds, recorded_metrics
-from rayopt.report.page.trace_data import IDLE, MOST_COLUMNS, THROWN_AWAY, USEFUL, Told
+from rayopt.report.page.trace_data import IDLE, MOST_COLUMNS, THROWN_AWAY, USEFUL, Activity
 
 MOST_POINTS = 400
 """Of a curve."""
@@ -62,10 +62,10 @@ def _curve(rows: pd.DataFrame, metric: str, axis: str) -> dict[str, Any] | None:
     return {"x": _numbers(places[chosen]), "low": _numbers(low), "mid": _numbers(mid), "high": _numbers(high)}
 
 
-def timeline(told: dict[str, Told]) -> Figure:
+def timeline(activity: dict[str, Activity]) -> Figure:
     """Returns the bars of the shown workers of each method: a line for each outcome, its bars apart."""
     methods = []
-    for label, own in told.items():
+    for label, own in activity.items():
         place = {worker: row for row, worker in enumerate(own.workers)}
         lines = {}
         for outcome, colour in OUTCOME_COLOURS.items():
@@ -84,14 +84,14 @@ def timeline(told: dict[str, Told]) -> Figure:
     return {"methods": methods}
 
 
-def delays(told: dict[str, Told]) -> Figure | None:
+def delays(activity: dict[str, Activity]) -> Figure | None:
     """Returns a histogram of the delays of each method; None if no gradient was late."""
-    largest = max((max(own.delays, default=0) for own in told.values()), default=0)
+    largest = max((max(own.delays, default=0) for own in activity.values()), default=0)
     if largest <= 0:
         return None
     width = -(-(largest + 1) // 60)
     found = []
-    for label, own in told.items():
+    for label, own in activity.items():
         bins: dict[int, int] = {}
         for delay, count in own.delays.items():
             bins[delay // width * width] = bins.get(delay // width * width, 0) + count
@@ -103,10 +103,10 @@ def delays(told: dict[str, Told]) -> Figure | None:
     return {"methods": found, "width": width}
 
 
-def workers(told: dict[str, Told]) -> Figure:
+def workers(activity: dict[str, Activity]) -> Figure:
     """Returns where the seconds went: of each method as a whole, and of its workers from the fastest to the slowest."""
     found = []
-    for label, own in told.items():
+    for label, own in activity.items():
         n = len(own.shares["used"])
         groups = np.array_split(np.arange(n), min(n, MOST_COLUMNS))
         strips: dict[str, list[float]] = {}

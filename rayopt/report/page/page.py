@@ -17,7 +17,7 @@ from rayopt.experiments.summary import seeds_text
 from rayopt.methods import METHODS
 from rayopt.report.latex import COLUMNS, latex_table
 from rayopt.report.page import figures
-from rayopt.report.page.trace_data import Told, told_by_trace
+from rayopt.report.page.trace_data import Activity, activity_of
 from rayopt.storage.files import write_text
 
 PAGE = "report.html"
@@ -42,18 +42,18 @@ def page_of(results: Sequence[Result]) -> str:
 
     names = _names(results)
     histories, table = [], []
-    told: dict[str, Told] = {}
+    activity: dict[str, Activity] = {}
     for result, name in zip(results, names, strict=True):
         histories.append(result.history.assign(label=name + result.history.label))
         table += [{**row, "label": name + row["label"]} for row in result.summary["table"]]
-        told |= {name + label: own for label, own in told_by_trace(result).items()}
+        activity |= {name + label: own for label, own in activity_of(result).items()}
     history = pd.concat(histories)
     target = next((result.summary["target"] for result in results if result.summary["target"] is not None), None)
     data = {
         "metric": figures.curves(history, table, target) if len(history) else None,
-        "timeline": figures.timeline(told) if told else None,
-        "delays": figures.delays(told) if told else None,
-        "workers": figures.workers(told) if told else None,
+        "timeline": figures.timeline(activity) if activity else None,
+        "delays": figures.delays(activity) if activity else None,
+        "workers": figures.workers(activity) if activity else None,
         "grid": figures.grid(table, target),
     }
     shown = [key for key in COLUMNS if any(row.get(key) is not None for row in table)]
@@ -79,7 +79,7 @@ def page_of(results: Sequence[Result]) -> str:
             {**row, "predicted": _predicted(results, row)} for row in table if row.get("lower_bound") and row["best"]
         ],
         bound=next((result.summary["lower_bound"] for result in results if result.summary.get("lower_bound")), None),
-        is_cut=any(own.is_cut for own in told.values()), data_of=data,
+        is_cut=any(own.is_cut for own in activity.values()), data_of=data,
         configurations=[(result.folder.path, yaml.safe_dump(result.config, sort_keys=False, allow_unicode=True),
                          result.summary.get("environment") or {}) for result in results],
         data=_script(data), plotly=_plotly(), version=__version__,

@@ -26,7 +26,7 @@ USEFUL, THROWN_AWAY, IDLE = "useful", "thrown away", "idle"
 
 
 @dataclass
-class Told:
+class Activity:
     """What the trace tells of one method, on its first seed.
 
     Attributes:
@@ -56,7 +56,7 @@ class Told:
         }  # fmt: skip
 
 
-def told_by_trace(result: Result) -> dict[str, Told]:
+def activity_of(result: Result) -> dict[str, Activity]:
     """Returns what the trace of a result tells, by label; empty if there is none."""
     path = result.folder.path / TRACE_FILE
     if not path.is_file():
@@ -81,11 +81,11 @@ def told_by_trace(result: Result) -> dict[str, Told]:
         first = own[own.seed == seeds[str(label)]]
         # Each message of a task is a row; the last one has the end of the task.
         tasks = first.drop_duplicates(["worker", "number"], keep="last")
-        found[str(label)] = _told(tasks, first, workers or int(first.worker.max()) + 1, share, count >= MOST_ROWS)
+        found[str(label)] = _activity(tasks, first, workers or int(first.worker.max()) + 1, share, count >= MOST_ROWS)
     return found
 
 
-def _told(tasks: pd.DataFrame, rows: pd.DataFrame, n: int, most_bars: int, is_cut: bool) -> Told:
+def _activity(tasks: pd.DataFrame, rows: pd.DataFrame, n: int, most_bars: int, is_cut: bool) -> Activity:
     seconds = float(tasks.time.max())
     lengths = (tasks.time - tasks.assigned_at).to_numpy()
     shares = {}
@@ -99,7 +99,7 @@ def _told(tasks: pd.DataFrame, rows: pd.DataFrame, n: int, most_bars: int, is_cu
     bars = bars.rename(columns={"assigned_at": "begin", "time": "end"})[
         ["worker", "begin", "end", "version", "outcome"]
     ]  # fmt: skip
-    return Told(
+    return Activity(
         bars, workers, Counter(dict(zip(values.tolist(), counts.tolist(), strict=True))), shares, seconds, is_cut
     )
 

@@ -151,7 +151,7 @@ class Calculators:
 
         Raises:
           InvalidInput: what the processes say would cross a network in the clear, and Ray is asked for encryption.
-          Stopped: somebody asked for the end meanwhile.
+          Stopped: the run was asked to end.
           WorkerLost: a process died over it again and again.
         """
         self._end_channels()
@@ -176,7 +176,7 @@ class Calculators:
         """Waits for a reply and returns its content.
 
         Raises:
-          Stopped: somebody asked for the end meanwhile.
+          Stopped: the run was asked to end.
           WorkerLost: the process died, and did so again when the work was repeated.
           Exception: what the problem raised.
         """

@@ -1,4 +1,7 @@
-"""Import paths of public names that have moved: they go on working for a release, with a DeprecationWarning."""
+"""Import paths that are no files: public modules under short names, and, for a release, where names were before.
+
+The old ones give a DeprecationWarning.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,14 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
+ALIASES = {
+    "rayopt.callbacks": "rayopt.experiments.callbacks",
+    "rayopt.compressors": "rayopt.compression",
+    "rayopt.graphs": "rayopt.latency.graphs",
+    "rayopt.schedules": "rayopt.methods.schedules",
+    "rayopt.server": "rayopt.methods.server",
+}
+"""What is an attribute of the package can be imported from as well: ``from rayopt.callbacks import Callback``."""
 MOVED = {
     "rayopt.errors": "rayopt.core.errors",
     "rayopt.experiment": "rayopt.experiments.experiment",
@@ -29,15 +40,17 @@ MOVED = {
 """The modules of 0.2.0 that held a name of ``rayopt.__all__``, and where it is now."""
 
 
-class _MovedModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class _OtherPaths(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname not in MOVED:
+        if fullname not in MOVED and fullname not in ALIASES:
             return None
         return importlib.util.spec_from_loader(fullname, self, is_package=True)
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        if spec.name in ALIASES:
+            return None
         new = MOVED[spec.name]
         warnings.warn(
             f"{spec.name} has moved to {new} and is dropped in the next minor release; "
@@ -49,7 +62,9 @@ class _MovedModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return moved
 
     def exec_module(self, module: ModuleType) -> None:
-        """The names are looked up where they are now."""
+        """Puts the module itself in the place of an alias; names of an old path are looked up where they are now."""
+        if module.__name__ in ALIASES:
+            sys.modules[module.__name__] = importlib.import_module(ALIASES[module.__name__])
 
 
 def _find(name: str, module: str) -> Any:
@@ -58,6 +73,6 @@ def _find(name: str, module: str) -> Any:
 
 
 def install() -> None:
-    """Makes the old paths importable, before finders that would load a second copy of a module."""
-    if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _MovedModules())
+    """Makes these paths importable, before finders that would load a second copy of a module."""
+    if not any(isinstance(finder, _OtherPaths) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _OtherPaths())
