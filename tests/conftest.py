@@ -48,16 +48,18 @@ from rayopt.testing import workers_for
 
 THREE = (1.0, 2.3, 3.7)
 START_CLUSTERS = (
-    "tests/fleets/ray/", "tests/fleets/shared_memory/", "tests/experiments/profiling/", "tests/cli/test_profile.py",
+    "tests/fleets/ray/", "tests/fleets/shared_memory/", "tests/fleets/simulated/parallel/test_ahead.py",
+    "tests/experiments/profiling/", "tests/cli/test_profile.py",
 )  # fmt: skip
 """Folders and files of tests that start Ray clusters; they have the mark ``cluster``."""
 LANES = [
-    tuple(f"tests/fleets/ray/test_{name}.py" for name in names)
+    tuple(f"tests/fleets/{name}.py" for name in names)
     for names in (
-        ("ray_up", "two_hosts", "restarts", "node_loss"),
-        ("signals", "ahead", "replay_on_ray", "resume_on_ray", "nodes", "spread_on_ray"),
+        ("ray/test_ray_up", "ray/test_two_hosts", "ray/test_restarts", "ray/test_node_loss"),
+        ("ray/test_signals", "simulated/parallel/test_ahead", "ray/test_replay_on_ray", "ray/test_resume_on_ray",
+         "ray/test_nodes", "ray/test_spread_on_ray"),
     )
-]
+]  # fmt: skip
 """Two thirds of them by time; all others are the third. Those that make hosts, which have fixed names, are in one."""
 LONG = ("tests/test_documents.py", "tests/test_papers.py")
 """Modules of long tests that have nothing in common: each is given to a process by itself."""

@@ -11,7 +11,7 @@ from rayopt.compression.composed import Composition
 from rayopt.compression.quantised import QSGD, Natural
 from rayopt.compression.sketched import CORE, RotatedQuantisation
 from rayopt.compression.sparse import BernoulliSampling, PermK, RandK, RandKStream, ScaledRandK, TopK, UnbiasedTop1
-from rayopt.core.errors import InvalidInput, nearest
+from rayopt.core.errors import InvalidInput, nearest, one_of
 
 COMPRESSORS: dict[str, type[Compressor]] = {
     kind.name: kind
@@ -42,9 +42,7 @@ def compressor(config: Any, key: str = "compressor") -> Compressor:
     given = {"name": config} if isinstance(config, str) else config
     if not isinstance(given, Mapping) or "name" not in given:
         raise InvalidInput(key, f"{config!r} is no compressor", f"{{name: ...}} with one of {', '.join(COMPRESSORS)}")
-    name = given["name"]
-    if name not in COMPRESSORS:
-        raise InvalidInput(f"{key}.name", f"{name!r} is unknown{nearest(name, COMPRESSORS)}", ", ".join(COMPRESSORS))
+    name = one_of(f"{key}.name", given["name"], COMPRESSORS)
     kind = COMPRESSORS[name]
     arguments = inspect.signature(kind).parameters
     for argument in given:

@@ -104,9 +104,9 @@ class FleetStuck(RayoptError):
         return type(self), (self.time, self.busy, self.idle)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Returns " (did you mean 'x'?)" for the known word closest to ``word``, or nothing."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+def nearest(word: Any, known: Iterable[str]) -> str:
+    """Returns " (did you mean 'x'?)" for the known word closest to ``word``, or nothing; a file may hold any value."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5) if isinstance(word, str) else []
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 
@@ -189,6 +189,6 @@ def one_of(key: str, value: Any, allowed: Iterable[Any]) -> Any:
     """Returns ``value`` if it is one of the allowed ones."""
     allowed = tuple(allowed)
     if value not in allowed:
-        hint = nearest(value, [a for a in allowed if isinstance(a, str)]) if isinstance(value, str) else ""
+        hint = nearest(value, [a for a in allowed if isinstance(a, str)])
         raise InvalidInput(key, f"{value!r} is unknown{hint}", ", ".join(str(a) for a in allowed))
     return value

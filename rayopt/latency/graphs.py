@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.core.errors import InvalidInput, at_least, positive, share
+from rayopt.core.errors import InvalidInput, at_least, one_of, positive, share
 from rayopt.core.memory import check_fits
 
 __all__ = [
@@ -248,11 +248,10 @@ def graph_of(config: Any) -> Graph:
     if not isinstance(config, Mapping) or "name" not in config:
         raise InvalidInput("graph", f"{config!r} is no graph", "a mapping such as {name: mesh, shape: [10, 10]}")
     arguments = {str(key): value for key, value in config.items() if key != "name"}
-    if config["name"] not in GRAPHS:
-        raise InvalidInput("graph.name", f"{config['name']!r} is unknown", ", ".join(GRAPHS))
+    name = one_of("graph.name", config["name"], GRAPHS)
     try:
-        if config["name"] in ("mesh", "torus"):
-            return GRAPHS[config["name"]](*arguments.pop("shape", ()), **arguments)
-        return GRAPHS[config["name"]](**arguments)
+        if name in ("mesh", "torus"):
+            return GRAPHS[name](*arguments.pop("shape", ()), **arguments)
+        return GRAPHS[name](**arguments)
     except TypeError as error:
         raise InvalidInput("graph", f"{error}", "the arguments of rayopt.graphs") from None

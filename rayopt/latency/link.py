@@ -50,6 +50,7 @@ class Link:
             raise InvalidInput("per_bit", "stands beside per_float", "one of them")
         self._is_bare = False
         self._given: dict[str, Latency] = {}
+        per_message = 0.0 if per_message is None else per_message
         for key, value in (("per_message", per_message), ("per_float", per_float), ("per_bit", per_bit)):
             if value is not None:
                 try:

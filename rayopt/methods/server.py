@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rayopt.core.errors import InvalidInput, at_least, boolean, nearest, non_negative, positive
+from rayopt.core.errors import InvalidInput, at_least, boolean, nearest, non_negative, one_of, positive
 from rayopt.problems.base import squared_norm
 
 __all__ = ["AdaGrad", "Adam", "Momentum", "Muon", "Nesterov", "ServerUpdate", "Yogi", "server_update"]
@@ -286,10 +286,7 @@ def server_update(config: Any, key: str = "server") -> ServerUpdate:
     given = {"name": config} if isinstance(config, str) else config
     if not isinstance(given, Mapping) or "name" not in given:
         raise InvalidInput(key, f"{config!r} is no server update", f"{{name: ...}} of {', '.join(SERVER_UPDATES)}")
-    name = given["name"]
-    if name not in SERVER_UPDATES:
-        allowed = ", ".join(SERVER_UPDATES)
-        raise InvalidInput(f"{key}.name", f"{name!r} is unknown{nearest(str(name), SERVER_UPDATES)}", allowed)
+    name = one_of(f"{key}.name", given["name"], SERVER_UPDATES)
     known = inspect.signature(SERVER_UPDATES[name]).parameters
     for argument in given:
         if argument != "name" and argument not in known:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import torch
 
 LOSSES = ("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "binary_cross_entropy_with_logits")
-MADE_HERE = ("device", "_module", "_parameters", "_buffer", "_stack", "_normalisations", "_statistics", "_one",
-             "_start", "_first_statistics")  # fmt: skip
+MADE_HERE = ("device", "_module", "_parameters", "_buffer", "_stack", "_normalisations", "_statistics", "_momenta",
+             "_one", "_start", "_first_statistics")  # fmt: skip
 """What a process makes for itself."""
 MODES = ("eval", "train")
 BUFFERS = ("average", "local", "frozen")
@@ -147,8 +147,10 @@ class TorchNetwork:
 
     def start_statistics(self) -> tuple[Array, Array]:
         """Returns the running statistics as they were made, and their momentum (NaN: of a cumulative mean)."""
-        momenta = [np.full(2 * layer.running_mean.numel(), np.nan if layer.momentum is None else layer.momentum)
-                   for layer in self._normalisations]  # fmt: skip
+        momenta = [
+            np.full(2 * layer.running_mean.numel(), np.nan if momentum is None else momentum)
+            for layer, momentum in zip(self._normalisations, self._momenta, strict=True)
+        ]
         return self._first_statistics.copy(), np.concatenate(momenta).astype(self._dtype)
 
     # ---- points ----
@@ -208,25 +210,30 @@ class TorchNetwork:
         """Training mode, its randomness a function of the key; running statistics are those of the one pass."""
         import torch
 
-        module = self._module.train()
-        for layer in self._normalisations:
-            if self._buffers == "frozen":
-                layer.eval()
-        momenta = [layer.momentum for layer in self._normalisations]
-        try:
-            for layer in self._normalisations:
+        self._set_mode(training=True)
+        devices = [self.device] if self.device.startswith("cuda") else []
+        with torch.random.fork_rng(devices=devices):
+            # Not torch.manual_seed: where CUDA was not used yet, it keeps the stack of every call.
+            torch.default_generator.manual_seed(key)
+            if devices:
+                torch.cuda.manual_seed(key)
+            yield
+
+    def _set_mode(self, training: bool) -> None:
+        """Changes the mode of the module if it is in the other one, as visiting all layers takes time."""
+        if self._module.training == training:
+            return
+        self._module.train(training)
+        for layer, momentum in zip(self._normalisations, self._momenta, strict=True):
+            layer.momentum = momentum
+            if training:
+                layer.train(self._buffers != "frozen")
                 layer.momentum = 1.0 if self._statistics else 0.0
-            devices = [self.device] if self.device.startswith("cuda") else []
-            with torch.random.fork_rng(devices=devices):
-                # Not torch.manual_seed: where CUDA was not used yet, it keeps the stack of every call.
-                torch.default_generator.manual_seed(key)
-                if devices:
-                    torch.cuda.manual_seed(key)
-                yield
-        finally:
-            for layer, momentum in zip(self._normalisations, momenta, strict=True):
-                layer.momentum = momentum
-            module.eval()
+
+    @cached_property
+    def _momenta(self) -> list[float | None]:
+        """The momenta of the layers with running statistics, as they were made."""
+        return [layer.momentum for layer in self._normalisations]
 
     def statistics(self) -> list[torch.Tensor]:
         """Returns the statistics of the last pass in training mode, and 1, the number of passes."""
@@ -245,6 +252,7 @@ class TorchNetwork:
         """
         import torch
 
+        self._set_mode(training=False)
         if self._statistics:
             statistics = self._first_statistics if statistics is None else statistics
             start = 0
@@ -252,15 +260,15 @@ class TorchNetwork:
                 value = torch.from_numpy(np.array(statistics[start : start + part.numel()]))
                 part.copy_(value.reshape(part.shape))
                 start += part.numel()
-        is_local = self._trains and self._buffers == "local"
-        momenta = [layer.momentum for layer in self._normalisations]
+        layers = self._normalisations if self._trains and self._buffers == "local" else []
+        momenta = self._momenta if layers else []
         try:
-            for layer in self._normalisations if is_local else ():
+            for layer in layers:
                 layer.train()
                 layer.momentum = 0.0
             yield
         finally:
-            for layer, momentum in zip(self._normalisations, momenta, strict=True):
+            for layer, momentum in zip(layers, momenta, strict=True):
                 layer.eval()
                 layer.momentum = momentum
 

@@ -39,6 +39,26 @@ BASES: list[dict[str, Any]] = [
         "record": {"every": 3, "metrics": ["value", "accuracy"]},
         "seeds": 3,
     },
+    {
+        "problem": {"name": "quadratic", "dimension": 8, "noise": 0.1},
+        "network": {"graph": {"name": "mesh", "shape": [2, 3]}, "compute": "i", "edges": {"per_message": 0.5}},
+        "methods": [
+            {"name": "fragile", "step_size": 0.5, "batch_size": 6, "pivot": "best"},
+            {"name": "gossip_sgd", "step_size": 0.1},
+        ],
+        "until": {"time": 40}, "record": {"every": 5, "trace": "all"}, "seeds": [0],
+    },
+    {
+        "problem": {"name": "logistic_regression", "data": "digits", "rows": 200, "batch": 4, "dtype": "float32"},
+        "workers": {"count": 4, "compute": 1.0, "upload": {"per_message": 0.1, "per_float": "0.001 * i"}},
+        "fleet": {"name": "simulated", "server_bandwidth": 1000.0, "overlap": True},
+        "methods": [
+            {"name": "dcgd", "step_size": 0.1, "compressor": {"name": "rand_k", "k": 20}},
+            {"name": "asgd", "step_size": {"cosine": 0.5, "over": 20}, "weight_decay": 0.01, "clip_norm": 1.0,
+             "server": {"name": "momentum", "momentum": 0.9}, "averaging": "uniform"},
+        ],
+        "until": {"time": 12}, "record": {"every": 4}, "force": True, "seeds": [0],
+    },
 ]  # fmt: skip
 VALUES: list[Any] = [
     None, True, False, 0, 1, -1, 2, 3, 40, 10**9, 10**12, 10**30, -(10**30), 2**63, 0.0, 1.5, -0.5, 1e-300, 1e300,

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
-from ray_sessions import Slow
 from threadpoolctl import ThreadpoolController, threadpool_info
 
 import rayopt as ro
@@ -33,6 +32,7 @@ from rayopt.problems import Free, LogisticRegression, Quadratic
 from rayopt.runs.record import Record
 from rayopt.storage.trace.rows import TRACE
 from tests.acting import asgd_that
+from tests.fleets.ray.ray_sessions import Slow
 
 N = 6
 WORKERS = ro.Workers(N, ro.latency.half_normal(base="sqrt(i)", scale=0.5))
