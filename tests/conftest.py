@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 import yaml
@@ -45,6 +46,10 @@ from rayopt.runs.outcome import Outcome
 from rayopt.runs.record import Record
 from rayopt.storage.trace.rows import OUTCOMES
 from rayopt.testing import workers_for
+
+# How long an example takes says more of what else the machine does than of the code.
+hypothesis.settings.register_profile("rayopt")
+hypothesis.settings.load_profile("rayopt")
 
 THREE = (1.0, 2.3, 3.7)
 START_CLUSTERS = (

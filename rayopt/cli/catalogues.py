@@ -117,7 +117,7 @@ def _show(registry: Mapping[str, type[Any]], name: str | None, example: str, bes
     for title in ("name", "what it is", "paper")[: 3 if with_papers else 2]:
         table.add_column(title, overflow="fold")
     for known, component in registry.items():
-        # As it stands: a tag such as [code] is no markup.
+        # As it stands: a tag such as [code] is not markup.
         summary = Text((inspect.getdoc(component) or "").partition("\n")[0])
         table.add_row(known, summary, *([getattr(component, "paper", "")] if with_papers else []))
     open_console().print(table)

@@ -40,7 +40,7 @@ def new(
     """
     one_of("KIND", kind, tuple(FILES))
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,60}", name):
-        raise InvalidInput("NAME", f"{name!r} is no name", "small letters, digits and _, such as my_method")
+        raise InvalidInput("NAME", f"{name!r} is not a name", "small letters, digits and _, such as my_method")
     place = folder / name if kind == "project" else folder
     written = {source: place / target.format(name=name) for source, target in FILES[kind].items()}
     for path in written.values():

@@ -61,7 +61,7 @@ def recommend(
     at_least("--seeds", seeds, 1)
     metric, separator, level = target.partition("=")
     if not separator or not is_number(level):
-        raise InvalidInput("--target", f"{target!r} is no target", "a metric and a level, such as accuracy=0.88")
+        raise InvalidInput("--target", f"{target!r} is not a target", "a metric and a level, such as accuracy=0.88")
     check_folder_of("--out", out)
     given = times_of(times, None if profile is None else str(profile), workers)
     fleet = Workers(len(given.known["times"]), _compute(times, profile, given.known["times"]))
@@ -78,7 +78,7 @@ def recommend(
     console.print(render(found.confirmed.summary))
     reached = [row for row in found.confirmed.summary["table"] if row["time_to_target"] is not None]
     sure = (f"Each method was tuned on one seed, with {len(found.medians)} combinations in all, and compared on "
-            f"{seeds} others; what is closer than their spread is no difference.")  # fmt: skip
+            f"{seeds} others; what is closer than their spread is not a difference.")  # fmt: skip
     if not reached:
         sure = f"Nobody reached {metric} = {level} in the time that was tried: the order is that of the end. {sure}"
     console.out(sure, highlight=False)

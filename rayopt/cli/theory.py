@@ -111,7 +111,7 @@ def theory(
     }  # fmt: skip
     asked = [name for name, is_given in regimes.items() if is_given]
     if len(asked) > 1:
-        raise InvalidInput(asked[1], f"stands beside {asked[0]}", "one of them")
+        raise InvalidInput(asked[1], f"cannot be combined with {asked[0]}", "one of them")
     if workers is not None:
         at_least("--workers", workers, 1)
     fleet = times_of(times, profile, workers)

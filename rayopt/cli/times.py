@@ -49,7 +49,7 @@ def times_of(text: str | None, profile: str | None, count: int | None) -> FleetT
       InvalidInput: none of the two is given, or both; times that cannot be read, or another number of them.
     """
     if (text is None) == (profile is None):
-        problem = "missing" if text is None else "stands beside --profile"
+        problem = "missing" if text is None else "cannot be combined with --profile"
         raise InvalidInput("--times", problem, f"one of --times and --profile; times are {ALLOWED}")
     if text is not None:
         workers, of_size = read_times(text, count)

@@ -22,7 +22,7 @@ class Composition(Compressor):
       second: an unbiased compressor of what is kept.
 
     Raises:
-      InvalidInput: the first is no sparsifier of that kind, or one of them is biased.
+      InvalidInput: the first is not a sparsifier of that kind, or one of them is biased.
 
     Examples:
       >>> from rayopt.compression import Natural, RandK

@@ -41,7 +41,9 @@ def compressor(config: Any, key: str = "compressor") -> Compressor:
         return config
     given = {"name": config} if isinstance(config, str) else config
     if not isinstance(given, Mapping) or "name" not in given:
-        raise InvalidInput(key, f"{config!r} is no compressor", f"{{name: ...}} with one of {', '.join(COMPRESSORS)}")
+        raise InvalidInput(
+            key, f"{config!r} is not a compressor", f"{{name: ...}} with one of {', '.join(COMPRESSORS)}"
+        )
     name = one_of(f"{key}.name", given["name"], COMPRESSORS)
     kind = COMPRESSORS[name]
     arguments = inspect.signature(kind).parameters

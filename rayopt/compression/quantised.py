@@ -77,7 +77,7 @@ class QSGD(Compressor):
       levels: s, at least 1.
 
     Raises:
-      InvalidInput: ``levels`` is no integer of at least 1.
+      InvalidInput: ``levels`` is not an integer of at least 1.
     """
 
     name: ClassVar[str] = "qsgd"

@@ -23,7 +23,7 @@ class CORE(Compressor):
       k: how many numbers are sent, at least 1.
 
     Raises:
-      InvalidInput: k is no integer of at least 1.
+      InvalidInput: k is not an integer of at least 1.
     """
 
     name: ClassVar[str] = "core"

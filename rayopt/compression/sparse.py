@@ -65,7 +65,7 @@ class OfK(Compressor):
       k: how many coordinates are kept, from 1 to d.
 
     Raises:
-      InvalidInput: k is no integer of at least 1.
+      InvalidInput: k is not an integer of at least 1.
     """
 
     def __init__(self, k: int) -> None:
@@ -104,7 +104,7 @@ class RandK(UniformK):
       k: how many coordinates are kept, from 1 to d.
 
     Raises:
-      InvalidInput: k is no integer of at least 1.
+      InvalidInput: k is not an integer of at least 1.
 
     Examples:
       >>> RandK(1).omega(10), RandK(2).floats(10)
@@ -151,7 +151,7 @@ class RandKStream(OfK, Sparsifier):
       k: how many coordinates are kept at most, from 1 to d.
 
     Raises:
-      InvalidInput: k is no integer of at least 1.
+      InvalidInput: k is not an integer of at least 1.
     """
 
     name: ClassVar[str] = "rand_k_stream"
@@ -202,7 +202,7 @@ class BernoulliSampling(Sparsifier):
       probability: p in (0, 1].
 
     Raises:
-      InvalidInput: p is no number in (0, 1].
+      InvalidInput: p is not a number in (0, 1].
     """
 
     name: ClassVar[str] = "bernoulli"
@@ -284,7 +284,7 @@ class TopK(OfK):
       k: how many coordinates are kept, from 1 to d.
 
     Raises:
-      InvalidInput: k is no integer of at least 1.
+      InvalidInput: k is not an integer of at least 1.
 
     Examples:
       >>> TopK(2).compress(np.array([1.0, -3.0, 2.0]), key=0).tolist()

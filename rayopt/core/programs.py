@@ -80,7 +80,7 @@ class NodeProgram:
 
 
 class NodeEvent(Alarm):
-    """Something that happens at a node and is no gradient.
+    """Something that happens at a node and is not a gradient.
 
     Attributes:
       node: at which.

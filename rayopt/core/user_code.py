@@ -37,7 +37,7 @@ def imported(key: str, given: Any) -> Any:
     Importing runs the code of the module, so that a workload file that names one is as trusted as a program.
 
     Raises:
-      InvalidInput: it is no such name, cannot be imported, or comes from a file that is not trusted.
+      InvalidInput: it is not such a name, cannot be imported, or comes from a file that is not trusted.
     """
     if not isinstance(given, str):
         return given
@@ -88,7 +88,7 @@ def declared_return(function: Any, kind: type) -> bool:
         returned = inspect.signature(function, eval_str=True).return_annotation
     except (NameError, AttributeError, TypeError, ValueError):
         return False  # Not every function has a signature, and not every annotation a meaning.
-    # `dict[str, Any]` is no class, and its origin is.
+    # `dict[str, Any]` is not a class, and its origin is.
     returned = get_origin(returned) or returned
     return isinstance(returned, type) and issubclass(returned, kind)
 

@@ -296,7 +296,7 @@ class Workload(ProblemAlone):
     def _workers(self) -> Workers:
         """Returns the workers of a server, or the network."""
         if self.workers is not None and self.network is not None:
-            raise InvalidInput("network", "stands beside workers", "one of them")
+            raise InvalidInput("network", "cannot be combined with workers", "one of them")
         if self.network is not None:
             with _at("network"):
                 return Network(**self.network.given())

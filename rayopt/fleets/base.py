@@ -142,7 +142,7 @@ class FleetKind:
     def incompatibility(self, method: Method, problem: Problem) -> str:
         """Returns why a method cannot run here on a problem, by force or not, or ""."""
         if method.needs_components and problem.components is None:
-            what = "is split over the workers" if not problem.homogeneous else "is no finite sum"
+            what = "is split over the workers" if not problem.homogeneous else "is not a finite sum"
             return (f"{type(method).__name__} is made for finite sums of which every worker can evaluate every "
                     f"component, and {problem.name} {what}")  # fmt: skip
         if method.needs_virtual_time and self.is_real_time:

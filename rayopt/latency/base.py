@@ -133,7 +133,7 @@ class BoundLatency(ABC):
           InvalidInput: durations that are drawn anew for every task, which are no power.
         """
         raise InvalidInput(
-            self._latency.name, "draws every duration anew, which is no power v_i(t)", "fixed, or a power over time"
+            self._latency.name, "draws every duration anew, which is not a power v_i(t)", "fixed, or a power over time"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -47,7 +47,7 @@ class Graph:
         for position, (i, j) in enumerate(self.edges):
             for node in (i, j):
                 if not 0 <= node < self.n:
-                    raise InvalidInput(f"edges[{position}]", f"{node} is no node", f"0 to {self.n - 1}")
+                    raise InvalidInput(f"edges[{position}]", f"{node} is not a node", f"0 to {self.n - 1}")
             if i == j:
                 raise InvalidInput(f"edges[{position}]", f"{i} to itself", "two nodes that differ")
             if (i, j) in seen:
@@ -239,14 +239,16 @@ def graph_of(config: Any) -> Graph:
         if name not in ("line", "ring", "star", "complete", "mesh", "torus", "binary_tree") or not all(
             side.isdecimal() for side in sides
         ):
-            raise InvalidInput("graph", f"{config!r} is no graph", "a text such as mesh:10x10, torus:4x4x4 or ring:8")
+            raise InvalidInput(
+                "graph", f"{config!r} is not a graph", "a text such as mesh:10x10, torus:4x4x4 or ring:8"
+            )
         if name in ("mesh", "torus"):
             return GRAPHS[name](*(int(side) for side in sides))
         if len(sides) != 1:
             raise InvalidInput("graph", f"{config!r} has {len(sides)} sizes", f"one, such as {name}:8")
         return GRAPHS[name](int(sides[0]))
     if not isinstance(config, Mapping) or "name" not in config:
-        raise InvalidInput("graph", f"{config!r} is no graph", "a mapping such as {name: mesh, shape: [10, 10]}")
+        raise InvalidInput("graph", f"{config!r} is not a graph", "a mapping such as {name: mesh, shape: [10, 10]}")
     arguments = {str(key): value for key, value in config.items() if key != "name"}
     name = one_of("graph.name", config["name"], GRAPHS)
     try:

@@ -32,7 +32,7 @@ class Link:
     Args:
       per_message: seconds of a message whatever its size.
       per_float: seconds of each float, of 64 bits or what the problem's dtype has.
-      per_bit: seconds of each bit, in the place of ``per_float``.
+      per_bit: seconds of each bit, instead of ``per_float``.
 
     Raises:
       InvalidInput: both ``per_float`` and ``per_bit``, or a duration that is negative.
@@ -47,7 +47,7 @@ class Link:
 
     def __init__(self, per_message: Any = 0.0, per_float: Any = None, per_bit: Any = None) -> None:
         if per_float is not None and per_bit is not None:
-            raise InvalidInput("per_bit", "stands beside per_float", "one of them")
+            raise InvalidInput("per_bit", "cannot be combined with per_float", "one of them")
         self._is_bare = False
         self._given: dict[str, Latency] = {}
         per_message = 0.0 if per_message is None else per_message

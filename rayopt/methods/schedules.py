@@ -230,11 +230,11 @@ def schedule(config: Any, key: str = "step_size") -> Schedule:
         return config
     forms = f"{{{', '.join(SCHEDULES)} or product: ...}}, such as {{cosine: 0.5, over: 2000}}"
     if not isinstance(config, Mapping):
-        raise InvalidInput(key, f"{config!r} is no schedule", forms)
+        raise InvalidInput(key, f"{config!r} is not a schedule", forms)
     names = [name for name in config if name in SCHEDULES or name == "product"]
     if not names:
         name = str(next(iter(config), ""))
-        raise InvalidInput(key, f"{name!r} is no schedule{nearest(name, SCHEDULES)}", forms)
+        raise InvalidInput(key, f"{name!r} is not a schedule{nearest(name, SCHEDULES)}", forms)
     if len(names) > 1:
         raise InvalidInput(key, f"{' and '.join(names)} in one schedule", "{product: [first, second]}")
     name = names[0]

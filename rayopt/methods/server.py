@@ -285,7 +285,7 @@ def server_update(config: Any, key: str = "server") -> ServerUpdate:
         return config
     given = {"name": config} if isinstance(config, str) else config
     if not isinstance(given, Mapping) or "name" not in given:
-        raise InvalidInput(key, f"{config!r} is no server update", f"{{name: ...}} of {', '.join(SERVER_UPDATES)}")
+        raise InvalidInput(key, f"{config!r} is not a server update", f"{{name: ...}} of {', '.join(SERVER_UPDATES)}")
     name = one_of(f"{key}.name", given["name"], SERVER_UPDATES)
     known = inspect.signature(SERVER_UPDATES[name]).parameters
     for argument in given:

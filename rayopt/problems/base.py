@@ -194,7 +194,7 @@ class Problem:
           weights: shape (count,); 1 each by default.
 
         Raises:
-          NotImplementedError: f is no finite sum.
+          NotImplementedError: f is not a finite sum.
         """
         raise NotImplementedError(f"{type(self).__name__} is not a finite sum")
 
@@ -281,7 +281,7 @@ class Problem:
           seed: of the components and directions.
 
         Raises:
-          InvalidInput: an argument is out of its range, or the problem is no finite sum.
+          InvalidInput: an argument is out of its range, or the problem is not a finite sum.
         """
         if self.mean_smoothness is not None:
             return Estimate(self.mean_smoothness, 0.0)

@@ -111,11 +111,11 @@ def component_curvature(
     power iteration; A_j v is a central difference along v.
 
     Raises:
-      InvalidInput: an argument is out of its range, or the problem is no finite sum.
+      InvalidInput: an argument is out of its range, or the problem is not a finite sum.
     """
     point, m = _point(problem, x), problem.components
     if m is None:
-        raise InvalidInput("problem", "it is no finite sum", "a problem with components")
+        raise InvalidInput("problem", "it is not a finite sum", "a problem with components")
     at_least("starts", starts, 2)
     at_least("iterations", iterations, 1)
     at_least("sample", sample, 2)

@@ -211,7 +211,7 @@ class JaxProblem(Classification):
                 )
                 flat, unravel = ravel_pytree(tree)
             except (TypeError, ValueError) as error:
-                raise InvalidInput("parameters", f"{type(given).__name__} is no tree of arrays ({error})",
+                raise InvalidInput("parameters", f"{type(given).__name__} is not a tree of arrays ({error})",
                                    "numbers and arrays in dicts, lists and tuples") from error  # fmt: skip
             if not flat.size:
                 raise InvalidInput("parameters", "a tree without numbers", "a tree of at least one array")
@@ -392,7 +392,7 @@ def _function(key: str, given: Any) -> Callable[..., Any]:
 
     found = imported(key, given)
     if not callable(found):
-        raise InvalidInput(key, f"{given!r} is no function", 'a function, or its name "package.module:name"')
+        raise InvalidInput(key, f"{given!r} is not a function", 'a function, or its name "package.module:name"')
     kinds = (dict, list, tuple) if key == "parameters" else (jax.Array,)
     if isinstance(given, str) and not any(declared_return(found, kind) for kind in kinds):
         wanted = " or ".join(kind.__name__ for kind in kinds)

@@ -63,7 +63,7 @@ class Quadratic(Problem):
         check_fits("dimension", d, VECTORS * d * 8)
         self.noise = non_negative("noise", noise)
         if not math.isfinite(d * self.noise * self.noise):
-            raise InvalidInput("noise", f"{noise!r}, whose variance is no finite number", "a smaller number")
+            raise InvalidInput("noise", f"{noise!r}, whose variance is not a finite number", "a smaller number")
         self.noise_kind = one_of("noise_kind", noise_kind, ("shared", "iid", "progress"))
         self.probability = non_negative("probability", probability)
         if not 0 < self.probability <= 1:

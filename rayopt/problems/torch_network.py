@@ -340,7 +340,7 @@ def loss_of(given: Any) -> Callable[..., Any]:
 
     found = imported("loss", given)
     if not callable(found):
-        raise InvalidInput("loss", f"{given!r} is no loss", f"{', '.join(LOSSES)}, or a function")
+        raise InvalidInput("loss", f"{given!r} is not a loss", f"{', '.join(LOSSES)}, or a function")
     if isinstance(given, str) and not isinstance(found, torch.nn.Module) and not declared_return(found, torch.Tensor):
         allowed = "a torch.nn.Module, or a function annotated `-> torch.Tensor`"
         raise InvalidInput("loss", f"{given!r} does not say that it returns a tensor", allowed)

@@ -273,7 +273,7 @@ class TorchProblem(Classification):
 
     @property
     def components(self) -> int | None:
-        # In training mode the gradient of rows is no function of x alone.
+        # In training mode the gradient of rows is not a function of x alone.
         return None if self.mode == "train" else super().components
 
     # ---- samples ----

@@ -87,7 +87,7 @@ def read(path: Path) -> Encoded:
     except DataError:
         raise
     except Exception as error:
-        # What zipfile, NumPy and json raise at flipped bits is no family: NotImplementedError, RuntimeError, many.
+        # What zipfile, NumPy and json raise at flipped bits has no common base class.
         raise DataError(f"{path} is not a checkpoint ({str(error) or repr(error)})") from None
     return Encoded(found["tree"], [arrays[position] for position in range(len(arrays))])
 

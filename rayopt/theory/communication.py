@@ -80,7 +80,7 @@ def shadowheart_weights(
       noise_ratio: r.
       batches: b_i, shape (n,).
       messages: m_i, infinite ones too, shape (n,).
-      omega_of_mean: in the place of omega / m_i, the omega of the mean of the messages, shape (n,).
+      omega_of_mean: in place of omega / m_i, the omega of the mean of the messages, shape (n,).
     """
     b, m = np.asarray(batches, dtype=np.float64), np.asarray(messages, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):

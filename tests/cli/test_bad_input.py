@@ -49,7 +49,7 @@ def refuse(tmp_path, monkeypatch):
             "problem.dimension: 1000000000000000000000000000000 does not",
         ),
         ("seeds=[9223372036854775808]", "seeds: 9223372036854775808 does not fit into 64 bits"),
-        ("problem.noise=1.0e+300", "problem.noise: 1e+300, whose variance is no finite number"),
+        ("problem.noise=1.0e+300", "problem.noise: 1e+300, whose variance is not a finite number"),
     ],
 )
 def test_numbers_too_large_for_the_machine(refuse, change, message):

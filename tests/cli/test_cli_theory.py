@@ -59,7 +59,7 @@ def test_finite_sums(theory):
     assert (numbers["R"], numbers["m_star"]) == (None, 100)
     clash = theory("--times", "1", "--components", "5", "--convex")
     assert clash.exit_code == 2
-    assert "--components: stands beside --convex" in clash.output
+    assert "--components: cannot be combined with --convex" in clash.output
     wrong = theory("--times", "1", "--components", "0")
     assert wrong.exit_code == 2
     assert "--components: 0" in wrong.output
@@ -140,7 +140,10 @@ def test_help_teaches_by_example(theory):
         (["--times", "1", "-n", "2", "--noise-ratio", "-1"], "--noise-ratio: -1.0 is not a number of at least 0"),
         (["--times", "1", "-n", "2", "--smoothness", "0"], "--smoothness: 0.0 is not a positive number"),
         (["--times", "1", "-n", "2", "--delta", "inf"], "--delta: inf is not a number of at least 0"),
-        (["--times", "1", "-n", "2", "--convex", "--heterogeneous"], "--convex: stands beside --heterogeneous; allo"),
+        (
+            ["--times", "1", "-n", "2", "--convex", "--heterogeneous"],
+            "--convex: cannot be combined with --heterogeneous; allo",
+        ),
         (["--times", "1", "-n", "2", "--plot", "x.doc"], "--plot: '.doc' is unknown"),
         (["--times", "1", "-n", "2", "--plot", "no/x.png"], "--plot: there is no folder no; allowed: a file in a fo"),
     ],

@@ -90,7 +90,7 @@ def test_measured_in_virtual_time_says_what_to_do(rayopt):
             "fleet.workers_per_actor: 2 workers share a process",
         ),
         (["theory"], "--times: missing; allowed: one of --times and --profile"),
-        (["theory", "--times", "1,2", "--profile", "p.csv"], "--times: stands beside --profile"),
+        (["theory", "--times", "1,2", "--profile", "p.csv"], "--times: cannot be combined with --profile"),
         (["theory", "--profile", "p.csv"], "--profile: 'p.csv' cannot be read"),
         (["theory", "--profile", "bad.csv"], "--profile: 'bad.csv', line 3: seconds nan"),
         (["theory", "--profile", "good.csv", "-n", 3], "--profile: 1 workers for 3"),

@@ -46,12 +46,12 @@ def test_workers_with_data_of_their_own(tmp_path):
     [
         ([], "--times: missing"),
         (["--times", "i"], "--workers: missing"),
-        (["--times", "i", "-n", "4", "--target", "acc"], "--target: 'acc' is no target"),
+        (["--times", "i", "-n", "4", "--target", "acc"], "--target: 'acc' is not a target"),
         (["--times", "i", "-n", "4", "--problem", QUADRATIC, "--target", "accuracy=0.9"], "no metric 'accuracy'"),
         (["--times", "i", "-n", "4", "--seeds", "0"], "--seeds"),
         (["--times", "i", "-n", "4", "--out", "nowhere/w.yaml"], "--out"),
         (["--times", "1,-2"], "--times"),
-        (["--times", "i", "-n", "4", "--profile", "p.csv"], "stands beside"),
+        (["--times", "i", "-n", "4", "--profile", "p.csv"], "cannot be combined with"),
     ],
 )
 def test_bad_input(arguments, text):

@@ -217,8 +217,8 @@ def test_error_feedback_loses_nothing():
     ("config", "message"),
     [
         ("rand", "compressor.name: 'rand' is unknown .did you mean 'rand_k'"),
-        (5, "compressor: 5 is no compressor"),
-        ({"k": 1}, "compressor: .* is no compressor"),
+        (5, "compressor: 5 is not a compressor"),
+        ({"k": 1}, "compressor: .* is not a compressor"),
         ("rand_k", "compressor.k: missing: rand_k needs it"),
         ({"name": "rand_k", "k": 0}, "compressor.k: 0"),
         ({"name": "rand_k", "k": 1, "s": 2}, "compressor.s: unknown"),

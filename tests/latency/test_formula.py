@@ -5,7 +5,7 @@ from functools import reduce
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rayopt.core.errors import InvalidInput
@@ -193,7 +193,6 @@ expressions = st.recursive(
 
 
 @given(expression=expressions, n=st.integers(1, 9))
-@settings(deadline=None)
 def test_random_expressions_equal_numpy(expression: str, n: int) -> None:
     text = expression.replace("float64", "")
     assume(len(text) <= 200)
@@ -213,7 +212,6 @@ def test_random_expressions_equal_numpy(expression: str, n: int) -> None:
 
 @pytest.mark.filterwarnings("ignore::SyntaxWarning")
 @given(st.text(max_size=30) | st.text(alphabet="in0123456789.+-*/() sqrtlogexpabminx,_[]'\"=<", max_size=30))
-@settings(deadline=None)
 def test_any_text_is_a_formula_or_invalid_input(text: str) -> None:
     try:
         values = Formula(text).evaluate(3)

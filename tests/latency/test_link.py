@@ -109,7 +109,7 @@ def test_a_workload_says_links_and_compressors_and_gets_them_back():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ro.Link(per_float=1.0, per_bit=1.0), "per_bit: stands beside per_float"),
+        (lambda: ro.Link(per_float=1.0, per_bit=1.0), "per_bit: cannot be combined with per_float"),
         (lambda: ro.Link(per_float=-1.0), "per_float.*-1"),
         (lambda: ro.Link(per_message=math.nan), "per_message.*nan"),
         (lambda: ro.Workers(2, 1.0, upload={"per_flot": 1.0}), "upload.per_flot: unknown .did you mean 'per_float'"),

@@ -104,5 +104,5 @@ def test_a_network_in_a_workload(tmp_path):
     result = load_workload(path).build().run()
     assert result.rounds.collected.tolist() == [3, 3]
     path.write_text(path.read_text() + "workers: {count: 2, compute: 1}\n")
-    with pytest.raises(ro.InvalidInput, match="network: stands beside workers"):
+    with pytest.raises(ro.InvalidInput, match="network: cannot be combined with workers"):
         load_workload(path).build()

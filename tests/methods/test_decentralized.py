@@ -197,7 +197,7 @@ def test_given_trees_have_the_events_of_a_plain_simulation(parents):
         ([-1, 0, 0, 2], 0, "there is no edge from 2 to 0"),
         ([-1, 0, 1, 2], 2, "its root is 0, and the pivot 2"),
         ({"towards": [-1, 0, 1, 2]}, 0, "a mapping with towards"),
-        ([0.5, 1], 0, "is no list of nodes"),
+        ([0.5, 1], 0, "is not a list of nodes"),
     ],
 )
 def test_trees_that_are_none_are_one_line(trees, pivot, text):
@@ -375,9 +375,9 @@ def test_same_seed_same_bits_and_rounds_on_disk(tmp_path, method):
         (lambda: graphs.from_edges([(0, 1), (0, 1)]), "stands twice"),
         (lambda: graphs.from_edges([(0, 1), (1, 0, 2.0)]), "edges of"),
         (lambda: ro.Network("mesh:0x3", 1.0, 1.0), "shape"),
-        (lambda: ro.Network("blob:3", 1.0, 1.0), "is no graph"),
+        (lambda: ro.Network("blob:3", 1.0, 1.0), "is not a graph"),
         (lambda: ro.Workers(3, "i + j"), "'j' is where an edge ends"),
-        (lambda: run(methods.Fragile(0.1, 2, 7), ro.Network("line:3", 1.0, 1.0), ro.Until(updates=1)), "7 is no node"),
+        (lambda: run(methods.Fragile(0.1, 2, 7), ro.Network("line:3", 1.0, 1.0), ro.Until(updates=1)), "7 is not a"),
         (lambda: methods.Fragile(0.1, 2, "middle"), "pivot"),
         (lambda: methods.Fragile(0.1, 2, trees="tall"), "trees"),
         (lambda: run(methods.RelaySGD(0.1), ro.Network("ring:4", 1.0, 1.0), ro.Until(updates=1)), "no tree"),

@@ -107,7 +107,7 @@ class Watched(methods.Ringleader):
         super().update(arrival, fleet)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(times=TIMES, seed=st.integers(0, 1000), random=st.booleans())
 def test_what_the_analysis_rests_on_holds_for_any_times(times, seed, random):
     n = len(times)

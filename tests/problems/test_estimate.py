@@ -153,7 +153,7 @@ class TestComponents:
     def test_what_is_known_or_no_finite_sum(self):
         problem = NonconvexQuadratics(components=5, dimension=4)
         assert problem.estimate_mean_smoothness() == Estimate(problem.mean_smoothness, 0.0)
-        with pytest.raises(InvalidInput, match="problem: it is no finite sum"):
+        with pytest.raises(InvalidInput, match="problem: it is not a finite sum"):
             Quadratic(5).estimate_hessian_variance()
         with pytest.raises(InvalidInput, match="sample: 1"):
             LogisticRegression.digits(rows=9).estimate_hessian_variance(sample=1)

@@ -183,13 +183,13 @@ def test_a_bad_value_is_named_with_its_file_row_and_column(name, tmp_path):
         ({"target": "whine"}, r"data.target: .* has no column 'whine' \(did you mean 'wine'\?\); allowed: alcohol, "),
         ({"features": ["alcohol", "colour"]}, r"data.features: .* has no column 'colour'"),
         ({"features": ["alcohol", "wine"]}, r"data.features: 'wine' is the target"),
-        ({"features": "alcohol"}, r"data.features: 'alcohol' is no list of columns"),
+        ({"features": "alcohol"}, r"data.features: 'alcohol' is not a list of columns"),
         ({"target": None, "delete": True}, "data.target: missing; allowed: the column that is to be predicted"),
-        ({"test_share": 1.5}, "data.test_share: 1.5 is no share; allowed: a number between 0 and 1"),
-        ({"test_share": 0.5, "test": "x.csv"}, "data.test_share: stands beside test"),
-        ({"standardize": True}, r"data.standardize: does not stand beside csv \(did you mean 'standardise'\?\)"),
+        ({"test_share": 1.5}, "data.test_share: 1.5 is not a share; allowed: a number between 0 and 1"),
+        ({"test_share": 0.5, "test": "x.csv"}, "data.test_share: cannot be combined with test"),
+        ({"standardize": True}, r"data.standardize: is not allowed with csv \(did you mean 'standardise'\?\)"),
         ({"standardise": "yes"}, "data.standardise: 'yes'"),
-        ({"csv": 3}, "data.csv: 3 is no path"),
+        ({"csv": 3}, "data.csv: 3 is not a path"),
     ],
 )
 def test_a_bad_key_is_one_error(given, said, tmp_path):

@@ -316,7 +316,7 @@ class TestArguments:
             ({"module": nn.Linear, "module_arguments": {"in_features": 4, "out_features": 3}}, r"shape \[5\]"),
             ({"input_shape": [4]}, "module"),
             ({"loss": "cross_entropi"}, "loss"),
-            ({"loss": 3}, "loss: 3 is no loss"),
+            ({"loss": 3}, "loss: 3 is not a loss"),
             ({"dtype": "float16"}, "dtype"),
             ({"initial_seed": -1}, "initial_seed"),
             ({"scale": 0}, "scale"),

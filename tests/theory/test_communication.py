@@ -157,7 +157,7 @@ class TestCommand:
             (("--upload", "1", "--dimension", "5", "--compressor", "top_k"), "--compressor.k: missing"),
             (("--upload", "1", "--dimension", "5", "--compressor", "{name: top_k, k: 1}"), "biased"),
             (("--upload", "1", "--dimension", "5", "--compressor", "{name: rand_k, k: 6}"), "6 of 5 coordinates"),
-            (("--upload", "1", "--dimension", "5", "--convex"), "--upload: stands beside --convex"),
+            (("--upload", "1", "--dimension", "5", "--convex"), "--upload: cannot be combined with --convex"),
         ],
     )
     def test_bad_input(self, arguments, message):

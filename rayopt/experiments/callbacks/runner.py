@@ -22,7 +22,7 @@ def checked_callbacks(given: Sequence[Any]) -> list[Callback]:
     """
     for position, callback in enumerate(given):
         if not isinstance(callback, Callback):
-            raise InvalidInput(f"callbacks[{position}]", f"{callback!r} is no callback",
+            raise InvalidInput(f"callbacks[{position}]", f"{callback!r} is not a callback",
                                "an object of a class derived from rayopt.callbacks.Callback")  # fmt: skip
     return list(given)
 

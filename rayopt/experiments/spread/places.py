@@ -49,7 +49,7 @@ class Place:
                 return cls("processes", at_least(key, int(rest), 1))
         if kind == "ray" and (rest or not colon):
             return cls("ray", address=rest or None)
-        raise InvalidInput(key, f"{text!r} is no place", ALLOWED)
+        raise InvalidInput(key, f"{text!r} is not a place", ALLOWED)
 
     @classmethod
     def for_processes(cls, processes: int | None) -> Place:

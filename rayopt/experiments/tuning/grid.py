@@ -76,7 +76,9 @@ def _powers(key: str, grid: Mapping[str, Any]) -> list[Any]:
     except OverflowError:
         fits = False
     if not fits:
-        raise InvalidInput(f"{key}.to", f"{base:g} to the powers {first} to {last} is no number", "smaller exponents")
+        raise InvalidInput(
+            f"{key}.to", f"{base:g} to the powers {first} to {last} is not a number", "smaller exponents"
+        )
     return values
 
 

@@ -18,7 +18,7 @@ class WorkerLost(RayoptError):
 
 
 class WorkerFailed(RayoptError):
-    """A worker raised errors or returned what is no gradient; the text has the worker's traceback."""
+    """A worker raised errors or returned what is not a gradient; the text has the worker's traceback."""
 
 
 def is_loss(error: ray.exceptions.RayError) -> bool:

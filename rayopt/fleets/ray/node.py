@@ -33,7 +33,7 @@ class NodeRecord(NamedTuple):
 
     Attributes:
       time: fleet seconds, by the node's clock.
-      event: what has happened, if it is no arrival: without its payload.
+      event: what has happened, if it is not an arrival: without its payload.
       arrival: (task number, assigned_at, version, whether it was used) of a gradient, or None.
       cancelled: (task number, assigned_at, version) of tasks that were stopped.
       state: what has changed of the method's state, or None.
@@ -111,7 +111,7 @@ class NodeClock(NetworkClock):
         """Starts a task.
 
         Raises:
-          ValueError: the problem raises an error, or what it returns is no gradient.
+          ValueError: the problem raises an error, or what it returns is not a gradient.
         """
         super().compute(node, task)
         number = self._given[node] - task.draws

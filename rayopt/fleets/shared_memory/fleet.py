@@ -46,7 +46,7 @@ class SharedMemoryFleet(FleetKind):
 
     def __init__(self, address: str | None = None) -> None:
         if address is not None and (not isinstance(address, str) or address.startswith("ray://")):
-            raise InvalidInput("address", f"{address!r} is no cluster that this machine is a node of",
+            raise InvalidInput("address", f"{address!r} is not a cluster that this machine is a node of",
                                "auto, or host:port of a Ray cluster")  # fmt: skip
         if importlib.util.find_spec("numba") is None:
             raise InvalidInput("fleet", "shared_memory needs Numba, which is not installed",

@@ -131,7 +131,7 @@ class PivotMethod(DecentralizedMethod):
         super().__init__(step_size, **controls)
         self.batch_size = at_least("batch_size", batch_size, 1)
         if isinstance(pivot, str) and pivot not in ("best", "centre"):
-            raise InvalidInput("pivot", f"{pivot!r} is no node", "best, centre or the number of a node")
+            raise InvalidInput("pivot", f"{pivot!r} is not a node", "best, centre or the number of a node")
         self.pivot = pivot if isinstance(pivot, str) else at_least("pivot", pivot, 0)
         self.trees = one_of("trees", trees, TREES) if isinstance(trees, str) else _parents(trees)
 
@@ -176,7 +176,7 @@ class PivotMethod(DecentralizedMethod):
             return int(parents.index(-1))
         if not isinstance(self.pivot, str):
             if self.pivot >= network.count:
-                raise InvalidInput("pivot", f"{self.pivot} is no node", f"0 to {network.count - 1}")
+                raise InvalidInput("pivot", f"{self.pivot} is not a node", f"0 to {network.count - 1}")
             return self.pivot
         distances = network.distances(dimension, float_bits=float_bits)
         there_and_back = distances + distances.T
@@ -231,7 +231,7 @@ def _parents(given: Any) -> Any:
         return {way: _parents(given[way]) for way in ("towards", "outwards")}
     found = given.tolist() if hasattr(given, "tolist") else given
     if not isinstance(found, list | tuple) or not all(isinstance(node, int) and node >= -1 for node in found):
-        raise InvalidInput("trees", f"{given!r} is no list of nodes", allowed)
+        raise InvalidInput("trees", f"{given!r} is not a list of nodes", allowed)
     return list(found)
 
 

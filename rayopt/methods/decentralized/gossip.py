@@ -330,7 +330,7 @@ class RelaySGD(RoundsOfNeighbours):
       relay: "models" or "gradients".
 
     Raises:
-      InvalidInput: the graph is no tree, or an edge has no edge back.
+      InvalidInput: the graph is not a tree, or an edge has no edge back.
 
     Examples:
       >>> import rayopt as ro

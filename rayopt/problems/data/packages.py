@@ -105,13 +105,13 @@ def hugging_face(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
     classes = [column for column, kind in columns.items() if isinstance(kind, package.ClassLabel)]
     target = given.get("target", classes[0] if len(classes) == 1 else None)
     if target not in columns:
-        raise InvalidInput("data.target", f"{target!r} is no column of {name}", ", ".join(columns))
+        raise InvalidInput("data.target", f"{target!r} is not a column of {name}", ", ".join(columns))
     features = given.get("features", "all")
     if features == "all":
         features = [column for column in columns if column != target]
     for column in features if isinstance(features, Sequence) and not isinstance(features, str) else [features]:
         if column not in columns:
-            raise InvalidInput("data.features", f"{column!r} is no column of {name}", ", ".join(columns))
+            raise InvalidInput("data.features", f"{column!r} is not a column of {name}", ", ".join(columns))
     found: list[Array] = []
     for split in ("train", "test"):
         if split in splits:

@@ -101,18 +101,18 @@ def _check_keys(kind: str, data: Mapping[str, Any]) -> None:
     allowed = [kind, *(option for option, kinds in OPTIONS.items() if kind in kinds)]
     for key in data:
         if key not in allowed:
-            raise InvalidInput(f"data.{key}", f"does not stand beside {kind}{nearest(str(key), allowed)}",
+            raise InvalidInput(f"data.{key}", f"is not allowed with {kind}{nearest(str(key), allowed)}",
                                ", ".join(allowed))  # fmt: skip
     if kind in (*TABLES, "npy") and "target" not in data:
         what = "the file of the targets" if kind == "npy" else "the column that is to be predicted"
         raise InvalidInput("data.target", "missing", what)
     if "test" in data and "test_share" in data:
-        raise InvalidInput("data.test_share", "stands beside test", "one of them")
+        raise InvalidInput("data.test_share", "cannot be combined with test", "one of them")
 
 
 def _text(key: str, value: Any) -> str:
     if not isinstance(value, (str, Path)):
-        raise InvalidInput(f"data.{key}", f"{value!r} is no path", "a file")
+        raise InvalidInput(f"data.{key}", f"{value!r} is not a path", "a file")
     return str(value)
 
 
@@ -158,7 +158,7 @@ def _reading(path: str, allowed: str) -> Iterator[None]:
     except (DataError, InvalidInput, MemoryError):
         raise
     except Exception as error:
-        # What pandas, PyArrow and NumPy raise at a damaged file is no family.
+        # What pandas, PyArrow and NumPy raise at a damaged file has no common base class.
         raise DataError(f"{path}: it cannot be read ({first_line(error)}); expected {allowed}") from None
 
 
@@ -168,7 +168,7 @@ def _columns(frame: pd.DataFrame, path: str, target: Any, features: Any) -> list
     if features == "all":
         features = [name for name in known if name != target]
     if not isinstance(features, Sequence) or isinstance(features, str) or not features:
-        raise InvalidInput("data.features", f"{features!r} is no list of columns", "all, or a list of columns")
+        raise InvalidInput("data.features", f"{features!r} is not a list of columns", "all, or a list of columns")
     for key, name in (("target", target), *(("features", name) for name in features)):
         if name not in frame.columns:
             raise InvalidInput(f"data.{key}", f"{path} has no column {name!r}{nearest(str(name), known)}",
@@ -247,7 +247,7 @@ _READERS: dict[str, Callable[[Mapping[str, Any]], tuple[Array | None, ...]]] = {
 def _divided(X: Any, y: Any, share: Any) -> tuple[Any, ...]:
     """Returns training and test rows; which is which depends on their number alone."""
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
-        raise InvalidInput("data.test_share", f"{share!r} is no share", "a number between 0 and 1")
+        raise InvalidInput("data.test_share", f"{share!r} is not a share", "a number between 0 and 1")
     if len(X) != len(y):
         raise DataError(f"y: {len(y):,} targets; expected {len(X):,}, one for each row of X")
     test = round(share * len(X))

@@ -77,7 +77,7 @@ class TraceBuffer:
         self, time: float, node: int, number: int, begun_at: float, event: int, updates: int, bits: int, sender: int,
         kind: str,
     ) -> None:  # fmt: skip
-        """Adds the row of an event at a node of a network that is no arrival.
+        """Adds the row of an event at a node of a network that is not an arrival.
 
         Args:
           time: seconds.

@@ -124,7 +124,7 @@ def test_an_error_of_a_strict_one_is_an_error_of_the_run(where, tmp_path):
 
 
 def test_what_is_no_callback_is_refused():
-    with pytest.raises(InvalidInput, match=r"callbacks\[0\]: 3 is no callback; allowed: an object of a class"):
+    with pytest.raises(InvalidInput, match=r"callbacks\[0\]: 3 is not a callback; allowed: an object of a class"):
         run(callbacks=[3])
 
 

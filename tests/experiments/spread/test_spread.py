@@ -245,7 +245,7 @@ def test_the_command_line_and_its_environment_say_where(workload_file, tmp_path)
     refused = subprocess.run(command("run", workload_file()), capture_output=True, text=True, env=env, check=False)
     assert refused.returncode == 2
     assert refused.stderr == (
-        "RAYOPT_ON: 'nowhere' is no place; allowed: here, processes, processes:N, ray, or ray:ADDRESS\n"
+        "RAYOPT_ON: 'nowhere' is not a place; allowed: here, processes, processes:N, ray, or ray:ADDRESS\n"
     )
 
 

@@ -53,9 +53,9 @@ def test_what_is_a_grid():
         ({"powers": 2, "from": 0, "to": 5000}, "threshold.to: 5001 exponents from 0 to 5000; allowed: 1 to 1000"),
         ({"powers": -2, "from": 0, "to": 2}, "threshold.powers: -2 is not a positive number"),
         ({"powers": 1, "from": 0, "to": 2}, "threshold.powers: 1 has one power"),
-        ({"powers": 10.0, "from": 300, "to": 400}, "threshold.to: 10 to the powers 300 to 400 is no number"),
-        ({"powers": 10, "from": 300, "to": 400}, "threshold.to: 10 to the powers 300 to 400 is no number"),
-        ({"powers": 10, "from": -400, "to": -390}, "threshold.to: 10 to the powers -400 to -390 is no number"),
+        ({"powers": 10.0, "from": 300, "to": 400}, "threshold.to: 10 to the powers 300 to 400 is not a number"),
+        ({"powers": 10, "from": 300, "to": 400}, "threshold.to: 10 to the powers 300 to 400 is not a number"),
+        ({"powers": 10, "from": -400, "to": -390}, "threshold.to: 10 to the powers -400 to -390 is not a number"),
     ],
 )
 def test_bad_grids(grid, message):

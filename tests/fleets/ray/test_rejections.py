@@ -1,4 +1,4 @@
-"""Workers that raise, or return what is no gradient."""
+"""Workers that raise, or return what is not a gradient."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ COMMANDS = st.lists(
 
 
 @given(times=TIMES, commands=COMMANDS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_event_order_is_that_of_a_plain_list(times, commands):
     fleet, naive = fleet_of(times), NaiveFleet(times)
     version = 0

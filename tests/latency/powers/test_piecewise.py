@@ -88,7 +88,7 @@ def plain_end(begins, powers, period, start, need):
     start=st.integers(0, 160).map(lambda quarters: quarters / 4),
     need=st.integers(1, 200).map(lambda quarters: quarters / 4),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_end_is_that_of_a_plain_search(lengths, powers, start, need):
     """Numbers that float64 holds exactly: the end must be exact, too."""
     period, powers = float(sum(lengths)), powers[: len(lengths)]

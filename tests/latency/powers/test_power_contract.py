@@ -97,7 +97,7 @@ class TestContract:
     @given(worker=st.integers(0, N - 1), start=STARTS, first=COSTS, second=COSTS)
     # Ends where an outage begins, but for a rounding error.
     @example(worker=3, start=4.4, first=4.4, second=4.4)
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_work_done_one_after_the_other(self, name, worker, start, first, second):
         bound = POWERS[name].bind(N, stream())
         one = bound.duration(worker, 0, start, first)

@@ -161,7 +161,7 @@ def test_more_workers_than_components_leave_some_idle(simulate):
 @pytest.mark.parametrize(
     ("method", "problem", "message"),
     [
-        (methods.FreyaPAGE(0.1), ro.problems.Quadratic(5), "quadratic is no finite sum"),
+        (methods.FreyaPAGE(0.1), ro.problems.Quadratic(5), "quadratic is not a finite sum"),
         (methods.FreyaPAGE(0.1), LogisticRegression.digits(partition="split"), "is split over the workers"),
     ],
 )

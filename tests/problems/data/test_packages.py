@@ -81,9 +81,9 @@ class TestHuggingFace:
         assert problem.dimension == 6
 
     def test_columns_that_are_not_there(self, folder):
-        with pytest.raises(InvalidInput, match=r"data.target: 'c' is no column of .*; allowed: a, b, kind"):
+        with pytest.raises(InvalidInput, match=r"data.target: 'c' is not a column of .*; allowed: a, b, kind"):
             read_rows({"hugging_face": str(folder), "target": "c"})
-        with pytest.raises(InvalidInput, match=r"data.features: 'c' is no column"):
+        with pytest.raises(InvalidInput, match=r"data.features: 'c' is not a column"):
             read_rows({"hugging_face": str(folder), "target": "a", "features": ["c"]})
         with pytest.raises(DataError, match=r"row 0, column 'kind': 'x' is not a finite number"):
             read_rows({"hugging_face": str(folder), "target": "a"})
@@ -102,5 +102,5 @@ def test_a_package_that_is_not_installed_is_named(data, package, monkeypatch):
 
 
 def test_options_of_other_kinds_are_refused():
-    with pytest.raises(InvalidInput, match=r"data.root: does not stand beside hugging_face"):
+    with pytest.raises(InvalidInput, match=r"data.root: is not allowed with hugging_face"):
         read_rows({"hugging_face": "mnist", "root": "here"})
