@@ -33,6 +33,8 @@ from rayopt.problems.torch_network import (
 if TYPE_CHECKING:
     import torch
 
+Batch = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]
+"""Inputs, targets and weights of rows."""
 BITS = ("fast", "exact")
 SMALL_POINT = 2**18
 """Bytes up to which the points of a grid are faster together than one by one."""
@@ -344,7 +346,7 @@ class TorchProblem(Classification):
         rows = np.arange(min(2, len(self.y)))
         try:
             with self._network.evaluation(None):
-                self._pass(self.start_point(), [(rows, np.ones(len(rows)))])
+                self._pass(self.start_point(), self._prepared([(rows, np.ones(len(rows)))]))
             if self.mode == "train":
                 # Batch normalisation takes no batch of one row.
                 self._trained(self.start_point(), np.append(np.arange(self.batch) % len(self.y), 0))
@@ -357,26 +359,32 @@ class TorchProblem(Classification):
 
     # ---- values and gradients ----
 
+    def _prepared(self, chunks: Iterable[tuple[Any, Array]]) -> Iterator[Batch]:
+        """Yields inputs, targets and weights of rows and their weights, on the device."""
+        import torch
+
+        for rows, weights in chunks:
+            weight = torch.from_numpy(weights).to(device=self._network.device, dtype=getattr(torch, self.dtype))
+            yield self._inputs(self.X, rows), self._targets(self.y, rows), weight
+
     def _pass(
-        self, x: Array, chunks: Iterable[tuple[Any, Array]], gradient: bool = True, statistics: bool = False
+        self, x: Array, batches: Iterable[Batch], gradient: bool = True, statistics: bool = False
     ) -> tuple[float, Array]:
         """Returns the weighted sums over rows of the losses and of their gradients at one point.
 
         Args:
           x: shape (dimension,).
-          chunks: rows and their weights.
+          batches: what :meth:`_prepared` makes of rows and their weights.
           gradient: whether gradients are asked for.
           statistics: whether those of the pass, and 1, are to stand behind the gradient: no copy is made for them.
         """
         import torch
 
         total, g, is_first = 0.0, np.zeros(0, dtype=self.dtype), True
-        dtype = getattr(torch, self.dtype)
         with single_thread(), torch.set_grad_enabled(gradient):
             parameters = self._network.place(x)
-            for rows, weights in chunks:
-                losses = self._losses(self._network.outputs(self._inputs(self.X, rows)), self._targets(self.y, rows))
-                loss = losses @ torch.from_numpy(weights).to(device=self._network.device, dtype=dtype)
+            for inputs, targets, weights in batches:
+                loss = self._losses(self._network.outputs(inputs), targets) @ weights
                 if not gradient:
                     total += float(loss)
                     continue
@@ -417,8 +425,8 @@ class TorchProblem(Classification):
         found = []
         for number, own in enumerate(rows):
             with self._network.training(key + number):
-                weights = np.full(len(own), 1.0 / len(own))
-                found.append(self._pass(x, [(own, weights)], statistics=True)[1])
+                batches = self._prepared([(own, np.full(len(own), 1.0 / len(own)))])
+                found.append(self._pass(x, batches, statistics=True)[1])
         return found[0] if len(found) == 1 else np.mean(found, axis=0, dtype=self.dtype)
 
     def gradients(self, points: Sequence[Array], samples: Sequence[Any]) -> Sequence[Array]:
@@ -495,8 +503,13 @@ class TorchProblem(Classification):
                 yield rows[start : start + CHUNK], weights[start : start + CHUNK]
 
         if x.ndim == 1:
-            return self._pass(x, chunks())[1]
-        return np.array([self._pass(point, chunks())[1] for point in x])
+            return self._pass(x, self._prepared(chunks()))[1]
+        # One preparation for all points, unless the rows are too many to be held.
+        held = list(self._prepared(chunks())) if len(rows) <= CHUNK else None
+        g = np.empty(x.shape, dtype=self.dtype)
+        for point, own in zip(x, g, strict=True):
+            own[...] = self._pass(point, held or self._prepared(chunks()))[1]
+        return g
 
     def _sum_of_rows_together(
         self, x: Array, rows: NDArray[np.intp], weights: Array, checkpoint: Checkpoint | None
@@ -524,7 +537,7 @@ class TorchProblem(Classification):
         for point in np.atleast_2d(x):
             # Statistics that the server keeps stand behind a point.
             with self._network.evaluation(point[dimension:] if len(point) > dimension else None):
-                found.append(self._pass(point[:dimension], self._all_rows(), gradient))
+                found.append(self._pass(point[:dimension], self._prepared(self._all_rows()), gradient))
         values = np.array([value for value, _ in found])
         gradients = np.array([g for _, g in found])
         return float_or_array(values.reshape(x.shape[:-1])), gradients.reshape(*x.shape[:-1], -1)
