@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import secrets
 import shutil
@@ -47,6 +48,9 @@ from rayopt.runs.record import Record
 from rayopt.storage.trace.rows import OUTCOMES
 from rayopt.testing import workers_for
 
+# Doctests are looked for in every module; conftest is the name of several, and without PyTorch one cannot be imported.
+collect_ignore_glob = ["*conftest.py"]
+collect_ignore = [] if importlib.util.find_spec("torch") else ["problems/torch_modules.py"]
 # How long an example takes says more of what else the machine does than of the code.
 hypothesis.settings.register_profile("rayopt")
 hypothesis.settings.load_profile("rayopt")
