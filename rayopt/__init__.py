@@ -54,9 +54,8 @@ _MODULE_OF = {
     "run": "rayopt.report.calls",
     "tune": "rayopt.report.calls",
 }
-_MODULES = (
-    "callbacks", "compression", "compressors", "experiments", "fleets", "graphs", "latency", "methods", "problems",
-    "report", "runs", "schedules", "server", "storage", "theory",
+_FOLDERS = (
+    "compression", "experiments", "fleets", "latency", "methods", "problems", "report", "runs", "storage", "theory",
 )  # fmt: skip
 
 __all__ = [
@@ -94,7 +93,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
+    if name in _FOLDERS or f"rayopt.{name}" in import_paths.ALIASES:
         return importlib.import_module(f"rayopt.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'rayopt' has no attribute {name!r}")

@@ -113,7 +113,7 @@ class TaskTimes:
         self.n = workers.count
         self._dimension = dimension
         self._float_bits = float_bits
-        self._bits = float_bits * (dimension or 0)
+        self._bits = self._bits_of(None)
         self._compute: BoundLatency = workers.compute.bind(self.n, Stream(seed, "compute"))
         links: dict[str, BoundLink] = {
             direction: getattr(workers, direction).bind(self.n, Stream(seed, direction), dimension, float_bits)
@@ -152,12 +152,10 @@ class TaskTimes:
 
     def _sizes(self, task: Gradient) -> tuple[float, float]:
         """Returns the bits of the task on its way down, and of one message of its reply."""
-        bits = self._bits
-        down = bits if task.download is None else self._compressed(task.download)
-        return down, bits if task.compressor is None else self._compressed(task.compressor)
+        return self._bits_of(task.download), self._bits_of(task.compressor)
 
-    def _compressed(self, compressor: Any) -> int:
-        """Returns the bits of a compressed message."""
+    def _bits_of(self, compressor: Any) -> int:
+        """Returns the bits of a message, compressed or, with None, as it is."""
         return message_bits(compressor, self._dimension or 0, self._float_bits)
 
     def message_seconds(self, task: Gradient, worker: int, number: int, message: int, start: float) -> float:
@@ -202,8 +200,7 @@ class TaskTimes:
         """Returns the mean seconds of one gradient and of one message, each of shape (n,); None if not known."""
         if self.are_measured:
             return None
-        bits = self._bits if compressor is None else self._compressed(compressor)
-        upload = np.zeros(self.n) if self._upload is None else self._upload.seconds(bits)
+        upload = np.zeros(self.n) if self._upload is None else self._upload.seconds(self._bits_of(compressor))
         return self._compute.expected, upload
 
     def duration(

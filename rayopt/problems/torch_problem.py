@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -346,7 +347,7 @@ class TorchProblem(Classification):
         rows = np.arange(min(2, len(self.y)))
         try:
             with self._network.evaluation(None):
-                self._pass(self.start_point(), self._prepared([(rows, np.ones(len(rows)))]))
+                self._pass(self.start_point(), [self._batch(rows, np.ones(len(rows)))])
             if self.mode == "train":
                 # Batch normalisation takes no batch of one row.
                 self._trained(self.start_point(), np.append(np.arange(self.batch) % len(self.y), 0))
@@ -359,13 +360,12 @@ class TorchProblem(Classification):
 
     # ---- values and gradients ----
 
-    def _prepared(self, chunks: Iterable[tuple[Any, Array]]) -> Iterator[Batch]:
-        """Yields inputs, targets and weights of rows and their weights, on the device."""
+    def _batch(self, rows: Any, weights: Array) -> Batch:
+        """Returns inputs, targets and weights of rows, on the device."""
         import torch
 
-        for rows, weights in chunks:
-            weight = torch.from_numpy(weights).to(device=self._network.device, dtype=getattr(torch, self.dtype))
-            yield self._inputs(self.X, rows), self._targets(self.y, rows), weight
+        weight = torch.from_numpy(weights).to(device=self._network.device, dtype=getattr(torch, self.dtype))
+        return self._inputs(self.X, rows), self._targets(self.y, rows), weight
 
     def _pass(
         self, x: Array, batches: Iterable[Batch], gradient: bool = True, statistics: bool = False
@@ -374,7 +374,7 @@ class TorchProblem(Classification):
 
         Args:
           x: shape (dimension,).
-          batches: what :meth:`_prepared` makes of rows and their weights.
+          batches: of :meth:`_batch`.
           gradient: whether gradients are asked for.
           statistics: whether those of the pass, and 1, are to stand behind the gradient: no copy is made for them.
         """
@@ -425,8 +425,8 @@ class TorchProblem(Classification):
         found = []
         for number, own in enumerate(rows):
             with self._network.training(key + number):
-                batches = self._prepared([(own, np.full(len(own), 1.0 / len(own)))])
-                found.append(self._pass(x, batches, statistics=True)[1])
+                batch = self._batch(own, np.full(len(own), 1.0 / len(own)))
+                found.append(self._pass(x, [batch], statistics=True)[1])
         return found[0] if len(found) == 1 else np.mean(found, axis=0, dtype=self.dtype)
 
     def gradients(self, points: Sequence[Array], samples: Sequence[Any]) -> Sequence[Array]:
@@ -461,15 +461,13 @@ class TorchProblem(Classification):
         Returns:
           False if the module cannot be evaluated so; then nothing was written.
         """
-        import torch
         from torch.func import grad, vmap
 
         def loss(parameters: Any, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
             return self._losses(self._network.outputs_at(parameters, inputs), targets) @ weight
 
         with single_thread():
-            weight = torch.from_numpy(weights).to(device=self._network.device, dtype=getattr(torch, self.dtype))
-            inputs, targets = self._inputs(self.X, rows), self._targets(self.y, rows)
+            inputs, targets, weight = self._batch(rows, weights)
             if rows.ndim == 1:
                 # Views: a product of one matrix with many would copy the many.
                 inputs, targets = (same.expand(len(points), *same.shape) for same in (inputs, targets))
@@ -503,12 +501,12 @@ class TorchProblem(Classification):
                 yield rows[start : start + CHUNK], weights[start : start + CHUNK]
 
         if x.ndim == 1:
-            return self._pass(x, self._prepared(chunks()))[1]
+            return self._pass(x, starmap(self._batch, chunks()))[1]
         # One preparation for all points, unless the rows are too many to be held.
-        held = list(self._prepared(chunks())) if len(rows) <= CHUNK else None
+        held = list(starmap(self._batch, chunks())) if len(rows) <= CHUNK else None
         g = np.empty(x.shape, dtype=self.dtype)
         for point, own in zip(x, g, strict=True):
-            own[...] = self._pass(point, held or self._prepared(chunks()))[1]
+            own[...] = self._pass(point, held or starmap(self._batch, chunks()))[1]
         return g
 
     def _sum_of_rows_together(
@@ -537,7 +535,7 @@ class TorchProblem(Classification):
         for point in np.atleast_2d(x):
             # Statistics that the server keeps stand behind a point.
             with self._network.evaluation(point[dimension:] if len(point) > dimension else None):
-                found.append(self._pass(point[:dimension], self._prepared(self._all_rows()), gradient))
+                found.append(self._pass(point[:dimension], starmap(self._batch, self._all_rows()), gradient))
         values = np.array([value for value, _ in found])
         gradients = np.array([g for _, g in found])
         return float_or_array(values.reshape(x.shape[:-1])), gradients.reshape(*x.shape[:-1], -1)
