@@ -7,19 +7,11 @@ import tempfile
 import pytest
 import ray
 
-from rayopt.fleets.ray.connection import connect
-
 
 @pytest.fixture(scope="package", autouse=True)
 def no_cluster_is_left():
     yield
     ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """Connects to a cluster of this process, the one that is there or a new one."""
-    connect(None)
 
 
 @pytest.fixture(params=[1, 2], ids=["direct", "packed"])

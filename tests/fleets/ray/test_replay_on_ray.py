@@ -10,7 +10,6 @@ import rayopt as ro
 from benchmarks.kills import kill_one, killing
 from rayopt import methods
 from rayopt.experiments.displays import Displays
-from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.ray.memory_estimate import bytes_of
 from rayopt.problems import MLP, LogisticRegression, Quadratic
@@ -18,13 +17,7 @@ from tests.experiments.replay.tampering import rewrite
 from tests.methods.test_shadowheart import HAND
 
 pytestmark = pytest.mark.timeout(240)
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    connect(None)
-    yield
-    ray.shutdown()
+ENDS_CLUSTER = True
 
 
 def recorded(folder, method, problem, until, per_actor=1, **others):

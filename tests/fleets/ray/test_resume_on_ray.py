@@ -17,22 +17,15 @@ import rayopt as ro
 from rayopt import methods
 from rayopt.cli import main
 from rayopt.experiments.config import load_workload
-from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.fleet import RaySession
 from rayopt.problems import Quadratic
 from rayopt.storage.checkpoint_files import read
 from tests.killed_runs import killed
 
 pytestmark = pytest.mark.timeout(240)
+ENDS_CLUSTER = True
 
 UPDATES = 400
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    connect(None)
-    yield
-    ray.shutdown()
 
 
 def checked(result):

@@ -15,7 +15,6 @@ import rayopt as ro
 from rayopt import methods
 from rayopt.core.keys import Stream
 from rayopt.fleets.base import Job
-from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.shared_memory.fleet import SharedMemorySession
 from rayopt.fleets.shared_memory.monitor import Snapshots
@@ -24,6 +23,7 @@ from rayopt.runs.record import Record
 
 pytest.importorskip("numba", reason="Hogwild's loops need Numba")
 pytestmark = pytest.mark.timeout(240)
+ENDS_CLUSTER = True
 
 FAR = 2.0**40
 WORKERS = ro.Workers(2, 1.0)
@@ -38,13 +38,6 @@ class Counting(SparseLogisticRegression):
 
     def start_point(self):
         return np.array([-FAR, FAR])
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    connect(None)
-    yield
-    ray.shutdown()
 
 
 class Opened:

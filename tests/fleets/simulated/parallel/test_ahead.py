@@ -19,7 +19,6 @@ from rayopt import methods
 from rayopt.compression import QSGD, RandK, TopK
 from rayopt.core.tasks import Gradient
 from rayopt.fleets.base import Job
-from rayopt.fleets.ray.connection import connect
 from rayopt.fleets.ray.failures import WorkerLost
 from rayopt.fleets.ray.nodes import Node
 from rayopt.fleets.simulated.clock import SimulatedWorkers
@@ -37,13 +36,7 @@ from tests.fleets.ray.ray_sessions import Slow
 N = 6
 WORKERS = ro.Workers(N, ro.latency.half_normal(base="sqrt(i)", scale=0.5))
 pytestmark = pytest.mark.timeout(240)
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    connect(None)
-    yield
-    ray.shutdown()
+ENDS_CLUSTER = True
 
 
 @pytest.fixture(scope="module")
