@@ -58,7 +58,7 @@ hypothesis.settings.load_profile("rayopt")
 THREE = (1.0, 2.3, 3.7)
 START_CLUSTERS = (
     "tests/fleets/ray/", "tests/fleets/shared_memory/", "tests/fleets/simulated/parallel/test_ahead.py",
-    "tests/experiments/profiling/", "tests/cli/test_profile.py",
+    "tests/experiments/profiling/", "tests/cli/test_profile.py", "tests/fleets/conftest.py",
 )  # fmt: skip
 """Folders and files of tests that start Ray clusters; they have the mark ``cluster``."""
 LANES = [
