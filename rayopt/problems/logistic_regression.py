@@ -200,7 +200,7 @@ class LogisticRegression(LabelledData):
         return g
 
     def _row_gradients(self, x: Array, row: int) -> Array:
-        """Returns the gradients of the loss of one row at the points of a grid, each with the bits that it has alone."""
+        """Returns the gradients of the loss of one row at the points of a grid, each to the bit what it is alone."""
         a = self.X[row].astype(x.dtype, copy=False)
         W = self._matrices(x)
         residual = np.matmul(a, W[..., :-1, :])
