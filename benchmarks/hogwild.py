@@ -75,7 +75,8 @@ def bare(problem: SparseLogisticRegression, updates: int, loop: Update, on_one_x
     for worker in range(WORKERS):
         order = problem.draw_many(np.full(updates, worker), stream.keys_of(worker, 0, updates))
         x, near = points[0 if on_one_x else worker], np.zeros(data.longest)
-        arguments = (x, words, FIRST_COUNTER + LINE * worker, data, order, STEP_SIZE, near)
+        step_sizes = np.full(updates, STEP_SIZE)
+        arguments = (x, words, FIRST_COUNTER + LINE * worker, data, order, step_sizes, near)
         threads.append(threading.Thread(target=loop, args=arguments))
     started_at = time.perf_counter()
     for thread in threads:

@@ -327,11 +327,6 @@ class Method:
         return self._learning.parameters
 
     @property
-    def step_changes(self) -> bool:
-        """Whether a step size is a schedule."""
-        return self._step_sizes.changes
-
-    @property
     def note(self) -> str:
         """What a reader of the method's results must know, a sentence or ""."""
         changed = [f"{name} = {value!r}" for name, value in self.controls.items() if name != "averaging"]
@@ -370,7 +365,7 @@ class Method:
     def _has_plain_updates(self) -> bool:
         """Whether an update is that of the listing, of a small x in float64, with a step size that does not change."""
         is_listed = self._learning.is_plain and self._average is None and self.statistics is None
-        return is_listed and not self.step_changes and self.x.dtype == np.float64 and self.x.nbytes < LARGE_POINT
+        return is_listed and not self._step_sizes.changes and self.x.dtype == np.float64 and self.x.nbytes < LARGE_POINT
 
     def _keep_statistics(self, sent: Array) -> Array:
         """Takes the mean of the statistics behind a gradient into the running ones; returns the gradient."""

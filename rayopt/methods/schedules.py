@@ -7,7 +7,10 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rayopt.core.errors import InvalidInput, nearest, one_of, positive
 
@@ -49,11 +52,24 @@ class Schedule:
           updates: k, the number of updates made before this one.
           seconds: fleet time.
         """
+        found: float = self._at(_ONE, updates, seconds)
+        return found
+
+    def many(self, updates: NDArray[np.integer], seconds: float = 0.0) -> NDArray[np.float64]:
+        """Returns the step sizes of many updates at one time; each is that of a call up to rounding.
+
+        Args:
+          updates: k of each, shape (m,).
+          seconds: fleet time.
+        """
+        return np.broadcast_to(self._at(_MANY, updates, seconds), updates.shape).astype(np.float64)
+
+    def _at(self, do: _Functions, updates: Any, seconds: float) -> Any:
         if self.factors:
-            return math.prod((factor(updates, seconds) for factor in self.factors), start=self.step_size)
+            return math.prod((factor._at(do, updates, seconds) for factor in self.factors), start=self.step_size)
         arguments = dict(self.arguments)
         by = arguments.pop("by", "updates")
-        return self.step_size * _SHAPES[self.name](updates if by == "updates" else seconds, by, **arguments)
+        return self.step_size * _SHAPES[self.name](do, updates if by == "updates" else seconds, by, **arguments)
 
     def __mul__(self, other: Schedule | float) -> Schedule:
         factors = self.factors or (self,)
@@ -279,30 +295,53 @@ def _share(key: str, given: float) -> float:
     return float(given)
 
 
-def _cosine(s: float, by: str, over: float, end: float = 0.0) -> float:
-    return max(end + (1.0 - end) * (1.0 + math.cos(math.pi * min(s / over, 1.0))) / 2.0, LEAST_SHARE)
+class _Functions(NamedTuple):
+    """What shapes are made of, for one number or for many."""
+
+    floor: Callable[[Any], Any]
+    sqrt: Callable[[Any], Any]
+    cos: Callable[[Any], Any]
+    log: Callable[[Any], Any]
+    least: Callable[[Any, Any], Any]
+    most: Callable[[Any, Any], Any]
 
 
-def _backoff(s: float, by: str, over: float, factor: float) -> float:
+_ONE = _Functions(math.floor, math.sqrt, math.cos, math.log, min, max)
+_MANY = _Functions(np.floor, np.sqrt, np.cos, np.log, np.minimum, np.maximum)
+
+
+def _cosine(do: _Functions, s: Any, by: str, over: float, end: float = 0.0) -> Any:
+    return do.most(end + (1.0 - end) * (1.0 + do.cos(math.pi * do.least(s / over, 1.0))) / 2.0, LEAST_SHARE)
+
+
+def _step(do: _Functions, s: Any, by: str, every: float, factor: float) -> Any:
+    return do.most(factor ** do.floor(s / every), sys.float_info.min)
+
+
+def _warmup(do: _Functions, s: Any, by: str, over: float) -> Any:
+    return do.least(do.most((s + (by == "updates")) / over, LEAST_SHARE), 1.0)
+
+
+def _backoff(do: _Functions, s: Any, by: str, over: float, factor: float) -> Any:
     longer = 1.0 / factor
 
-    def start(round_number: int) -> float:
-        return float(over * (longer**round_number - 1.0) / (longer - 1.0))
+    def start(round_number: Any) -> Any:
+        return over * (longer**round_number - 1.0) / (longer - 1.0)
 
-    number = int(math.log(1.0 + s / over * (longer - 1.0)) / math.log(longer))
+    number = do.floor(do.log(1.0 + s / over * (longer - 1.0)) / math.log(longer))
     # A round's first update may be rounded either way.
     reached = s * (1.0 + 1e-12)
-    number += (start(number + 1) <= reached) - (start(number) > reached)
-    return max(factor**number, sys.float_info.min)
+    number = number + 1 * (start(number + 1) <= reached) - 1 * (start(number) > reached)
+    return do.most(factor**number, sys.float_info.min)
 
 
-_SHAPES: dict[str, Callable[..., float]] = {
-    "constant": lambda s, by: 1.0,
-    "inverse_time": lambda s, by, over: 1.0 / (1.0 + s / over),
-    "inverse_sqrt": lambda s, by, over: 1.0 / math.sqrt(1.0 + s / over),
+_SHAPES: dict[str, Callable[..., Any]] = {
+    "constant": lambda do, s, by: 1.0,
+    "inverse_time": lambda do, s, by, over: 1.0 / (1.0 + s / over),
+    "inverse_sqrt": lambda do, s, by, over: 1.0 / do.sqrt(1.0 + s / over),
     "cosine": _cosine,
-    "step": lambda s, by, every, factor: max(factor ** math.floor(s / every), sys.float_info.min),
-    "warmup": lambda s, by, over: min(max((s + (by == "updates")) / over, LEAST_SHARE), 1.0),
+    "step": _step,
+    "warmup": _warmup,
     "backoff": _backoff,
 }
 SCHEDULES: dict[str, Callable[..., Schedule]] = {

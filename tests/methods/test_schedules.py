@@ -34,6 +34,22 @@ def test_the_values_before_updates_one_two_and_five(name: str) -> None:
     assert eval(repr(made), dict(SCHEDULES)) == made
 
 
+@pytest.mark.parametrize("by", ["updates", "time"])
+@pytest.mark.parametrize("name", [*SCHEDULES, "product"])
+def test_many_updates_at_once_have_the_step_sizes_of_each(name: str, by: str) -> None:
+    if name == "product":
+        made = 2.0 * SCHEDULES["warmup"](over=4, by=by) * SCHEDULES["cosine"](0.5, over=500, end=0.1)
+    elif name == "constant":
+        made = SCHEDULES[name](0.5)
+    else:
+        made = SCHEDULES[name](0.5, by=by, **SHAPES[name])
+    updates = np.arange(5, 3000)
+    found = made.many(updates, 2.5)
+    assert found.shape == updates.shape
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, [made(int(k), 2.5) for k in updates], rtol=1e-12)
+
+
 def test_a_cosine_with_an_end_is_that_of_pytorch() -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     parameter = torch.nn.Parameter(torch.zeros(1))

@@ -31,7 +31,8 @@ class SharedMemoryFleet(FleetKind):
     Runs :class:`rayopt.methods.Hogwild` on a sparse logistic regression, and nothing else. A worker is as fast as its
     core: the emulated times of the workers are not used. There are no arrivals, so no trace; an update is one row's.
     A run until a number of updates makes exactly so many, and with ``access: serial`` it is the same to the bit
-    each time. Needs the extra ``hogwild`` (Numba).
+    each time (unless its step size follows time). The k of a schedule counts the updates of all workers, each of which
+    takes a few thousand numbers at once, a millisecond's worth. Needs the extra ``hogwild`` (Numba).
 
     Args:
       address: as for :class:`rayopt.RayFleet`; the driver must run on a node of the cluster, and its node is used.
@@ -71,8 +72,8 @@ class SharedMemoryFleet(FleetKind):
         """Returns why a method cannot run here on a problem, or ""."""
         if not isinstance(method, Hogwild):
             return f"{type(method).__name__} has a server that receives arrivals; here only Hogwild runs"
-        if changed := [*method.controls, *(["a schedule"] if method.step_changes else [])]:
-            return f"here x is changed in place, without a server: not with {' and '.join(changed)}"
+        if method.controls:
+            return f"here x is changed in place, without a server: not with {' and '.join(method.controls)}"
         if not isinstance(problem, SparseLogisticRegression):
             return f"here Hogwild runs on sparse_logistic_regression alone, not on {problem.name}"
         if problem.batch != 1:
@@ -154,7 +155,8 @@ class SharedMemorySession:
             method.prepare(problem.start_point(), self._count)
             segment.reset(method.x)
             watch = RunMonitor(job, problem, segment, len(active), on_progress, lambda: self._stop_reason, on_event)
-            (step_size,) = method.members()
+            # The only member of a grid is a grid still.
+            step_size = method.with_step_size(*method.members()).step_size
             limit = min(job.until.updates, job.until.arrivals)
             return watch.run(active, Assignment(method.access, step_size, job.seed, limit))
         except BaseException:

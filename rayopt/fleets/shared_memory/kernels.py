@@ -113,13 +113,13 @@ def free_updates(
     counter: int,
     rows: Rows,
     order: NDArray[np.integer],
-    step_size: float,
+    step_sizes: Array,
     near: Array,
 ) -> None:
-    """Makes one update for each row of ``order``, without locks; ``words[counter]`` counts them."""
+    """Makes one update for each row of ``order``, with a step size each, without locks; ``words[counter]`` counts."""
     done = words[counter]
-    for row in order:
-        descend_atomically(x, rows, row, step_size, near)
+    for position in range(len(order)):
+        descend_atomically(x, rows, order[position], step_sizes[position], near)
         done += 1
         publish(words, counter, done)
 
@@ -131,15 +131,15 @@ def locked_updates(
     counter: int,
     rows: Rows,
     order: NDArray[np.integer],
-    step_size: float,
+    step_sizes: Array,
     near: Array,
 ) -> None:
     """As :func:`free_updates`, each update under the lock."""
     done = words[counter]
-    for row in order:
+    for position in range(len(order)):
         if not acquire(words):
             return
-        descend(x, rows, row, step_size, near)
+        descend(x, rows, order[position], step_sizes[position], near)
         publish(words, LOCK, FREE)
         done += 1
         publish(words, counter, done)
@@ -152,23 +152,27 @@ def serial_updates(
     counter: int,
     rows: Rows,
     order: NDArray[np.integer],
-    step_size: float,
+    step_sizes: Array,
     near: Array,
 ) -> None:
     """As :func:`free_updates`, for a worker that is alone."""
     done = words[counter]
-    for row in order:
-        descend(x, rows, row, step_size, near)
+    for position in range(len(order)):
+        descend(x, rows, order[position], step_sizes[position], near)
         done += 1
         publish(words, counter, done)
 
 
 @njit(nogil=True)
-def take_tickets(words: NDArray[np.int64], wanted: int, limit: int) -> int:
-    """Returns how many more updates this worker may make, at most ``wanted``; all workers make ``limit`` together."""
+def take_tickets(words: NDArray[np.int64], wanted: int, limit: int) -> tuple[int, int]:
+    """Returns the number of this worker's next update among those of all, and how many it may make from there on.
+
+    They are at most ``wanted``; all workers make ``limit`` together.
+    """
     if look(words, STOP):
-        return 0
-    return min(max(limit - take(words, TICKET, wanted), 0), wanted)
+        return 0, 0
+    first = take(words, TICKET, wanted)
+    return first, min(max(limit - first, 0), wanted)
 
 
 UPDATES: dict[str, Update] = {"free": free_updates, "locked": locked_updates, "serial": serial_updates}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rayopt.core.keys import Stream
 from rayopt.fleets.shared_memory.segment import FIRST_COUNTER, LINE, Segment
+from rayopt.methods.schedules import Schedule
 from rayopt.problems import SparseLogisticRegression
 
 NONZEROS_PER_CHUNK = 100_000
@@ -26,13 +27,13 @@ class Assignment(NamedTuple):
 
     Attributes:
       access: "free", "locked" or "serial".
-      step_size: gamma.
+      step_size: gamma, or a schedule of it.
       seed: addresses the samples.
       limit: how many updates all workers make together; infinity for no limit.
     """
 
     access: str
-    step_size: float
+    step_size: float | Schedule
     seed: int
     limit: float
 
@@ -75,7 +76,7 @@ class MemoryWorker:
 
     def warm_up(self, access: str) -> None:
         """Compiles the loop, so that the clock of a run does not count it."""
-        self._update(Assignment(access, 0.0, 0, 0.0), np.zeros(0, dtype=np.intp))
+        self._update(access, np.zeros(0, dtype=np.intp), np.zeros(0))
 
     def run(self, assignment: Assignment) -> Stint:
         """Waits for the others, then updates x until the limit is reached or the stop flag is set."""
@@ -88,17 +89,25 @@ class MemoryWorker:
         stream = Stream(assignment.seed, "sample")
         limit = NO_LIMIT if assignment.limit == math.inf else int(assignment.limit)
         workers = np.full(self._chunk, self._worker)
-        number = 0
-        while count := take_tickets(self._segment.words, self._chunk, limit):
+        step_size, number = assignment.step_size, 0
+        schedule = step_size if isinstance(step_size, Schedule) else None
+        step_sizes = np.full(self._chunk, 0.0 if isinstance(step_size, Schedule) else step_size)
+        began_at = time.monotonic()
+        while True:
+            first, count = take_tickets(self._segment.words, self._chunk, limit)
+            if not count:
+                break
+            if schedule is not None:
+                step_sizes = schedule.many(np.arange(first, first + count), time.monotonic() - began_at)
             keys = stream.keys_of(self._worker, number, count)
-            self._update(assignment, self._shard.draw_many(workers[:count], keys))
+            self._update(assignment.access, self._shard.draw_many(workers[:count], keys), step_sizes)
             number += count
         return Stint(time.monotonic(), time.thread_time() - started_at)
 
-    def _update(self, assignment: Assignment, order: NDArray[np.integer]) -> None:
+    def _update(self, access: str, order: NDArray[np.integer], step_sizes: NDArray[np.float64]) -> None:
         from rayopt.fleets.shared_memory.kernels import UPDATES
 
         counter = FIRST_COUNTER + LINE * self._worker
-        update = UPDATES[assignment.access]
+        update = UPDATES[access]
         segment = self._segment
-        update(segment.x, segment.words, counter, self._rows, order, assignment.step_size, self._near)
+        update(segment.x, segment.words, counter, self._rows, order, step_sizes, self._near)

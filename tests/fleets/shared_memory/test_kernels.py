@@ -22,7 +22,8 @@ def updated(access, segment, problem, x, order, step_size=1.0):
     rows = rows_of(problem)
     segment.reset(x)
     order = np.asarray(order, dtype=np.intp)
-    UPDATES[access](segment.x, segment.words, FIRST_COUNTER, rows, order, step_size, np.zeros(rows.longest))
+    step_sizes, near = np.full(len(order), step_size), np.zeros(rows.longest)
+    UPDATES[access](segment.x, segment.words, FIRST_COUNTER, rows, order, step_sizes, near)
     return segment.x.copy()
 
 
@@ -47,6 +48,17 @@ def test_many_updates_are_many_gradients(access, segment):
     np.testing.assert_allclose(updated(access, segment, problem, problem.start_point(), order, 0.3), x, atol=1e-12)
     assert segment.counts().tolist() == [500]
     assert segment.words[LOCK] == FREE
+
+
+@pytest.mark.parametrize("access", UPDATES)
+def test_every_update_has_a_step_size_of_its_own(access, segment):
+    problem = SparseLogisticRegression.synthetic(rows=40, features=30, nonzeros_per_row=4)
+    order, step_sizes = np.array([3, 3, 7]), np.array([0.5, 0.25, 0.125])
+    x = problem.start_point()
+    for row, step_size in zip(order, step_sizes, strict=True):
+        x = x - step_size * problem.gradient(x, int(row))
+    found = updated(access, segment, problem, problem.start_point(), order, step_sizes)
+    np.testing.assert_allclose(found, x, rtol=0, atol=1e-15)
 
 
 def test_the_three_are_the_same_to_the_bit_alone(segment):
@@ -77,14 +89,15 @@ def test_a_lock_that_is_never_given_back_does_not_hang(segment):
     segment.reset(np.zeros(30))
     segment.words[LOCK] = HELD
     segment.stop()
-    UPDATES["locked"](segment.x, segment.words, FIRST_COUNTER, rows, np.arange(5), 0.1, np.zeros(rows.longest))
+    step_sizes, near = np.full(5, 0.1), np.zeros(rows.longest)
+    UPDATES["locked"](segment.x, segment.words, FIRST_COUNTER, rows, np.arange(5), step_sizes, near)
     assert segment.counts().tolist() == [0]
     assert not segment.x.any()
 
 
 def test_tickets_add_up_to_the_limit(segment):
     words = segment.words
-    assert [take_tickets(words, 4, 10) for _ in range(4)] == [4, 4, 2, 0]
+    assert [take_tickets(words, 4, 10) for _ in range(4)] == [(0, 4), (4, 4), (8, 2), (12, 0)]
     words[TICKET] = 0
     words[STOP] = 1
-    assert take_tickets(words, 4, 10) == 0
+    assert take_tickets(words, 4, 10) == (0, 0)

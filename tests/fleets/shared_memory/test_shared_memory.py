@@ -100,6 +100,30 @@ def test_serial_is_asgd_of_one_worker(sparse, simulate):
     np.testing.assert_allclose(method.x, virtual.method.x, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("given", [
+    ro.schedules.backoff(0.5, over=500), [ro.schedules.warmup(over=100) * ro.schedules.cosine(0.5, over=2000)],
+])  # fmt: skip
+def test_a_schedule_counts_updates_as_asgd_of_one_worker_does(sparse, simulate, given):
+    method, until = methods.Hogwild(given, "serial"), ro.Until(updates=6000)
+    sparse.run(method, until, seed=5)
+    virtual = simulate(methods.Hogwild(given), sparse.problem, 1.0, until, seed=5, n=1)
+    found, expected = np.atleast_2d(method.x), np.atleast_2d(virtual.method.x)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+
+
+def test_a_schedule_counts_the_updates_of_all_workers(counting):
+    # What updates behind the first 100,000 add is lost in rounding.
+    method = methods.Hogwild(ro.schedules.step(1.0, every=100_000, factor=1e-9))
+    assert counting.run(method, ro.Until(updates=5_000_000)).updates == 5_000_000
+    assert (method.x[0] + FAR) + (FAR - method.x[1]) == 100_000
+
+
+def test_a_schedule_by_time(counting):
+    method = methods.Hogwild(ro.schedules.step(1.0, every=0.3, factor=1e-9, by="time"), "serial")
+    outcome = counting.run(method, ro.Until(time=1.5))
+    assert 0 < (method.x[0] + FAR) + (FAR - method.x[1]) < 0.9 * outcome.updates
+
+
 def test_serial_repeats_to_the_bit(sparse):
     until, found = ro.Until(updates=50_001), set()
     for seed in (7, 7, 8):
@@ -227,6 +251,7 @@ def test_the_whole_way(cluster, tmp_path):
     ("method", "problem", "reason"),
     [
         (methods.ASGD(0.1), None, "only Hogwild runs"),
+        (methods.Hogwild(0.1, clip_norm=1.0), None, "without a server: not with clip_norm"),
         (methods.Hogwild(0.1), Quadratic(5), "not on quadratic"),
         (
             methods.Hogwild(0.1),
