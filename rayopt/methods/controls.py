@@ -75,7 +75,10 @@ class StepSizes(ByArguments):
         self.members = [step.step_size if isinstance(step, Schedule) else step for step in found]
         for position, step in enumerate(self.members):
             if step in self.members[:position]:
-                raise InvalidInput("step_size", f"{step:g} stands twice in the list", "numbers that differ")
+                allowed = "numbers that differ"
+                if any(isinstance(each, Schedule) for each in found):
+                    allowed += ", as schedules are known by theirs: for another shape, a method of its own with a label"
+                raise InvalidInput("step_size", f"{step:g} stands twice in the list", allowed)
         self._steps = found
         self._given = repr(found)
         self.given: Any = found[0] if is_one else found

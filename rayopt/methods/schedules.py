@@ -17,6 +17,8 @@ from rayopt.core.errors import InvalidInput, nearest, one_of, positive
 __all__ = ["Schedule", "backoff", "constant", "cosine", "inverse_sqrt", "inverse_time", "schedule", "step", "warmup"]
 
 CLOCKS = ("updates", "time")
+LEAST = sys.float_info.min
+"""No step size is smaller: 0 would be none."""
 LEAST_SHARE = 1e-3
 """A cosine without an end, and a warm-up, stay at this share of the step size where they would be zero."""
 
@@ -66,10 +68,12 @@ class Schedule:
 
     def _at(self, do: _Functions, updates: Any, seconds: float) -> Any:
         if self.factors:
-            return math.prod((factor._at(do, updates, seconds) for factor in self.factors), start=self.step_size)
+            found = math.prod((factor._at(do, updates, seconds) for factor in self.factors), start=self.step_size)
+            return do.most(found, LEAST)
         arguments = dict(self.arguments)
         by = arguments.pop("by", "updates")
-        return self.step_size * _SHAPES[self.name](do, updates if by == "updates" else seconds, by, **arguments)
+        shape = _SHAPES[self.name](do, updates if by == "updates" else seconds, by, **arguments)
+        return do.most(self.step_size * shape, LEAST)
 
     def __mul__(self, other: Schedule | float) -> Schedule:
         factors = self.factors or (self,)
@@ -315,7 +319,7 @@ def _cosine(do: _Functions, s: Any, by: str, over: float, end: float = 0.0) -> A
 
 
 def _step(do: _Functions, s: Any, by: str, every: float, factor: float) -> Any:
-    return do.most(factor ** do.floor(s / every), sys.float_info.min)
+    return factor ** do.floor(s / every)
 
 
 def _warmup(do: _Functions, s: Any, by: str, over: float) -> Any:
@@ -332,7 +336,7 @@ def _backoff(do: _Functions, s: Any, by: str, over: float, factor: float) -> Any
     # A round's first update may be rounded either way.
     reached = s * (1.0 + 1e-12)
     number = number + 1 * (start(number + 1) <= reached) - 1 * (start(number) > reached)
-    return do.most(factor**number, sys.float_info.min)
+    return factor**number
 
 
 _SHAPES: dict[str, Callable[..., Any]] = {

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rayopt.core.errors import DataError, InvalidInput
-from rayopt.problems.data.classes import classes_of, encoded
+from rayopt.problems.data.classes import classes_of, encoded, note_on, shown
 from rayopt.problems.data.tables import names_rows, read_rows
 from rayopt.problems.labelled_data import LabelledData
 
@@ -26,12 +26,14 @@ class Found:
       scale: by which X is to be multiplied.
       source: a sentence that says where they come from.
       data: the same for a workload file.
+      place: the file, name or function.
     """
 
     arrays: dict[str, Any]
     scale: float
     source: str
     data: Any
+    place: str
 
 
 def load(data: str | Mapping[str, Any], rows: int | None) -> Found:
@@ -43,15 +45,11 @@ def load(data: str | Mapping[str, Any], rows: int | None) -> Found:
     """
     if names_rows(data):
         table = read_rows(data, rows)
-        named: dict[str, Any] = {"X": table.X, "y": table.y, "X_test": table.X_test, "y_test": table.y_test}
-        if table.y.dtype.kind in "OUS":
-            # Words are the numbers of their classes, those of the training rows.
-            classes = classes_of(table.y)
-            named |= {name: encoded(named[name], classes, name) for name in ("y", "y_test") if named[name] is not None}
-        return Found(named, 1.0, table.source, table.data)
+        arrays = {"X": table.X, "y": table.y, "X_test": table.X_test, "y_test": table.y_test}
+        return Found(arrays, 1.0, table.source, table.data, table.place)
     known = LabelledData.from_data(data, rows, {})
-    named = {"X": known.X, "y": known.y, "X_test": known.X_test, "y_test": known.y_test}
-    return Found(named, known.scale, known.source, known.data)
+    arrays = {"X": known.X, "y": known.y, "X_test": known.X_test, "y_test": known.y_test}
+    return Found(arrays, known.scale, known.source, known.data, known.source)
 
 
 def writable(rows: Rows) -> Rows:
@@ -78,10 +76,11 @@ def checked_test(X_test: ArrayLike | None, y_test: ArrayLike | None) -> tuple[Ro
 
 
 def checked(X: ArrayLike, y: ArrayLike, suffix: str) -> tuple[Rows, Rows]:
-    """Returns inputs and targets with contiguous rows, or raises DataError; labels are int64."""
+    """Returns inputs and targets with contiguous rows, or raises DataError; integers are int64, words stay words."""
     X, y = np.ascontiguousarray(X), np.ascontiguousarray(y)
-    for name, values in ((f"X{suffix}", X), (f"y{suffix}", y)):
-        if values.ndim == 0 or values.size == 0 or values.dtype.kind not in "uifb":
+    words = y.ndim == 1 and y.dtype.kind in "OUS"
+    for name, values, kinds in ((f"X{suffix}", X, "uifb"), (f"y{suffix}", y, "uifbOUS" if words else "uifb")):
+        if values.ndim == 0 or values.size == 0 or values.dtype.kind not in kinds:
             problem = f"{name}: shape {values.shape} of {values.dtype}"
             raise DataError(f"{problem}; expected real numbers of shape (rows, ...), at least one row")
         if values.dtype.kind == "f" and not np.isfinite(values).all():
@@ -89,8 +88,46 @@ def checked(X: ArrayLike, y: ArrayLike, suffix: str) -> tuple[Rows, Rows]:
             raise DataError(f"{name}: row {row} is NaN or infinite; expected finite numbers")
     if len(X) != len(y):
         raise DataError(f"y{suffix}: {len(y):,} targets; expected {len(X):,}, one for each row of X{suffix}")
-    if y.dtype.kind in "uib":
-        y = y.astype(np.int64)
-        if y.ndim == 1 and y.min() < 0:
-            raise DataError(f"y{suffix}: label {y.min()} at row {y.argmin()}; expected 0, 1, ...")
-    return X, y
+    return X, y.astype(np.int64) if y.dtype.kind in "uib" else y
+
+
+def numbered(y: Rows, y_test: Rows | None, outputs: int | None) -> tuple[Rows, Rows | None, Rows | None]:
+    """Returns labels as the numbers 0, ..., classes - 1, and the classes, or None if they are these numbers already.
+
+    A sentence says so if they are others.
+
+    Args:
+      y: shape (rows,).
+      y_test: the same, or None.
+      outputs: how many classes there may be; None if it is not known. Integers from 0 that are fewer stay as they are,
+        though some may not occur.
+
+    Raises:
+      DataError: labels that are none, more classes than outputs, or a label of the test rows that no training row has.
+    """
+    if y.dtype.kind == "i" and y.min() >= 0 and (outputs is None or y.max() < outputs):
+        if y_test is not None and outputs is not None:
+            encoded(y_test, np.arange(outputs), "y_test")
+        return y, y_test, None
+    classes = classes_of(y)
+    if outputs is not None and len(classes) > outputs:
+        problem = f"y: {len(classes)} classes ({shown(classes)}) for {outputs} outputs"
+        raise DataError(f"{problem}; expected an output for each class")
+    if len(classes) == 1:
+        raise DataError(f"y: all labels are {shown(classes)}; expected at least two classes, or numbers of outputs")
+    note_on(classes)
+    return encoded(y, classes), None if y_test is None else encoded(y_test, classes, "y_test"), classes
+
+
+def classes_by_number(classes: Rows | None, y: Rows) -> Rows | None:
+    """Returns the classes: those that were numbered, or else the numbers up to the largest; None without labels."""
+    if classes is not None or y.ndim != 1 or y.dtype.kind != "i" or y.min() < 0:
+        return classes
+    return np.arange(int(y.max()) + 1)
+
+
+def label_numbers(y: Rows) -> NDArray[np.intp] | None:
+    """Returns the labels by which rows are divided, from 0; None if the targets are not integers of shape (rows,)."""
+    if y.ndim != 1 or y.dtype.kind != "i":
+        return None
+    return y if y.min() >= 0 else np.unique(y, return_inverse=True)[1]

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.core.errors import InvalidInput, one_of, positive
+from rayopt.core.errors import InvalidInput, first_line, one_of, positive
 from rayopt.core.user_code import declared_return, dotted, imported
 from rayopt.problems import array_data
 from rayopt.problems.base import DTYPES, Array, Checkpoint, points_of_a_pass
 from rayopt.problems.classification import Classification
 from rayopt.problems.data.partition import Partition
+from rayopt.problems.data.tables import named
 from rayopt.problems.rows import CHUNK, float_or_array
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class JaxProblem(Classification):
         mean, a scalar; or its name "package.module:name".
       parameters: the initial tree: arrays in dicts, lists and tuples; or a function that returns it, or its name.
       X: inputs, shape (rows, ...); floats, or bytes to be scaled, or integers of ``scale`` 1.
-      y: targets, shape (rows, ...); integers of shape (rows,) are classes.
+      y: targets, shape (rows, ...). With ``predict`` of several scores, labels of shape (rows,) may have any values:
+        they are the numbers of their classes, sorted, unless they are those of the scores already.
       X_test: data on which ``accuracy`` is measured, the training data by default.
       y_test: their targets.
       predict: a function of (parameters, X) that returns the scores of the classes, shape (rows, classes), or its name;
@@ -104,10 +106,11 @@ class JaxProblem(Classification):
         self.bits = one_of("bits", bits, BITS)
         self.X, self.y = array_data.checked(X, y, "")
         self.X_test, self.y_test = array_data.checked_test(X_test, y_test)
-        self._divide(batch, partition, replacement, block)
         self.parameters = parameters
         self._start, self._tree = self._flattened(parameters)
         self.dimension = len(self._start)
+        self._classes = self._number_labels()
+        self._divide(batch, partition, replacement, block)
         self._per_row = self._returns_losses()
 
     @classmethod
@@ -155,7 +158,8 @@ class JaxProblem(Classification):
             **found.arrays, "scale": found.scale, "predict": predict, "partition": partition, "batch": batch,
             "replacement": replacement, "dtype": dtype, "block": block, "device": device, "bits": bits,
         }  # fmt: skip
-        problem = cls(loss, parameters, **arguments)
+        with named(found.place):
+            problem = cls(loss, parameters, **arguments)
         problem.source, problem.data, problem.rows = found.source, found.data, rows
         return problem
 
@@ -185,8 +189,19 @@ class JaxProblem(Classification):
         self.__dict__.update(state)
         _, self._tree = self._flattened(self.parameters)
 
+    @property
+    def classes_(self) -> NDArray[Any] | None:
+        """The label of each class, sorted, shape (classes,); None if the targets are no labels."""
+        return array_data.classes_by_number(self._classes, self.y)
+
     def row_labels(self) -> NDArray[np.intp] | None:
-        return self.y if self.y.ndim == 1 and self.y.dtype.kind == "i" else None
+        return array_data.label_numbers(self.y)
+
+    @property
+    def parameter_shapes(self) -> list[list[int]]:
+        import jax
+
+        return [list(leaf.shape) for leaf in jax.tree.leaves(self._tree(self._start))]
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -222,6 +237,36 @@ class JaxProblem(Classification):
         import jax
 
         return jax.enable_x64(self.dtype == "float64")
+
+    def _number_labels(self) -> NDArray[Any] | None:
+        """Makes labels the numbers of their classes; returns the classes, or None if they are numbers already."""
+        outputs = self._output_count()
+        # Without scores, or with one, what numbers mean is the loss's own affair: -1 and 1, or 0 and 1.
+        outputs = None if outputs == 1 else outputs
+        if self.y.ndim > 1 or (outputs is None and self.y.dtype.kind not in "OUS"):
+            return None
+        self.y, self.y_test, classes = array_data.numbered(self.y, self.y_test, outputs)
+        return classes
+
+    def _output_count(self) -> int | None:
+        """Returns the number of scores of a row; None without ``predict``, or if they are no vector."""
+        import jax
+
+        if self.predict is None:
+            return None
+        predict, count = self.predict, min(2, len(self.X))
+        with self._setting():
+            try:
+                shape = jax.eval_shape(
+                    lambda x: predict(self._tree(x), self._scaled(self.X[:count])), self._start
+                ).shape
+            except Exception as error:
+                # Whatever a user's function raises: the text of the error names it.
+                problem = f"{dotted(predict)} cannot be applied to rows of shape {list(self.X.shape[1:])}"
+                raise InvalidInput(
+                    "predict", f"{problem} ({first_line(error)})", "a function of (parameters, X)"
+                ) from error
+        return 1 if len(shape) == 1 else int(shape[1]) if len(shape) == 2 else None
 
     def _returns_losses(self) -> bool:
         """Whether the loss returns that of each row and not their mean; raises InvalidInput if it cannot be applied."""

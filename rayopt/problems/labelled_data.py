@@ -15,7 +15,7 @@ from rayopt.problems.base import Array
 from rayopt.problems.classification import Classification
 from rayopt.problems.data.classes import classes_of, encoded, note_on, shown
 from rayopt.problems.data.partition import Partition
-from rayopt.problems.data.tables import FORMS, names_rows, read_rows
+from rayopt.problems.data.tables import FORMS, named, names_rows, read_rows
 from rayopt.problems.rows import CHUNK, float_or_array
 
 if TYPE_CHECKING:
@@ -170,7 +170,8 @@ class LabelledData(Classification):
             found = read_rows(data, rows)
             # Images are rows of pixels here.
             X_test = None if found.X_test is None else found.X_test.reshape(len(found.X_test), -1)
-            problem = cls(found.X.reshape(len(found.X), -1), found.y, X_test, found.y_test, **arguments)
+            with named(found.place):
+                problem = cls(found.X.reshape(len(found.X), -1), found.y, X_test, found.y_test, **arguments)
             problem.source, problem.data, problem.rows = found.source, found.data, rows
             return problem
         names = ("mnist", "mnist_subset", "digits")

@@ -15,7 +15,7 @@ from rayopt.core.keys import Stream
 from rayopt.core.memory import check_fits
 from rayopt.problems.base import Array, Checkpoint
 from rayopt.problems.data.partition import Partition
-from rayopt.problems.data.tables import FORMS, names_rows, read_rows
+from rayopt.problems.data.tables import FORMS, named, names_rows, numbers_of, read_rows
 from rayopt.problems.rows import CHUNK, RowProblem, float_or_array
 
 
@@ -138,7 +138,9 @@ class LeastSquares(RowProblem):
             if test := [key for key in ("test", "test_share") if key in data]:
                 raise InvalidInput(f"data.{test[0]}", "least squares has no test data", "training data alone")
             found = read_rows(data)
-            problem = cls(found.X, found.y, partition=partition, batch=batch, replacement=replacement, block=block)
+            with named(found.place):
+                b = numbers_of(found.y)
+                problem = cls(found.X, b, partition=partition, batch=batch, replacement=replacement, block=block)
             problem.source, problem.data = found.source, found.data
             return problem
         known = ("rows", "features", "noise", "seed")

@@ -17,6 +17,7 @@ from rayopt.problems.classification import Classification
 from rayopt.problems.data import sparse as sparse_data
 from rayopt.problems.data.partition import Partition
 from rayopt.problems.data.sparse import Sparsity
+from rayopt.problems.data.tables import FORMS, named, names_rows, read_rows
 from rayopt.problems.rows import CHUNK, float_or_array
 
 if TYPE_CHECKING:
@@ -171,7 +172,8 @@ class SparseLogisticRegression(Classification):
 
         Args:
           data: {"path": file, "test_path": file, "features": number} for :meth:`from_svmlight`, the last two
-            optional; "synthetic", or arguments of :meth:`synthetic`.
+            optional; "synthetic", or arguments of :meth:`synthetic`; or what
+            :func:`rayopt.problems.data.tables.read_rows` takes, {"libsvm": file} and the like.
           partition: as for the class.
           batch: as for the class.
           l2: as for the class.
@@ -191,10 +193,16 @@ class SparseLogisticRegression(Classification):
         }
         if data == "synthetic":
             return cls.synthetic(**arguments)
+        if names_rows(data):
+            found = read_rows(data, keep_sparse=True)
+            with named(found.place):
+                problem = cls(found.X, found.y, found.X_test, found.y_test, **arguments)
+            problem.source, problem.data = found.source, found.data
+            return problem
         files, made = ("path", "test_path", "features"), ("rows", "features", "nonzeros_per_row", "seed")
         if not isinstance(data, Mapping) or not data:
             hint = nearest(data, ["synthetic"]) if isinstance(data, str) else ""
-            allowed = f"synthetic, {{path: file in LIBSVM's format}}, or a mapping of {', '.join(made)}"
+            allowed = f"synthetic, {{path: file in LIBSVM's format}}, or a mapping of {', '.join(made)}; {FORMS}"
             raise InvalidInput("data", f"{data!r} is unknown{hint}", allowed)
         known = files if "path" in data else made
         for key in data:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rayopt.core.errors import InvalidInput, at_least, first_line, one_of, positive
+from rayopt.core.errors import DataError, InvalidInput, at_least, first_line, one_of, positive
 from rayopt.core.keys import mix_many
 from rayopt.core.tasks import weighted_total
 from rayopt.core.user_code import dotted
@@ -18,6 +19,7 @@ from rayopt.problems import array_data
 from rayopt.problems.base import DTYPES, Array, Checkpoint, points_of_a_pass
 from rayopt.problems.classification import Classification
 from rayopt.problems.data.partition import Partition
+from rayopt.problems.data.tables import named
 from rayopt.problems.rows import CHUNK, float_or_array
 from rayopt.problems.torch_network import (
     BUFFERS,
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
 Batch = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]
 """Inputs, targets and weights of rows."""
 BITS = ("fast", "exact")
+CLASS_LOSSES = ("cross_entropy", "nll_loss")
+TWO_CLASS_LOSSES = ("binary_cross_entropy_with_logits",)
+NUMBER_LOSSES = ("mse_loss", "l1_loss", *TWO_CLASS_LOSSES)
+"""Losses by name: of labels, of 0 and 1, and those that compare outputs and targets number by number."""
 SMALL_POINT = 2**18
 """Bytes up to which the points of a grid are faster together than one by one."""
 
@@ -59,7 +65,8 @@ class TorchProblem(Classification):
     Args:
       module: a factory of the module: a class or function, or its name "package.module:name".
       X: inputs, shape (rows, ...); floats, or bytes to be scaled, or integers of ``scale`` 1 for an embedding.
-      y: targets, shape (rows, ...); integers are classes.
+      y: targets, shape (rows, ...). With a loss of classes, labels of shape (rows,) may have any values: they are the
+        numbers of their classes, sorted, unless they are those of the module's outputs already.
       X_test: data on which ``accuracy`` is measured, the training data by default.
       y_test: their targets.
       loss: the name of a loss of ``torch.nn.functional``, a loss module, or a function of (outputs, targets)
@@ -139,14 +146,17 @@ class TorchProblem(Classification):
         self.input_shape = None if input_shape is None else [at_least("input_shape", side, 1) for side in input_shape]
         self.X, self.y = array_data.checked(X, y, "")
         self.X_test, self.y_test = array_data.checked_test(X_test, y_test)
-        self._divide(batch, partition, replacement, block)
         self._network = TorchNetwork(self.module, self.module_arguments, self.initial_seed, self.dtype, self.device,
                                      self.mode, self.buffers)  # fmt: skip
         self.dimension = self._network.dimension
         self.statistics_size = self._network.statistics_size
         self._on_device: dict[int, tuple[Any, Any]] = {}
         self._stacks = True
-        self._try_one_row()
+        with self._applied():
+            self._classes = self._number_labels()
+        self._divide(batch, partition, replacement, block)
+        with self._applied():
+            self._try_one_row()
 
     def __getstate__(self) -> dict[str, Any]:
         # What lives on a device is made again where it is used.
@@ -229,7 +239,8 @@ class TorchProblem(Classification):
             "dtype": dtype, "input_shape": input_shape, "block": block, "device": device, "mode": mode,
             "buffers": buffers, "bits": bits,
         }  # fmt: skip
-        problem = cls(module, **arguments)
+        with named(found.place):
+            problem = cls(module, **arguments)
         problem.source, problem.data, problem.rows = found.source, found.data, rows
         return problem
 
@@ -252,8 +263,13 @@ class TorchProblem(Classification):
         """The code of the user's that must travel with the problem."""
         return (self.module, self.loss)
 
+    @property
+    def classes_(self) -> NDArray[Any] | None:
+        """The label of each class, sorted, shape (classes,); None if the targets are no labels."""
+        return array_data.classes_by_number(self._classes, self.y)
+
     def row_labels(self) -> NDArray[np.intp] | None:
-        return self.y if self.y.ndim == 1 and self.y.dtype.kind == "i" else None
+        return array_data.label_numbers(self.y)
 
     @property
     def parameter_shapes(self) -> list[list[int]]:
@@ -325,12 +341,19 @@ class TorchProblem(Classification):
         import torch
 
         targets = self._rows(data, rows)
-        return targets.to(getattr(torch, self.dtype)) if targets.is_floating_point() else targets
+        are_numbers = targets.is_floating_point() or self.loss in NUMBER_LOSSES
+        return targets.to(getattr(torch, self.dtype)) if are_numbers else targets
 
     def _losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Returns the loss of each row, shape (rows,)."""
         import torch
 
+        if self.loss in NUMBER_LOSSES and outputs.shape != targets.shape:
+            if outputs.numel() != targets.numel():
+                problem = f"{self.loss} of outputs of shape {tuple(outputs.shape)} and targets {tuple(targets.shape)}"
+                raise InvalidInput("loss", problem, "an output for each target")
+            # They would be paired each with each.
+            targets = targets.reshape(outputs.shape)
         if isinstance(self.loss, str):
             losses: torch.Tensor = getattr(torch.nn.functional, self.loss)(outputs, targets, reduction="none")
         else:
@@ -342,21 +365,59 @@ class TorchProblem(Classification):
             raise InvalidInput("loss", problem, 'the loss of each row, shape (rows,): reduction="none"')
         return losses
 
-    def _try_one_row(self) -> None:
+    @contextmanager
+    def _applied(self) -> Iterator[None]:
         """Raises InvalidInput if the module or the loss cannot be applied."""
-        rows = np.arange(min(2, len(self.y)))
         try:
-            with self._network.evaluation(None):
-                self._pass(self.start_point(), [self._batch(rows, np.ones(len(rows)))])
-            if self.mode == "train":
-                # Batch normalisation takes no batch of one row.
-                self._trained(self.start_point(), np.append(np.arange(self.batch) % len(self.y), 0))
-        except InvalidInput:
+            yield
+        except (InvalidInput, DataError):
             raise
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             shape = self.input_shape or list(self.X.shape[1:])
             problem = f"{dotted(self.module)} and its loss cannot be applied to rows of shape {shape} ({error})"
             raise InvalidInput("module", problem, "a module for such rows, or another input_shape or loss") from error
+
+    def _try_one_row(self) -> None:
+        rows = np.arange(min(2, len(self.y)))
+        with self._network.evaluation(None):
+            self._pass(self.start_point(), [self._batch(rows, np.ones(len(rows)))])
+        if self.mode == "train":
+            # Batch normalisation takes no batch of one row.
+            self._trained(self.start_point(), np.append(np.arange(self.batch) % len(self.y), 0))
+
+    def _number_labels(self) -> NDArray[Any] | None:
+        """Makes labels the numbers of their classes; returns the classes, or None if they are numbers already."""
+        import torch
+
+        words = self.y.dtype.kind in "OUS"
+        if self.y.ndim > 1:
+            return None
+        if self._has_loss(CLASS_LOSSES, (torch.nn.CrossEntropyLoss, torch.nn.NLLLoss)):
+            outputs = self._output_count()
+        elif (
+            self._has_loss(TWO_CLASS_LOSSES, (torch.nn.BCEWithLogitsLoss, torch.nn.BCELoss))
+            and self.y.dtype.kind != "f"
+        ):
+            outputs = 2
+        elif words:
+            outputs = None
+        else:
+            # What another loss makes of numbers is its own affair.
+            return None
+        self.y, self.y_test, classes = array_data.numbered(self.y, self.y_test, outputs)
+        return classes
+
+    def _has_loss(self, names: Sequence[str], kinds: tuple[type, ...]) -> bool:
+        return self.loss in names if isinstance(self.loss, str) else isinstance(self.loss, kinds)
+
+    def _output_count(self) -> int | None:
+        """Returns the number of outputs of a row; None if they are no vector."""
+        import torch
+
+        with single_thread(), torch.no_grad(), self._network.evaluation(None):
+            self._network.place(self.start_point())
+            found = self._network.outputs(self._inputs(self.X, np.arange(min(2, len(self.X)))))
+        return int(found.shape[1]) if found.ndim == 2 else None
 
     # ---- values and gradients ----
 

@@ -94,6 +94,16 @@ def test_no_schedule_ever_reaches_zero() -> None:
         made = SCHEDULES[name](0.5, **SHAPES.get(name, {}))
         assert made(0) > 0
         assert made(10**9) > 0
+    falling = SCHEDULES["step"](0.5, every=1, factor=0.01)
+    for made in (falling * falling, falling.with_step_size(1e-20), 1e-20 * falling):
+        assert made(160) > 0
+        assert made(10_000) > 0
+        assert (made.many(np.array([160, 10_000])) > 0).all()
+
+
+def test_shapes_of_one_step_size_are_refused_with_what_to_do() -> None:
+    with pytest.raises(ro.InvalidInput, match=r"twice in the list; allowed: .*a method of its own with a label"):
+        ro.methods.ASGD([{"cosine": 0.5, "over": 200}, {"cosine": 0.5, "over": 2000}])
 
 
 @pytest.mark.parametrize(

@@ -288,7 +288,7 @@ class TestData:
             ({"X": np.zeros((0, 5))}, "X: shape"),
             ({"X": np.where(np.arange(ROWS)[:, None] == 7, np.nan, np.ones((ROWS, 5)))}, "X: row 7 is NaN or infinite"),
             ({"y": np.zeros(3, int)}, "y: 3 targets; expected 40"),
-            ({"y": np.full(ROWS, -1)}, "y: label -1 at row 0"),
+            ({"y": np.full(ROWS, -1)}, "y: all labels are -1; expected at least two classes"),
             ({"X_test": np.zeros((3, 5))}, "give both or neither"),
         ],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rayopt.core.errors import DataError, InvalidInput, first_line, nearest
-from rayopt.problems.data.columns import check_target, numbers
+from rayopt.problems.data.columns import check_target, chosen, numbers
 
 Array = NDArray[Any]
 ROOT = "~/.cache/torch/datasets"
@@ -40,7 +40,7 @@ def openml(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
     target = bunch.target.name
     place = f"OpenML's {name}"
     check_target(frame, place, target)
-    return numbers(frame, place, [column for column in frame.columns if column != target]), frame[target].to_numpy()
+    return numbers(frame, place, chosen(frame.columns, place, target, given)), frame[target].to_numpy()
 
 
 def torchvision(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
@@ -106,16 +106,11 @@ def hugging_face(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
     target = given.get("target", classes[0] if len(classes) == 1 else None)
     if target not in columns:
         raise InvalidInput("data.target", f"{target!r} is not a column of {name}", ", ".join(columns))
-    features = given.get("features", "all")
-    if features == "all":
-        features = [column for column in columns if column != target]
-    for column in features if isinstance(features, Sequence) and not isinstance(features, str) else [features]:
-        if column not in columns:
-            raise InvalidInput("data.features", f"{column!r} is not a column of {name}", ", ".join(columns))
+    features = chosen(columns, str(name), target, given)
     found: list[Array] = []
     for split in ("train", "test"):
         if split in splits:
-            found += _split(splits[split], f"Hugging Face's {name}, {split}", list(features), target, package)
+            found += _split(splits[split], f"Hugging Face's {name}, {split}", features, target, package)
     return tuple(found)
 
 
@@ -130,7 +125,13 @@ def _split(rows: Any, place: str, features: list[str], target: str, package: Any
 
 
 def _package(name: str, module: str) -> Any:
+    extra = {"datasets": "hugging_face"}.get(name, name)
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise InvalidInput("data", f"{name} is not installed ({first_line(error)})", f"pip install {name}") from None
+        allowed = f'pip install "rayopt[{extra}]"'
+        raise InvalidInput("data", f"{name} is not installed ({first_line(error)})", allowed) from None
+    except (RuntimeError, OSError, AttributeError) as error:
+        # What compiled parts raise that were made for another version of what they need.
+        allowed = f"versions that go together: pip install --upgrade {name}"
+        raise InvalidInput("data", f"{name} cannot be imported ({first_line(error)})", allowed) from None

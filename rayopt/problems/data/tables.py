@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from rayopt.core.errors import DataError, InvalidInput, at_least, boolean, first_line, nearest
 from rayopt.core.file_names import absolute
 from rayopt.core.keys import Stream
+from rayopt.core.memory import check_fits
 from rayopt.core.user_code import ALLOWED, imported
 from rayopt.problems.data import packages
-from rayopt.problems.data.columns import check_target, numbers
+from rayopt.problems.data.columns import check_target, chosen, numbers
+from rayopt.problems.data.sparse import read_svmlight
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,9 +29,14 @@ TABLES = ("csv", "parquet", "feather")
 NAMED = ("openml", "torchvision", "hugging_face")
 KINDS = (*TABLES, "npz", "npy", "libsvm", *NAMED, "function")
 OPTIONS = {
-    "target": (*TABLES, "npy", "openml", "hugging_face"), "features": (*TABLES, "hugging_face"),
-    "test": (*TABLES, "npz", "libsvm"), "root": ("torchvision",), "test_share": KINDS, "standardise": KINDS,
-}  # fmt: skip
+    "target": (*TABLES, "npy", "openml", "hugging_face"),
+    "features": (*TABLES, "openml", "hugging_face"),
+    "test": (*TABLES, "npz", "npy", "libsvm"),
+    "test_target": ("npy",),
+    "root": ("torchvision",),
+    "test_share": KINDS,
+    "standardise": KINDS,
+}
 """What may stand beside each kind."""
 FORMS = "{csv | parquet | feather: FILE, target: COLUMN}, {npz: FILE}, {npy: FILE, target: FILE}, {libsvm: FILE}, " + (
     "{openml: NAME or id}, {torchvision: NAME}, {hugging_face: NAME}, {function: " + ALLOWED + "}"
@@ -56,13 +63,39 @@ class Rows:
     source: str
     data: dict[str, Any]
 
+    @property
+    def place(self) -> str:
+        """The file, name or function."""
+        return str(next(self.data[kind] for kind in KINDS if kind in self.data))
+
+
+@contextmanager
+def named(place: str) -> Iterator[None]:
+    """Puts the file, or whatever it is, in front of what is wrong with the data from there."""
+    try:
+        yield
+    except DataError as error:
+        if place in str(error):
+            raise
+        raise DataError(f"{place}: {error}") from None
+
+
+def numbers_of(y: Array) -> Array:
+    """Returns targets that are to be numbers, or raises DataError for the first that is not one."""
+    if y.dtype.kind in "OUS":
+        for row, value in enumerate(y.reshape(-1).tolist()):
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise DataError(f"row {row} (counted from 0): the target {value!r} is not a number; expected numbers")
+        return y.astype(np.float64)
+    return y
+
 
 def names_rows(data: Any) -> TypeGuard[Mapping[str, Any]]:
     """Whether this is a mapping that says where rows are."""
     return isinstance(data, Mapping) and any(kind in data for kind in KINDS)
 
 
-def read_rows(data: Mapping[str, Any], rows: int | None = None) -> Rows:
+def read_rows(data: Mapping[str, Any], rows: int | None = None, keep_sparse: bool = False) -> Rows:
     """Returns the rows that a workload file names.
 
     Args:
@@ -70,9 +103,10 @@ def read_rows(data: Mapping[str, Any], rows: int | None = None) -> Rows:
         targets (of ``npy`` their file, of named data sets by default their own); ``features``, a list of columns,
         or "all" others (by default); ``test``, a file of test data of the same form, or ``test_share``, the share
         of rows that are drawn for the test; ``standardise``, whether each feature is shifted and scaled to mean 0 and
-        variance 1 over the training rows; ``root``, the folder of torchvision's data sets. An ``.npz`` holds X and y,
-        and X_test and y_test if there are any.
+        variance 1 over the training rows; ``test_target``, of ``npy`` the file of the test targets; ``root``, the
+        folder of torchvision's data sets. An ``.npz`` holds X and y, and X_test and y_test if there are any.
       rows: train on the first so many rows; on all if None.
+      keep_sparse: whether rows of a LIBSVM file stay sparse.
 
     Raises:
       InvalidInput: a key is unknown, missing or does not go with the others, or a column is not there.
@@ -81,19 +115,23 @@ def read_rows(data: Mapping[str, Any], rows: int | None = None) -> Rows:
     kind = next(kind for kind in KINDS if kind in data)
     _check_keys(kind, data)
     given = dict(data)
-    for key in {*TABLES, "npz", "npy", "libsvm", "test", *(["target"] if kind == "npy" else [])} & set(data):
+    for key in {*TABLES, "npz", "npy", "libsvm", "test", "test_target", *(["target"] if kind == "npy" else [])} & set(
+        data
+    ):
         given[key] = absolute(_text(key, data[key]))
     found: tuple[Any, ...] = _READERS[kind](given)
     X, y, X_test, y_test = (*found, None, None)[:4]
+    if kind == "libsvm" and not keep_sparse:
+        X, X_test = (None if sparse is None else _dense(sparse) for sparse in (X, X_test))
     if X_test is None and (share := data.get("test_share")) is not None:
         X, y, X_test, y_test = _divided(X, y, share)
     if rows is not None:
-        if at_least("rows", rows, 1) > len(X):
-            raise InvalidInput("rows", f"{rows:,} of {len(X):,} training rows", f"at most {len(X):,}")
+        if at_least("rows", rows, 1) > X.shape[0]:
+            raise InvalidInput("rows", f"{rows:,} of {X.shape[0]:,} training rows", f"at most {X.shape[0]:,}")
         X, y = X[:rows], y[:rows]
     if boolean("data.standardise", data.get("standardise", False)):
         X, X_test = _standardised(X, X_test)
-    counts = f"{len(X):,} training rows" + ("" if X_test is None else f" and {len(X_test):,} test rows")
+    counts = f"{X.shape[0]:,} training rows" + ("" if X_test is None else f" and {X_test.shape[0]:,} test rows")
     return Rows(X, y, X_test, y_test, f"{given[kind]}, {counts}", given)
 
 
@@ -106,6 +144,9 @@ def _check_keys(kind: str, data: Mapping[str, Any]) -> None:
     if kind in (*TABLES, "npy") and "target" not in data:
         what = "the file of the targets" if kind == "npy" else "the column that is to be predicted"
         raise InvalidInput("data.target", "missing", what)
+    if kind == "npy" and ("test" in data) != ("test_target" in data):
+        lacking = "test_target" if "test" in data else "test"
+        raise InvalidInput(f"data.{lacking}", "missing", "test and test_target, the files of test data")
     if "test" in data and "test_share" in data:
         raise InvalidInput("data.test_share", "cannot be combined with test", "one of them")
 
@@ -123,12 +164,12 @@ def _from_table(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
     kind = next(kind for kind in TABLES if kind in given)
     path, target = given[kind], given["target"]
     frame = _frame(kind, path)
-    columns = _columns(frame, path, target, given.get("features", "all"))
+    columns = chosen(frame.columns, path, target, given)
     found: list[Array | None] = [numbers(frame, path, columns), frame[target].to_numpy()]
     check_target(frame, path, target)
     if "test" in given:
         other = _frame(kind, given["test"])
-        _columns(other, given["test"], target, columns)
+        chosen(other.columns, given["test"], target, {"features": columns})
         check_target(other, given["test"], target)
         found += [numbers(other, given["test"], columns), other[target].to_numpy()]
     return tuple(found)
@@ -141,7 +182,14 @@ def _frame(kind: str, path: str) -> pd.DataFrame:
         "csv": pd.read_csv, "parquet": pd.read_parquet, "feather": pd.read_feather,
     }  # fmt: skip
     with _reading(path, f"a {kind} file"):
-        return readers[kind](path)
+        frame = readers[kind](path)
+    if not len(frame):
+        raise DataError(f"{path}: it has no rows; expected at least one")
+    if kind == "csv" and not isinstance(frame.index, pd.RangeIndex):
+        # What rows have more than the header would be read as their names.
+        values = len(frame.columns) + frame.index.nlevels
+        raise DataError(f"{path}: its rows have {values} values, its header {len(frame.columns)}; expected as many")
+    return frame
 
 
 @contextmanager
@@ -160,22 +208,6 @@ def _reading(path: str, allowed: str) -> Iterator[None]:
     except Exception as error:
         # What pandas, PyArrow and NumPy raise at a damaged file has no common base class.
         raise DataError(f"{path}: it cannot be read ({first_line(error)}); expected {allowed}") from None
-
-
-def _columns(frame: pd.DataFrame, path: str, target: Any, features: Any) -> list[str]:
-    """Returns the columns of the features, all of which are there, as is the target."""
-    known = [str(name) for name in frame.columns]
-    if features == "all":
-        features = [name for name in known if name != target]
-    if not isinstance(features, Sequence) or isinstance(features, str) or not features:
-        raise InvalidInput("data.features", f"{features!r} is not a list of columns", "all, or a list of columns")
-    for key, name in (("target", target), *(("features", name) for name in features)):
-        if name not in frame.columns:
-            raise InvalidInput(f"data.{key}", f"{path} has no column {name!r}{nearest(str(name), known)}",
-                               ", ".join(known))  # fmt: skip
-    if target in features:
-        raise InvalidInput("data.features", f"{target!r} is the target", "other columns")
-    return list(features)
 
 
 # ---- arrays ----
@@ -198,34 +230,37 @@ def _arrays(path: str, needed: Sequence[str], optional: Sequence[str]) -> list[A
 
 
 def _from_npy(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
+    paths = [given["npy"], given["target"], *([given["test"], given["test_target"]] if "test" in given else [])]
     found = []
-    for path in (given["npy"], given["target"]):
+    for path in paths:
         with _reading(path, "an .npy file without pickled objects"):
             # Mapped, not read: a row is looked at when it is used.
             found.append(np.load(path, mmap_mode="r", allow_pickle=False))
     return tuple(found)
 
 
-def _from_libsvm(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
-    from sklearn.datasets import load_svmlight_file
-
-    with _reading(given["libsvm"], "a LIBSVM file"):
-        X, y = load_svmlight_file(given["libsvm"])
-    if "test" not in given:
-        return X.toarray(), y
-    with _reading(given["test"], "a LIBSVM file"):
-        X_test, y_test = load_svmlight_file(given["test"], n_features=X.shape[1])
-    return X.toarray(), y, X_test.toarray(), y_test
+def _from_libsvm(given: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(read_svmlight([given["libsvm"], *([given["test"]] if "test" in given else [])], None))
 
 
 # ---- elsewhere ----
 
 
 def _from_function(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
-    arrays = imported("data.function", given["function"])()
+    function = imported("data.function", given["function"])
+    wanted = "a function without arguments that returns X, y or X, y, X_test, y_test"
+    if not callable(function):
+        raise InvalidInput("data.function", f"{given['function']!r} is not a function", wanted)
+    try:
+        arrays = function()
+    except TypeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+            raise
+        # It did not begin.
+        raise InvalidInput("data.function", f"{given['function']!r} cannot be called ({error})", wanted) from None
     if not isinstance(arrays, tuple) or len(arrays) not in (2, 4):
         raise InvalidInput("data.function", f"{given['function']!r} returned {type(arrays).__name__}",
-                           "a function that returns X, y or X, y, X_test, y_test")  # fmt: skip
+                           wanted)  # fmt: skip
     return tuple(np.asarray(array) for array in arrays)
 
 
@@ -248,21 +283,31 @@ def _divided(X: Any, y: Any, share: Any) -> tuple[Any, ...]:
     """Returns training and test rows; which is which depends on their number alone."""
     if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share < 1:
         raise InvalidInput("data.test_share", f"{share!r} is not a share", "a number between 0 and 1")
-    if len(X) != len(y):
-        raise DataError(f"y: {len(y):,} targets; expected {len(X):,}, one for each row of X")
-    test = round(share * len(X))
-    if not 0 < test < len(X):
+    rows = X.shape[0]
+    if rows != len(y):
+        raise DataError(f"y: {len(y):,} targets; expected {rows:,}, one for each row of X")
+    test = round(share * rows)
+    if not 0 < test < rows:
         raise InvalidInput(
-            "data.test_share", f"{share!r} of {len(X)} rows leaves none", "a share with a row on each side"
+            "data.test_share", f"{share!r} of {rows} rows leaves none", "a share with a row on each side"
         )
-    order = Stream(0, "test rows").generator().permutation(len(X))
+    order = Stream(0, "test rows").generator().permutation(rows)
     train = np.sort(order[test:])
     held_out = np.sort(order[:test])
     return X[train], y[train], X[held_out], y[held_out]
 
 
+def _dense(X: Any) -> Array:
+    rows, features = X.shape
+    check_fits("data.libsvm", features, rows * features * 8)
+    found: Array = X.toarray()
+    return found
+
+
 def _standardised(X: Any, X_test: Any) -> tuple[Any, Any]:
     """Returns features of mean 0 and variance 1 over the training rows; one that never changes is 0."""
+    if not isinstance(X, np.ndarray):
+        raise InvalidInput("data.standardise", "rows that are sparse would be dense", "false")
     if X.dtype.kind not in "uifb":
         raise DataError(f"X: {X.dtype} cannot be standardised; expected numbers")
     mean = X.mean(axis=0, dtype=np.float64)

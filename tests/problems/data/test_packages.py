@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ class TestHuggingFace:
     def test_columns_that_are_not_there(self, folder):
         with pytest.raises(InvalidInput, match=r"data.target: 'c' is not a column of .*; allowed: a, b, kind"):
             read_rows({"hugging_face": str(folder), "target": "c"})
-        with pytest.raises(InvalidInput, match=r"data.features: 'c' is not a column"):
+        with pytest.raises(InvalidInput, match=r"data.features: .* has no column 'c'"):
             read_rows({"hugging_face": str(folder), "target": "a", "features": ["c"]})
         with pytest.raises(DataError, match=r"row 0, column 'kind': 'x' is not a finite number"):
             read_rows({"hugging_face": str(folder), "target": "a"})
@@ -97,8 +98,21 @@ def test_a_package_that_is_not_installed_is_named(data, package, monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(InvalidInput, match=rf"data: {package} is not installed .*; allowed: pip install {package}"):
+    (extra,) = data
+    allowed = rf'pip install "rayopt\[{extra}\]"'
+    with pytest.raises(InvalidInput, match=rf"data: {package} is not installed .*; allowed: {allowed}"):
         read_rows(data)
+    extras = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
+    assert extras["project"]["optional-dependencies"][extra][0].startswith(package)
+
+
+def test_a_package_whose_compiled_part_does_not_fit_is_one_line(monkeypatch):
+    def broken(name):
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr("importlib.import_module", broken)
+    with pytest.raises(InvalidInput, match=r"torchvision cannot be imported \(operator .*\); allowed: versions"):
+        read_rows({"torchvision": "MNIST"})
 
 
 def test_options_of_other_kinds_are_refused():
