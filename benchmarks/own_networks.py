@@ -44,9 +44,20 @@ def rows() -> Iterator[Row]:
         yield asgd(network, "784-256-10", "batched", 130)
         yield asgd(small, "784-32-10", "batched", 130)
         yield asgd(normalised, "784-256-10 with BatchNorm, mode train", "here", 75)
+        for device in accelerators():
+            yield asgd(network, "784-256-10", "here", 80, device)
+            yield asgd(network, "784-256-10", "batched", 130, device)
         yield grid(network, "784-256-10", 1)
         yield grid(lambda: network(8), "784-8-10", BATCH)
     yield single_precision()
+
+
+def accelerators() -> list[str]:
+    """Devices other than the CPU; none on most machines."""
+    import torch
+
+    found = ["cuda"] if torch.cuda.is_available() else []
+    return [*found, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
 def data() -> tuple[Any, Any]:
@@ -55,14 +66,14 @@ def data() -> tuple[Any, Any]:
     return random.integers(0, 256, (ROWS, 784), dtype=np.uint8), random.integers(0, 10, ROWS)
 
 
-def bare_loop(module: Callable[[], Any], steps: int = STEPS) -> Callable[[], None]:
+def bare_loop(module: Callable[[], Any], steps: int = STEPS, device: str = "cpu") -> Callable[[], None]:
     """Returns the training loop that one writes without a library: SGD in float32, on data that are scaled before."""
     import torch
 
     X, y = data()
-    inputs, targets = torch.from_numpy(X).float() / 255, torch.from_numpy(y)
-    order = torch.from_numpy(np.random.default_rng(1).integers(0, ROWS, (steps, BATCH)))
-    made = module()
+    inputs, targets = (torch.from_numpy(X).float() / 255).to(device), torch.from_numpy(y).to(device)
+    order = torch.from_numpy(np.random.default_rng(1).integers(0, ROWS, (steps, BATCH))).to(device)
+    made = module().to(device)
     optimiser = torch.optim.SGD(made.parameters(), lr=0.01)
 
     def train() -> None:
@@ -72,6 +83,8 @@ def bare_loop(module: Callable[[], Any], steps: int = STEPS) -> Callable[[], Non
             optimiser.zero_grad()
             torch.nn.functional.cross_entropy(made(inputs[chosen]), targets[chosen]).backward()
             optimiser.step()
+        # An accelerator has its work done only now.
+        next(made.parameters()).detach().cpu()
         torch.set_num_threads(before)
 
     train()
@@ -114,9 +127,9 @@ def products(module: Callable[[], Any], points: int = 1, repeats: int = 200) -> 
     return found
 
 
-def asgd(module: Callable[[], Any], name: str, gradients: str, least: int) -> Row:
+def asgd(module: Callable[[], Any], name: str, gradients: str, least: int, device: str = "cpu") -> Row:
     """ASGD of 100 workers: every gradient is at a point of its own, and 100 points are in flight."""
-    own = problem(module, mode="train" if module is normalised else "eval")
+    own = problem(module, mode="train" if module is normalised else "eval", device=device)
     fleet = ro.SimulatedFleet(gradients=gradients)
     method, workers, until = ro.methods.ASGD(0.01), ro.Workers(100, "sqrt(i)"), ro.Until(updates=STEPS)
 
@@ -124,13 +137,15 @@ def asgd(module: Callable[[], Any], name: str, gradients: str, least: int) -> Ro
         run_once(method.fresh(), own, workers, until, fleet=fleet)
 
     run()
-    train = bare_loop(module)
+    train = bare_loop(module, device=device)
     bare, ours, least_time = interleaved(lambda: seconds(train), lambda: seconds(run), lambda: products(module))
     share = 100 * bare / ours
-    return Row(f"ASGD, MLP {name}, batch {BATCH}, float32, n = 100, gradients: {gradients}", f"{share:.0f} % "
+    on, floor = "", f"; its products alone {1 / least_time:,.0f}, {100 * bare / STEPS / least_time:.0f} %"
+    if device != "cpu":
+        on, floor = f", on {device}", f" on {device}"
+    return Row(f"ASGD, MLP {name}, batch {BATCH}, float32, n = 100, gradients: {gradients}{on}", f"{share:.0f} % "
                f"({STEPS / ours:,.0f} gradients/s)", f"at least {least} % of a bare PyTorch loop", share >= least,
-               f"bare loop {STEPS / bare:,.0f} steps/s; its products alone {1 / least_time:,.0f}, "
-               f"{100 * bare / STEPS / least_time:.0f} %")  # fmt: skip
+               f"bare loop {STEPS / bare:,.0f} steps/s{floor}")  # fmt: skip
 
 
 def grid(module: Callable[[], Any], name: str, batch: int) -> Row:

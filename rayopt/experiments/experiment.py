@@ -285,7 +285,11 @@ class Experiment:
         interrupted: SignalHandling,
     ) -> Ended:
         """Executes runs one after the other in this process."""
-        with self.fleet.open(self.problem, self.workers) as session:
+        try:
+            opened = self.fleet.open(self.problem, self.workers)
+        except InvalidInput as error:
+            raise error.within("fleet") if error.key in self.fleet.to_config() else error from None
+        with opened as session:
             interrupted.watch(session)
             config = self.to_config()
             if checkpoint is None:

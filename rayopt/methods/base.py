@@ -250,8 +250,9 @@ class Method:
         if isinstance(self._constant_step, np.ndarray):
             self._constant_step = self._constant_step.astype(self.x.dtype)
         self._server_state: dict[str, Any] = {}
-        if self.parameter_shapes is not None and isinstance(self._learning.server, Muon):
-            self._server_state["shapes"] = self._learning.server.shapes or [list(s) for s in self.parameter_shapes]
+        if isinstance(self._learning.server, Muon):
+            shapes = self._learning.server.shapes or self.parameter_shapes or [[start_point.shape[-1]]]
+            self._server_state["shapes"] = self._learning.server.checked(shapes, start_point.shape[-1])
         if self._first_statistics is not None:
             first = self._first_statistics[0]
             self.statistics = np.array(np.broadcast_to(first, (*self._step_sizes.grid, *first.shape)))
@@ -331,9 +332,13 @@ class Method:
         """What a reader of the method's results must know, a sentence or ""."""
         changed = [f"{name} = {value!r}" for name, value in self.controls.items() if name != "averaging"]
         has_theorem = type(self).theory.__func__ is not Method.theory.__func__  # type: ignore[attr-defined]
-        if not changed or not has_theorem:
-            return ""
-        return f"its theorem is about plain descent, not about {', '.join(changed)}"
+        found = []
+        if changed and has_theorem:
+            found.append(f"its theorem is about plain descent, not about {', '.join(changed)}")
+        server, shapes = self._learning.server, self.parameter_shapes
+        if isinstance(server, Muon) and shapes is not None and all(len(s) < 2 for s in server.shapes or shapes):
+            found.append("x has no matrices here, so muon is Nesterov's momentum")
+        return "; ".join(found)
 
     def descend(self, gradient: Array, scale: float = 1.0) -> None:
         """x^{k+1} = x^k - scale * step_size * d^k, d^k the gradient unless a control changes it; k <- k + 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -232,6 +233,14 @@ class Muon(ServerUpdate):
     @property
     def parameters(self) -> dict[str, Any]:
         return {name: value for name, value in super().parameters.items() if value is not None}
+
+    def checked(self, shapes: Sequence[Sequence[int]], dimension: int) -> list[list[int]]:
+        """Returns the shapes of parameters if they are those of an x, or raises InvalidInput."""
+        numbers = sum(math.prod(shape) for shape in shapes)
+        if numbers != dimension:
+            raise InvalidInput("server.shapes", f"{list(shapes)} have {numbers:,} numbers, and x has {dimension:,}",
+                               "the shapes of all parameters in x, in order")  # fmt: skip
+        return [list(shape) for shape in shapes]
 
     def direction(self, gradient: Array, state: State) -> Array:
         shapes = state.setdefault("shapes", self.shapes)

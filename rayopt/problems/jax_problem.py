@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -244,6 +245,10 @@ class JaxProblem(Classification):
         # Without scores, or with one, what numbers mean is the loss's own affair: -1 and 1, or 0 and 1.
         outputs = None if outputs == 1 else outputs
         if self.y.ndim > 1 or (outputs is None and self.y.dtype.kind not in "OUS"):
+            labels = np.unique(self.y) if self.y.ndim == 1 and self.y.dtype.kind == "i" else np.zeros(0)
+            if self.predict is None and len(labels) > 1 and np.array_equal(labels, np.arange(1, len(labels) + 1)):
+                problem = f"the loss receives the labels 1 to {len(labels)} as they are"
+                warnings.warn(f"{problem}: to JAX, an index beyond the last one is the last", stacklevel=3)
             return None
         self.y, self.y_test, classes = array_data.numbered(self.y, self.y_test, outputs)
         return classes
