@@ -176,6 +176,10 @@ class Problem:
         """
         raise NotImplementedError
 
+    def gradients_and_statistics(self, points: Sequence[Array], samples: Sequence[Any]) -> Sequence[Array]:
+        """Returns :meth:`gradient_and_statistics` at each point on its own sample, as :meth:`gradients` does."""
+        return [self.gradient_and_statistics(x, sample) for x, sample in zip(points, samples, strict=True)]
+
     def gradient_sum(self, x: Array, samples: Any, weights: Array | None = None) -> Array:
         """Returns sum_j weights[j] * gradient(x, samples[j]) (weights 1 by default) in one product."""
         raise NotImplementedError

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LOSSES = ("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "binary_cross_entropy_with_logits")
 MADE_HERE = ("device", "_module", "_parameters", "_buffer", "_stack", "_normalisations", "_statistics", "_momenta",
-             "_one", "_start", "_first_statistics")  # fmt: skip
+             "_one", "_start", "_first_statistics", "_dropouts", "_draws")  # fmt: skip
 """What a process makes for itself."""
 MODES = ("eval", "train")
 BUFFERS = ("average", "local", "frozen")
@@ -202,6 +202,85 @@ class TorchNetwork:
 
         found: torch.Tensor = functional_call(self._module, parameters, (inputs,))
         return found
+
+    # ---- many points in training mode ----
+
+    @cached_property
+    def _dropouts(self) -> list[torch.nn.Dropout]:
+        """The layers whose draws are made beforehand when many points are evaluated together."""
+        import torch
+
+        return [layer for layer in self._module.modules() if type(layer) is torch.nn.Dropout]
+
+    def masks(self, keys: Sequence[int], inputs: torch.Tensor) -> list[torch.Tensor]:
+        """Returns what each call of dropout multiplies by in passes of these keys, stacked over the keys.
+
+        They are what the passes draw one by one.
+
+        Args:
+          keys: K of them.
+          inputs: of one of the passes; all have this shape.
+        """
+        import torch
+
+        if not self._dropouts:
+            return []
+        draws = self.__dict__.setdefault("_draws", {})
+        shape = tuple(inputs.shape)
+        if shape not in draws:
+            draws[shape] = self._draws_of(inputs)
+        found = []
+        for key in keys:
+            with self.training(key):
+                drawn = [torch.nn.functional.dropout(torch.ones(size, device=self.device, dtype=dtype), share)
+                         for share, size, dtype in draws[shape]]  # fmt: skip
+            found.append(drawn)
+        return [torch.stack(calls) for calls in zip(*found, strict=True)]
+
+    def _draws_of(self, inputs: torch.Tensor) -> list[tuple[float, torch.Size, torch.dtype]]:
+        """Returns the share, the shape and the type of each call of dropout in one pass."""
+        import torch
+
+        found: list[tuple[float, torch.Size, torch.dtype]] = []
+        hooks = [
+            layer.register_forward_pre_hook(
+                lambda layer, given: found.append((layer.p, given[0].shape, given[0].dtype))
+            )
+            for layer in self._dropouts
+        ]
+        try:
+            with self.training(0), torch.no_grad():
+                self.outputs(inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return found
+
+    def own_buffers(self, count: int) -> dict[str, torch.Tensor]:
+        """Returns the module's buffers by name, a copy of each for every one of many passes."""
+        buffers = self._module.named_buffers()
+        return {name: value.expand(count, *value.shape).clone() for name, value in buffers}
+
+    def statistics_in(self, buffers: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+        """Returns those of :meth:`statistics` in the module's buffers by name."""
+        wanted = {id(part) for part in self._statistics}
+        return [buffers[name] for name, value in self._module.named_buffers() if id(value) in wanted]
+
+    @contextmanager
+    def masked(self, masks: Sequence[torch.Tensor]) -> Iterator[None]:
+        """Dropout multiplies by these, one for each call, in place of what it draws."""
+        left = iter(masks)
+
+        def forward(given: torch.Tensor) -> torch.Tensor:
+            return given * next(left)
+
+        for layer in self._dropouts if masks else ():
+            layer.__dict__["forward"] = forward
+        try:
+            yield
+        finally:
+            for layer in self._dropouts:
+                layer.__dict__.pop("forward", None)
 
     # ---- modes ----
 

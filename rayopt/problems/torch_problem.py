@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -491,17 +491,40 @@ class TorchProblem(Classification):
         return found[0] if len(found) == 1 else np.mean(found, axis=0, dtype=self.dtype)
 
     def gradients(self, points: Sequence[Array], samples: Sequence[Any]) -> Sequence[Array]:
-        if self.mode == "train" or not self._stacks:
-            return super().gradients(points, samples)
+        if self.mode == "train":
+            return [found[: self.dimension] for found in self.gradients_and_statistics(points, samples)]
         rows = np.stack([np.atleast_1d(sample) for sample in samples])
+        return self._together(points, rows) or super().gradients(points, samples)
+
+    def gradients_and_statistics(self, points: Sequence[Array], samples: Sequence[Any]) -> Sequence[Array]:
+        if len(samples[0]) == self.batch + 1:
+            drawn = np.stack(samples)
+            if found := self._together(points, drawn[:, :-1], drawn[:, -1].tolist()):
+                return found
+        return super().gradients_and_statistics(points, samples)
+
+    def _together(
+        self, points: Sequence[Array], rows: NDArray[np.intp], keys: Sequence[int] | None = None
+    ) -> list[Array]:
+        """Returns gradients at many points, each on rows of its own; nothing if the module cannot be evaluated so.
+
+        Args:
+          points: K of them, each of shape (dimension,).
+          rows: shape (K, rows).
+          keys: K of them, in training mode: the statistics and a 1 stand behind each gradient.
+        """
+        if not self._stacks:
+            return []
         weights = np.full(rows.shape[1], 1.0 / rows.shape[1])
+        behind = 0 if keys is None else self.statistics_size + 1
         # An array each: one block for all would live as long as the last of them.
-        found = [np.empty(self.dimension, dtype=self.dtype) for _ in points]
+        found = [np.empty(self.dimension + behind, dtype=self.dtype) for _ in points]
         together = points_of_a_pass(points[0].nbytes)
         for start in range(0, len(points), together):
             chosen = slice(start, start + together)
-            if not self._stacked(points[chosen], rows[chosen], weights, found[chosen]):
-                return super().gradients(points, samples)
+            own = None if keys is None else keys[chosen]
+            if not self._stacked(points[chosen], rows[chosen], weights, found[chosen], own):
+                return []
         return found
 
     def _stacked(
@@ -510,6 +533,7 @@ class TorchProblem(Classification):
         rows: NDArray[np.intp],
         weights: Array,
         out: Sequence[Array] | Array,
+        keys: Sequence[int] | None = None,
     ) -> bool:
         """Writes the weighted sums of the gradients of rows at many points, in one pass.
 
@@ -517,15 +541,20 @@ class TorchProblem(Classification):
           points: K of them, each of shape (dimension,).
           rows: of all points, shape (rows,), or of each, shape (K, rows).
           weights: of the rows.
-          out: K arrays of shape (dimension,).
+          out: K arrays of shape (dimension,), in training mode with the statistics and a 1 behind.
+          keys: K of them, in training mode.
 
         Returns:
           False if the module cannot be evaluated so; then nothing was written.
         """
         from torch.func import grad, vmap
 
-        def loss(parameters: Any, inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-            return self._losses(self._network.outputs_at(parameters, inputs), targets) @ weight
+        network = self._network
+
+        def loss(parameters: Any, buffers: Any, masks: Any, inputs: torch.Tensor, targets: torch.Tensor) -> Any:
+            with network.masked(masks):
+                outputs = network.outputs_at(parameters | buffers, inputs)
+            return self._losses(outputs, targets) @ weight, network.statistics_in(buffers) if buffers else []
 
         with single_thread():
             inputs, targets, weight = self._batch(rows, weights)
@@ -533,18 +562,26 @@ class TorchProblem(Classification):
                 # Views: a product of one matrix with many would copy the many.
                 inputs, targets = (same.expand(len(points), *same.shape) for same in (inputs, targets))
             try:
-                parts = vmap(grad(loss))(self._network.stacked(points), inputs, targets)
+                masks = [] if keys is None else network.masks(keys, inputs[0])
+                with nullcontext() if keys is None else network.training(keys[0]):
+                    buffers = {} if keys is None else network.own_buffers(len(points))
+                    parts, statistics = vmap(grad(loss, has_aux=True))(
+                        network.stacked(points), buffers, masks, inputs, targets
+                    )
             except (RuntimeError, ValueError) as error:
                 self._stacks = False
                 problem = f"{dotted(self.module)} cannot be evaluated at many points at once ({first_line(error)})"
                 warnings.warn(f"{problem}: they are evaluated one by one", stacklevel=2)
                 return False
         start = 0
-        for part in parts.values():
+        for part in (*parts.values(), *statistics):
             values = part.detach().cpu().numpy().reshape(len(points), -1)
             for g, value in zip(out, values, strict=True):
                 g[start : start + len(value)] = value
             start += values.shape[1]
+        if keys is not None:
+            for g in out:
+                g[-1] = 1.0
         return True
 
     def _sum_of_rows(

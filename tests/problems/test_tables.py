@@ -239,3 +239,102 @@ def test_words_of_the_test_rows_are_the_classes_of_the_training_rows(tmp_path):
     problem = ro.problems.TorchProblem.from_config(module=lambda: torch.nn.Linear(13, 3), data=data)
     # Of barbera, barolo and grignolino the first is not among them.
     assert set(np.unique(problem.y_test).tolist()) == {1, 2}
+
+
+def text(folder, name, content):
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        ("a,b,y\n1,2,0,5\n1,2,1,4\n", r"its rows have 4 values, its header 3; expected as many"),
+        ("a,b,y\n1,2,0\n1,2,3,4\n", r"it cannot be read .*line 3"),
+        ("a,b,y\n", r"it has no rows; expected at least one"),
+    ],
+)
+def test_a_csv_whose_rows_do_not_fit_its_header(content, what, tmp_path):
+    path = text(tmp_path, "rows.csv", content)
+    with pytest.raises(DataError, match=rf"rows\.csv: {what}"):
+        ro.problems.LogisticRegression.from_config(data={"csv": path, "target": "y"})
+
+
+def test_categories_and_dates_are_not_numbers(tmp_path):
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "y": [0, 1, 0]})
+    for column, kind in ((pd.Categorical(["1", "2", "1"]), "category"),
+                         (pd.date_range("2020-01-01", periods=3), "datetime64")):  # fmt: skip
+        frame.assign(c=column).to_parquet(tmp_path / "rows.parquet")
+        with pytest.raises(DataError, match=rf"column 'c' is of {kind}.*columns of 0 and 1 stand for categories"):
+            read_rows({"parquet": str(tmp_path / "rows.parquet"), "target": "y"})
+    some = text(tmp_path, "some.csv", "a,y\n1,0\n2,1\nred,0\n")
+    with pytest.raises(DataError, match=r"row 2, column 'a': 'red' .*stand for categories.*counted from 0"):
+        read_rows({"csv": some, "target": "y"})
+
+
+@pytest.mark.parametrize("problem", ["logistic_regression", "sparse_logistic_regression"])
+def test_a_libsvm_file_is_read_in_one_way(problem, tmp_path):
+    make = {"logistic_regression": ro.problems.LogisticRegression,
+            "sparse_logistic_regression": ro.problems.SparseLogisticRegression}[problem].from_config  # fmt: skip
+    marked = text(tmp_path, "marked.svm", b"\xef\xbb\xbf1 1:0.5\n0 1:2\n")
+    assert make(data={"libsvm": marked}).row_count == 2
+    test = text(tmp_path, "test.svm", "1 1:0.5 3:1\n")
+    found = make(data={"libsvm": marked, "test": test})
+    assert (found.X.shape, found.X_test.shape) == ((2, 3), (1, 3))
+    assert make(data=found.to_config()["data"]).row_count == 2
+    for content, what in (("1 1:0.5 2:abc\n0 1:1\n", r"bad\.svm, line 1: '2:abc' is not feature:value"),
+                          ("1 1:nan\n0 1:2\n", r"bad\.svm: X: row 0 is NaN")):  # fmt: skip
+        with pytest.raises(DataError, match=what):
+            make(data={"libsvm": text(tmp_path, "bad.svm", content)})
+
+
+def test_a_libsvm_file_that_is_too_large_when_dense_is_one_line(tmp_path):
+    path = text(tmp_path, "huge.svm", "1 1:0.5\n0 1000000000:2\n" * 100)
+    with pytest.raises(InvalidInput, match=r"data\.libsvm: 1,000,000,000 needs at least 1\.6 TB of memory"):
+        read_rows({"libsvm": path})
+    assert ro.problems.SparseLogisticRegression.from_config(data={"libsvm": path}).dimension == 10**9
+    with pytest.raises(InvalidInput, match=r"data\.standardise: rows that are sparse would be dense"):
+        ro.problems.SparseLogisticRegression.from_config(data={"libsvm": path, "standardise": True})
+
+
+def test_sparse_logistic_regression_takes_a_table(tmp_path):
+    path = text(tmp_path, "rows.csv", "a,b,y\n1,0,no\n0,2,yes\n0,3,no\n4,0,yes\n")
+    problem = ro.problems.SparseLogisticRegression.from_config(data={"csv": path, "target": "y", "test_share": 0.25})
+    assert (problem.row_count, problem.X_test.shape) == (3, (1, 2))
+    assert problem.source == f"{path}, 3 training rows and 1 test rows"
+
+
+def test_numpy_files_have_test_files(tmp_path):
+    data = write("npy", tmp_path)
+    found = read_rows({**data, "test": data["npy"], "test_target": data["target"]})
+    np.testing.assert_array_equal(found.X_test, X)
+    np.testing.assert_array_equal(found.y_test, Y)
+    with pytest.raises(InvalidInput, match=r"data\.test_target: missing"):
+        read_rows({**data, "test": data["npy"]})
+
+
+@pytest.mark.parametrize(
+    ("arrays", "what"),
+    [
+        ({"X": np.array([["a", "b"]]), "y": [0]}, r"X: shape \(1, 2\) of <U1"),
+        ({"X": np.ones((3, 2)), "y": [0, 1]}, r"y: shape \(2,\); expected \(3,\)"),
+        ({"X": [[1.0], [np.nan]], "y": [0, 1]}, r"X: row 1 is NaN"),
+    ],
+)
+def test_what_is_wrong_with_arrays_of_a_file_names_the_file(arrays, what, tmp_path):
+    np.savez(tmp_path / "rows.npz", **arrays)
+    with pytest.raises(DataError, match=rf"rows\.npz: {what}"):
+        ro.problems.LogisticRegression.from_config(data={"npz": str(tmp_path / "rows.npz")})
+
+
+def test_least_squares_of_words(tmp_path):
+    path = text(tmp_path, "rows.csv", "a,y\n1,2\n2,many\n")
+    with pytest.raises(DataError, match=r"rows\.csv: row 1: the target 'many' is not a number; expected"):
+        ro.problems.LeastSquares.from_config(data={"csv": path, "target": "y"})
+
+
+@pytest.mark.parametrize("name", ["numpy:zeros", "numpy:pi"])
+def test_a_function_that_cannot_be_called(name):
+    with pytest.raises(InvalidInput, match=r"data\.function: .*(be called|is not a function).*without arguments"):
+        read_rows({"function": name})

@@ -30,6 +30,56 @@ def module_at(problem: ro.problems.TorchProblem, x: np.ndarray) -> Any:
     return made
 
 
+def sequential(*layers: Any) -> Any:
+    return lambda: nn.Sequential(*copy.deepcopy(layers))
+
+
+DRAWING = {
+    "batch normalisation": sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)),
+    "a cumulative mean": sequential(nn.Linear(4, 8), nn.BatchNorm1d(8, momentum=None), nn.Linear(8, 3)),
+    "untracked": sequential(nn.Linear(4, 8), nn.BatchNorm1d(8, track_running_stats=False), nn.Linear(8, 3)),
+    "dropout": sequential(nn.Linear(4, 8), nn.Dropout(0.5, inplace=True), nn.Linear(8, 3)),
+    "both, twice": sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 8), nn.BatchNorm1d(8),
+                              nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3)),
+    "images": sequential(nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.1),
+                         nn.Flatten(), nn.Linear(16, 3)),
+}  # fmt: skip
+
+
+def at_many_points(module: Any, **arguments: Any) -> tuple[Any, np.ndarray, np.ndarray]:
+    """A problem, and what it returns at five points one by one and together."""
+    random = np.random.default_rng(0)
+    problem = ro.problems.TorchProblem(module, random.normal(size=(60, 4)), np.arange(60) % 3, batch=8, mode="train",
+                                       **arguments)  # fmt: skip
+    points = [problem.start_point() + np.float32(0.1) * random.normal(size=problem.dimension).astype(np.float32)
+              for _ in range(5)]  # fmt: skip
+    samples = list(problem.draw_many(np.zeros(5, dtype=int), random.integers(2**63, size=5).astype(np.uint64)))
+    alone = [problem.gradient_and_statistics(x, sample) for x, sample in zip(points, samples, strict=True)]
+    return problem, np.stack(alone), np.stack(problem.gradients_and_statistics(points, samples))
+
+
+class TestManyPointsInTrainingMode:
+    @pytest.mark.parametrize("buffers", ["average", "local", "frozen"])
+    @pytest.mark.parametrize("name", DRAWING)
+    def test_gradients_and_statistics_are_those_of_each_alone(self, name, buffers, recwarn):
+        problem, alone, together = at_many_points(DRAWING[name], buffers=buffers)
+        assert alone.shape == together.shape == (5, problem.dimension + problem.statistics_size + 1)
+        np.testing.assert_allclose(together, alone, atol=5e-6)
+        assert not [warning for warning in recwarn if "one by one" in str(warning.message)]
+
+    def test_the_generator_and_the_module_are_left_alone(self):
+        state = torch.random.get_rng_state()
+        problem, _, _ = at_many_points(DRAWING["both, twice"])
+        assert torch.equal(torch.random.get_rng_state(), state)
+        assert all("forward" not in vars(layer) for layer in problem._network._module.modules())
+
+    def test_draws_that_are_not_known_beforehand_are_made_one_by_one(self):
+        module = sequential(nn.Linear(4, 8), nn.AlphaDropout(0.5), nn.Linear(8, 3))
+        with pytest.warns(UserWarning, match=r"random operation.*they are evaluated one by one"):
+            _, alone, together = at_many_points(module)
+        np.testing.assert_array_equal(alone, together)
+
+
 class TestTrainingMode:
     def test_a_gradient_is_that_of_the_module_in_training_mode(self):
         problem = digits(mode="train", buffers="local")

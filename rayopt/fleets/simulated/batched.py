@@ -65,7 +65,7 @@ class BatchedValues(LookingAhead):
 
     def _is_alone(self, task: Gradient) -> bool:
         """Whether the value of a task is one stochastic gradient at one point."""
-        is_plain = type(task) in (Gradient, Trial) and task.count == 1 and not self._problem.statistics_size
+        is_plain = type(task) in (Gradient, Trial) and task.count == 1
         return is_plain and task.x.ndim == 1 and not self._is_exact(task)
 
     def _evaluate(self, arrival: Arrival) -> None:
@@ -79,7 +79,8 @@ class BatchedValues(LookingAhead):
                 chosen.append((task, worker, number))
         self._kept = {key: value for key, value in self._kept.items() if key in running}
         samples = [self._next_samples.get(worker, number) for _, worker, number in chosen]
-        found = self._problem.gradients([task.x for task, _, _ in chosen], samples)
+        evaluate = self._problem.gradients_and_statistics if self._problem.statistics_size else self._problem.gradients
+        found = evaluate([task.x for task, _, _ in chosen], samples)
         self.requested += len(chosen)
         for (_, worker, number), value in zip(chosen, found, strict=True):
             self._kept[worker, number] = value

@@ -82,12 +82,16 @@ def named(place: str) -> Iterator[None]:
 
 def numbers_of(y: Array) -> Array:
     """Returns targets that are to be numbers, or raises DataError for the first that is not one."""
-    if y.dtype.kind in "OUS":
-        for row, value in enumerate(y.reshape(-1).tolist()):
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise DataError(f"row {row} (counted from 0): the target {value!r} is not a number; expected numbers")
-        return y.astype(np.float64)
-    return y
+    if y.dtype.kind not in "OUS":
+        return y
+    found = np.empty(y.shape)
+    for row, value in enumerate(y.tolist()):
+        try:
+            found[row] = value
+        except (TypeError, ValueError):
+            problem = f"row {row}: the target {value!r} is not a number"
+            raise DataError(f"{problem}; expected numbers; rows are counted from 0") from None
+    return found
 
 
 def names_rows(data: Any) -> TypeGuard[Mapping[str, Any]]:

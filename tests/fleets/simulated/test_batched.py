@@ -46,17 +46,20 @@ def test_only_what_the_method_would_use_is_evaluated_ahead():
     assert outcome(methods.Rennala(0.1, batch_size=4), problem, BATCHED)[0].requested == 0
 
 
-@pytest.mark.parametrize("lookahead", [1, 3, 32])
-def test_pytorch_agrees_up_to_rounding_and_two_runs_to_the_bit(lookahead):
+@pytest.mark.parametrize(("mode", "lookahead"), [("eval", 1), ("eval", 3), ("eval", 32), ("train", 32)])
+def test_pytorch_agrees_up_to_rounding_and_two_runs_to_the_bit(mode, lookahead):
     pytest.importorskip("torch", reason="PyTorch is not installed")
     problem = ro.problems.TorchProblem.from_config(
-        "tests.problems.torch_modules:Normalised", data="digits", rows=300, batch=8
+        "tests.problems.torch_modules:Normalised", data="digits", rows=300, batch=8, mode=mode
     )
     fleet = ro.SimulatedFleet(gradients="batched", lookahead=lookahead)
     for method in (methods.ASGD(0.05), methods.Ringmaster(0.1, threshold=4, interrupt=True)):
         batched, here, again = (outcome(method, problem, way)[1] for way in (fleet, HERE, fleet))
         np.testing.assert_allclose(batched.x, here.x, atol=5e-5)
         assert batched.x.tobytes() == again.x.tobytes()
+        if mode == "train":
+            np.testing.assert_allclose(batched.statistics, here.statistics, atol=5e-5)
+            assert batched.statistics.tobytes() == again.statistics.tobytes()
 
 
 def test_the_table_says_how_many_were_not_needed_and_the_trace_is_that_of_here():
