@@ -17,7 +17,6 @@ from rayopt.problems.base import Array
 if TYPE_CHECKING:
     import torch
 
-LOSSES = ("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "binary_cross_entropy_with_logits")
 MADE_HERE = ("device", "_module", "_parameters", "_buffer", "_stack", "_normalisations", "_statistics", "_momenta",
              "_one", "_start", "_first_statistics", "_dropouts", "_draws")  # fmt: skip
 """What a process makes for itself."""
@@ -410,19 +409,6 @@ def factory_of(given: Any) -> Callable[..., Any]:
     if isinstance(given, str) and not is_class and not declared_return(found, torch.nn.Module):
         allowed = "a class derived from torch.nn.Module, or a function annotated `-> torch.nn.Module`"
         raise InvalidInput("module", f"{given!r} does not say that it makes a module", allowed)
-    return found
-
-
-def loss_of(given: Any) -> Callable[..., Any]:
-    """Returns the loss that is given or named as "package.module:name", or raises InvalidInput."""
-    import torch
-
-    found = imported("loss", given)
-    if not callable(found):
-        raise InvalidInput("loss", f"{given!r} is not a loss", f"{', '.join(LOSSES)}, or a function")
-    if isinstance(given, str) and not isinstance(found, torch.nn.Module) and not declared_return(found, torch.Tensor):
-        allowed = "a torch.nn.Module, or a function annotated `-> torch.Tensor`"
-        raise InvalidInput("loss", f"{given!r} does not say that it returns a tensor", allowed)
     return found
 
 

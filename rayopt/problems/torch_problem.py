@@ -15,7 +15,7 @@ from rayopt.core.errors import DataError, InvalidInput, at_least, first_line, on
 from rayopt.core.keys import mix_many
 from rayopt.core.tasks import weighted_total
 from rayopt.core.user_code import dotted
-from rayopt.problems import array_data
+from rayopt.problems import array_data, torch_loss
 from rayopt.problems.base import DTYPES, Array, Checkpoint, points_of_a_pass
 from rayopt.problems.classification import Classification
 from rayopt.problems.data.partition import Partition
@@ -23,12 +23,10 @@ from rayopt.problems.data.tables import named
 from rayopt.problems.rows import CHUNK, float_or_array
 from rayopt.problems.torch_network import (
     BUFFERS,
-    LOSSES,
     MODES,
     TorchNetwork,
     device_of,
     factory_of,
-    loss_of,
     require_torch,
     single_thread,
 )  # fmt: skip
@@ -39,10 +37,6 @@ if TYPE_CHECKING:
 Batch = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]
 """Inputs, targets and weights of rows."""
 BITS = ("fast", "exact")
-CLASS_LOSSES = ("cross_entropy", "nll_loss")
-TWO_CLASS_LOSSES = ("binary_cross_entropy_with_logits",)
-NUMBER_LOSSES = ("mse_loss", "l1_loss", *TWO_CLASS_LOSSES)
-"""Losses by name: of labels, of 0 and 1, and those that compare outputs and targets number by number."""
 SMALL_POINT = 2**18
 """Bytes up to which the points of a grid are faster together than one by one."""
 
@@ -134,7 +128,7 @@ class TorchProblem(Classification):
     ) -> None:
         require_torch()
         self.module = factory_of(module)
-        self.loss = loss if loss in LOSSES else loss_of(loss)
+        self.loss = loss if loss in torch_loss.LOSSES else torch_loss.loss_of(loss)
         self.module_arguments = dict(module_arguments or {})
         self.initial_seed = at_least("initial_seed", initial_seed, 0)
         self.dtype = one_of("dtype", dtype, DTYPES)
@@ -341,29 +335,8 @@ class TorchProblem(Classification):
         import torch
 
         targets = self._rows(data, rows)
-        are_numbers = targets.is_floating_point() or self.loss in NUMBER_LOSSES
+        are_numbers = targets.is_floating_point() or self.loss in torch_loss.OF_NUMBERS
         return targets.to(getattr(torch, self.dtype)) if are_numbers else targets
-
-    def _losses(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Returns the loss of each row, shape (rows,)."""
-        import torch
-
-        if self.loss in NUMBER_LOSSES and outputs.shape != targets.shape:
-            if outputs.numel() != targets.numel():
-                problem = f"{self.loss} of outputs of shape {tuple(outputs.shape)} and targets {tuple(targets.shape)}"
-                raise InvalidInput("loss", problem, "an output for each target")
-            # They would be paired each with each.
-            targets = targets.reshape(outputs.shape)
-        if isinstance(self.loss, str):
-            losses: torch.Tensor = getattr(torch.nn.functional, self.loss)(outputs, targets, reduction="none")
-        else:
-            losses = self.loss(outputs, targets)
-        if losses.ndim > 1:
-            losses = losses.reshape(len(losses), -1).mean(dim=1)
-        if losses.shape != targets.shape[:1]:
-            problem = f"it returned shape {tuple(losses.shape)} for {len(targets)} rows"
-            raise InvalidInput("loss", problem, 'the loss of each row, shape (rows,): reduction="none"')
-        return losses
 
     @contextmanager
     def _applied(self) -> Iterator[None]:
@@ -387,28 +360,11 @@ class TorchProblem(Classification):
 
     def _number_labels(self) -> NDArray[Any] | None:
         """Makes labels the numbers of their classes; returns the classes, or None if they are numbers already."""
-        import torch
-
-        words = self.y.dtype.kind in "OUS"
-        if self.y.ndim > 1:
+        if not torch_loss.takes_labels(self.loss, self.y):
             return None
-        if self._has_loss(CLASS_LOSSES, (torch.nn.CrossEntropyLoss, torch.nn.NLLLoss)):
-            outputs = self._output_count()
-        elif (
-            self._has_loss(TWO_CLASS_LOSSES, (torch.nn.BCEWithLogitsLoss, torch.nn.BCELoss))
-            and self.y.dtype.kind != "f"
-        ):
-            outputs = 2
-        elif words:
-            outputs = None
-        else:
-            # What another loss makes of numbers is its own affair.
-            return None
-        self.y, self.y_test, classes = array_data.numbered(self.y, self.y_test, outputs)
+        most = torch_loss.most_classes(self.loss, self._output_count())
+        self.y, self.y_test, classes = array_data.numbered(self.y, self.y_test, most)
         return classes
-
-    def _has_loss(self, names: Sequence[str], kinds: tuple[type, ...]) -> bool:
-        return self.loss in names if isinstance(self.loss, str) else isinstance(self.loss, kinds)
 
     def _output_count(self) -> int | None:
         """Returns the number of outputs of a row; None if they are no vector."""
@@ -445,7 +401,7 @@ class TorchProblem(Classification):
         with single_thread(), torch.set_grad_enabled(gradient):
             parameters = self._network.place(x)
             for inputs, targets, weights in batches:
-                loss = self._losses(self._network.outputs(inputs), targets) @ weights
+                loss = torch_loss.of_rows(self.loss, self._network.outputs(inputs), targets) @ weights
                 if not gradient:
                     total += float(loss)
                     continue
@@ -554,7 +510,9 @@ class TorchProblem(Classification):
         def loss(parameters: Any, buffers: Any, masks: Any, inputs: torch.Tensor, targets: torch.Tensor) -> Any:
             with network.masked(masks):
                 outputs = network.outputs_at(parameters | buffers, inputs)
-            return self._losses(outputs, targets) @ weight, network.statistics_in(buffers) if buffers else []
+            return torch_loss.of_rows(self.loss, outputs, targets) @ weight, network.statistics_in(
+                buffers
+            ) if buffers else []
 
         with single_thread():
             inputs, targets, weight = self._batch(rows, weights)
