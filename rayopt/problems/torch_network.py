@@ -241,12 +241,13 @@ class TorchNetwork:
         import torch
 
         found: list[tuple[float, torch.Size, torch.dtype]] = []
-        hooks = [
-            layer.register_forward_pre_hook(
-                lambda layer, given: found.append((layer.p, given[0].shape, given[0].dtype))
-            )
-            for layer in self._dropouts
-        ]
+
+        def note(layer: Any, given: tuple[torch.Tensor, ...]) -> None:
+            # A module may keep some of its layers in evaluation mode.
+            if layer.training:
+                found.append((layer.p, given[0].shape, given[0].dtype))
+
+        hooks = [layer.register_forward_pre_hook(note) for layer in self._dropouts]
         try:
             with self.training(0), torch.no_grad():
                 self.outputs(inputs)
@@ -273,8 +274,9 @@ class TorchNetwork:
         def forward(given: torch.Tensor) -> torch.Tensor:
             return given * next(left)
 
-        for layer in self._dropouts if masks else ():
-            layer.__dict__["forward"] = forward
+        for layer in self._dropouts:
+            if masks and layer.training:
+                layer.__dict__["forward"] = forward
         try:
             yield
         finally:

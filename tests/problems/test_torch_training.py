@@ -73,6 +73,19 @@ class TestManyPointsInTrainingMode:
         assert torch.equal(torch.random.get_rng_state(), state)
         assert all("forward" not in vars(layer) for layer in problem._network._module.modules())
 
+    def test_a_layer_that_stays_in_evaluation_mode_draws_nothing(self):
+        class Half(nn.Sequential):
+            def train(self, mode: bool = True) -> Any:
+                super().train(mode)
+                self[1].eval()
+                return self
+
+        def module() -> Any:
+            return Half(nn.Linear(4, 8), nn.Dropout(0.5), nn.Dropout(0.3), nn.Linear(8, 3))
+
+        _, alone, together = at_many_points(module)
+        np.testing.assert_allclose(together, alone, atol=5e-6)
+
     def test_draws_that_are_not_known_beforehand_are_made_one_by_one(self):
         module = sequential(nn.Linear(4, 8), nn.AlphaDropout(0.5), nn.Linear(8, 3))
         with pytest.warns(UserWarning, match=r"random operation.*they are evaluated one by one"):
