@@ -53,7 +53,7 @@ def test_full_speed_and_fleet_seconds():
     durations = profile(Quadratic(50), ro.Workers(2, "measured"), plan=QUICK)
     assert all(0 < np.median(seconds) < 0.1 for seconds in durations.of("compute").values())
     assert "at full speed" in durations.header["workers"]
-    slow = profile(Quadratic(5), ro.Workers(1, 2.0), ro.RayFleet(time_scale=0.005), QUICK)
+    slow = profile(Quadratic(5), ro.Workers(1, 2.0), ro.RayFleet(time_scale=0.02), QUICK)
     assert np.median(slow.of("compute")[0]) == pytest.approx(2.0, rel=0.5)
 
 
