@@ -27,6 +27,7 @@ class Found:
       source: a sentence that says where they come from.
       data: the same for a workload file.
       place: the file, name or function.
+      test_place: of the test data.
     """
 
     arrays: dict[str, Any]
@@ -34,6 +35,7 @@ class Found:
     source: str
     data: Any
     place: str
+    test_place: str
 
 
 def load(data: str | Mapping[str, Any], rows: int | None) -> Found:
@@ -46,10 +48,10 @@ def load(data: str | Mapping[str, Any], rows: int | None) -> Found:
     if names_rows(data):
         table = read_rows(data, rows)
         arrays = {"X": table.X, "y": table.y, "X_test": table.X_test, "y_test": table.y_test}
-        return Found(arrays, 1.0, table.source, table.data, table.place)
+        return Found(arrays, 1.0, table.source, table.data, table.place, table.test_place)
     known = LabelledData.from_data(data, rows, {})
     arrays = {"X": known.X, "y": known.y, "X_test": known.X_test, "y_test": known.y_test}
-    return Found(arrays, known.scale, known.source, known.data, known.source)
+    return Found(arrays, known.scale, known.source, known.data, known.source, known.source)
 
 
 def writable(rows: Rows) -> Rows:
@@ -68,16 +70,24 @@ def stacked(dataset: Any) -> tuple[Rows, Rows]:
     return np.stack([np.asarray(row) for row in inputs]), np.stack([np.asarray(row) for row in targets])
 
 
-def checked_test(X_test: ArrayLike | None, y_test: ArrayLike | None) -> tuple[Rows | None, Rows | None]:
-    """Returns :func:`checked` of test data, or None twice if there are none."""
+def checked_test(X_test: ArrayLike | None, y_test: ArrayLike | None, y: Rows) -> tuple[Rows | None, Rows | None]:
+    """Returns :func:`checked` of test data whose targets are as those of the training data, or None twice without."""
     if (X_test is None) != (y_test is None):
         raise DataError("X_test and y_test go together; give both or neither")
-    return (None, None) if X_test is None or y_test is None else checked(X_test, y_test, "_test")
+    if X_test is None or y_test is None:
+        return None, None
+    found = checked(X_test, y_test, "_test")
+    if found[1].shape[1:] != y.shape[1:]:
+        raise DataError(f"y_test: targets of shape {found[1].shape[1:]}; expected {y.shape[1:]}, as those of y")
+    return found
 
 
 def checked(X: ArrayLike, y: ArrayLike, suffix: str) -> tuple[Rows, Rows]:
     """Returns inputs and targets with contiguous rows, or raises DataError; integers are int64, words stay words."""
     X, y = np.ascontiguousarray(X), np.ascontiguousarray(y)
+    if y.dtype.kind == "O" and y.ndim == 1 and not any(isinstance(value, str) for value in y):
+        # Numbers of Python in an array of objects.
+        y = np.array(y.tolist())
     words = y.ndim == 1 and y.dtype.kind in "OUS"
     for name, values, kinds in ((f"X{suffix}", X, "uifb"), (f"y{suffix}", y, "uifbOUS" if words else "uifb")):
         if values.ndim == 0 or values.size == 0 or values.dtype.kind not in kinds:
@@ -111,8 +121,7 @@ def numbered(y: Rows, y_test: Rows | None, outputs: int | None) -> tuple[Rows, R
         return y, y_test, None
     classes = classes_of(y)
     if outputs is not None and len(classes) > outputs:
-        problem = f"y: {len(classes)} classes ({shown(classes)}) for {outputs} outputs"
-        raise DataError(f"{problem}; expected an output for each class")
+        raise DataError(f"y: {len(classes)} classes ({shown(classes)}); expected at most {outputs}")
     if len(classes) == 1:
         raise DataError(f"y: all labels are {shown(classes)}; expected at least two classes, or numbers of outputs")
     note_on(classes)

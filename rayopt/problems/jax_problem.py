@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 ONE_THREAD = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 BITS = ("fast", "exact")
+MOST_LABELS = 20
+"""More targets of consecutive numbers are counts, and not classes."""
 
 
 class JaxProblem(Classification):
@@ -106,7 +108,7 @@ class JaxProblem(Classification):
         self.device = _device(device)
         self.bits = one_of("bits", bits, BITS)
         self.X, self.y = array_data.checked(X, y, "")
-        self.X_test, self.y_test = array_data.checked_test(X_test, y_test)
+        self.X_test, self.y_test = array_data.checked_test(X_test, y_test, self.y)
         self.parameters = parameters
         self._start, self._tree = self._flattened(parameters)
         self.dimension = len(self._start)
@@ -159,7 +161,7 @@ class JaxProblem(Classification):
             **found.arrays, "scale": found.scale, "predict": predict, "partition": partition, "batch": batch,
             "replacement": replacement, "dtype": dtype, "block": block, "device": device, "bits": bits,
         }  # fmt: skip
-        with named(found.place):
+        with named(found.place, found.test_place):
             problem = cls(loss, parameters, **arguments)
         problem.source, problem.data, problem.rows = found.source, found.data, rows
         return problem
@@ -246,9 +248,13 @@ class JaxProblem(Classification):
         outputs = None if outputs == 1 else outputs
         if self.y.ndim > 1 or (outputs is None and self.y.dtype.kind not in "OUS"):
             labels = np.unique(self.y) if self.y.ndim == 1 and self.y.dtype.kind == "i" else np.zeros(0)
-            if self.predict is None and len(labels) > 1 and np.array_equal(labels, np.arange(1, len(labels) + 1)):
-                problem = f"the loss receives the labels 1 to {len(labels)} as they are"
-                warnings.warn(f"{problem}: to JAX, an index beyond the last one is the last", stacklevel=3)
+            is_counted = 1 < len(labels) <= MOST_LABELS and np.array_equal(labels, np.arange(1, len(labels) + 1))
+            if self.predict is None and is_counted:
+                problem = f"the loss receives the targets 1 to {len(labels)} as they are"
+                warnings.warn(f"{problem}: as indices they count from 0, and JAX raises nothing", stacklevel=3)
+            return None
+        if self.y.dtype.kind == "f" and (np.rint(self.y) != self.y).any():
+            # Several outputs may be a mean and its variance too.
             return None
         self.y, self.y_test, classes = array_data.numbered(self.y, self.y_test, outputs)
         return classes

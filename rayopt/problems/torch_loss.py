@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 Loss = str | Callable[..., Any]
 
 LOSSES = ("cross_entropy", "nll_loss", "mse_loss", "l1_loss", "binary_cross_entropy_with_logits")
-OF_NUMBERS = ("mse_loss", "l1_loss", "binary_cross_entropy_with_logits")
-"""Those that compare outputs and targets number by number."""
 
 
 def loss_of(given: Any) -> Callable[..., Any]:
@@ -41,9 +39,10 @@ def of_rows(loss: Loss, outputs: torch.Tensor, targets: torch.Tensor) -> torch.T
     """
     import torch
 
-    if loss in OF_NUMBERS and outputs.shape != targets.shape:
+    if is_of_numbers(loss) and outputs.shape != targets.shape:
         if outputs.numel() != targets.numel():
-            problem = f"{loss} of outputs of shape {tuple(outputs.shape)} and targets {tuple(targets.shape)}"
+            name = loss if isinstance(loss, str) else type(loss).__name__
+            problem = f"{name} of outputs of shape {tuple(outputs.shape)} and targets {tuple(targets.shape)}"
             raise InvalidInput("loss", problem, "an output for each target")
         # They would be paired each with each.
         targets = targets.reshape(outputs.shape)
@@ -59,12 +58,21 @@ def of_rows(loss: Loss, outputs: torch.Tensor, targets: torch.Tensor) -> torch.T
     return losses
 
 
+def is_of_numbers(loss: Loss) -> bool:
+    """Whether outputs and targets are compared number by number."""
+    return _is(loss, ("mse_loss", "l1_loss"), ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")) or _is_of_two(loss)
+
+
 def takes_labels(loss: Loss, y: NDArray[Any]) -> bool:
-    """Whether targets of shape (rows,) are labels, which may have any values, and not what the loss itself reads."""
+    """Whether targets are labels, which may have any values, and not what the loss itself reads."""
     if y.ndim > 1:
         return False
-    # A share between 0 and 1 is a target of two classes too.
-    return y.dtype.kind in "OUS" or _is_of_classes(loss) or (y.dtype.kind != "f" and _is_of_two(loss))
+    if y.dtype.kind in "OUS":
+        return not is_of_numbers(loss) or _is_of_two(loss)
+    # A label that the loss ignores is the user's own, and a share between 0 and 1 a target of two classes.
+    if _is_of_classes(loss):
+        return getattr(loss, "ignore_index", None) not in y
+    return _is_of_two(loss) and (y.dtype.kind != "f" or y.min() < 0 or y.max() > 1)
 
 
 def most_classes(loss: Loss, outputs: int | None) -> int | None:
@@ -73,13 +81,17 @@ def most_classes(loss: Loss, outputs: int | None) -> int | None:
 
 
 def _is_of_classes(loss: Loss) -> bool:
-    import torch
-
-    return loss in ("cross_entropy", "nll_loss") or isinstance(loss, (torch.nn.CrossEntropyLoss, torch.nn.NLLLoss))
+    return _is(loss, ("cross_entropy", "nll_loss"), ("CrossEntropyLoss", "NLLLoss"))
 
 
 def _is_of_two(loss: Loss) -> bool:
+    return _is(loss, ("binary_cross_entropy_with_logits",), ("BCEWithLogitsLoss", "BCELoss"))
+
+
+def _is(loss: Loss, names: Sequence[str], kinds: Sequence[str]) -> bool:
+    """Whether a loss is one of these functions by name, or a module of one of these classes of PyTorch."""
     import torch
 
-    kinds = (torch.nn.BCEWithLogitsLoss, torch.nn.BCELoss)
-    return loss == "binary_cross_entropy_with_logits" or isinstance(loss, kinds)
+    if isinstance(loss, str):
+        return loss in names
+    return isinstance(loss, tuple(getattr(torch.nn, kind) for kind in kinds))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,13 @@ import numpy as np
 from rayopt.core.errors import InvalidInput
 from rayopt.core.user_code import declared_return, dotted, imported
 from rayopt.problems.base import Array
+from rayopt.problems.torch_passes import ManyPasses, normalisations, running_statistics
 
 if TYPE_CHECKING:
     import torch
 
 MADE_HERE = ("device", "_module", "_parameters", "_buffer", "_stack", "_normalisations", "_statistics", "_momenta",
-             "_one", "_start", "_first_statistics", "_dropouts", "_draws")  # fmt: skip
+             "_one", "_start", "_first_statistics", "many")  # fmt: skip
 """What a process makes for itself."""
 MODES = ("eval", "train")
 BUFFERS = ("average", "local", "frozen")
@@ -95,9 +96,12 @@ class TorchNetwork:
             problem = f"{dotted(self._factory)} returned {type(made).__name__}"
             raise InvalidInput("module", problem, "a factory of a torch.nn.Module")
         # A copy: parameters become views of points and statistics are replaced, and the factory may keep what it made.
-        made = copy.deepcopy(made).to(device=self.device, dtype=getattr(torch, self._dtype)).eval()
+        with suppress(RuntimeError):
+            # Layers with a tensor that is computed, as of the older weight_norm, cannot be copied.
+            made = copy.deepcopy(made)
+        made = made.to(device=self.device, dtype=getattr(torch, self._dtype)).eval()
         self._start = _flattened(p for p in made.parameters() if p.requires_grad)
-        self._first_statistics = _flattened(_running_statistics(_normalisations(made)))
+        self._first_statistics = _flattened(running_statistics(normalisations(made)))
         return made
 
     @cached_property
@@ -116,14 +120,14 @@ class TorchNetwork:
     @cached_property
     def _normalisations(self) -> list[Any]:
         """The layers with running statistics."""
-        return _normalisations(self._module)
+        return normalisations(self._module)
 
     @cached_property
     def _statistics(self) -> list[torch.Tensor]:
         """The running statistics that gradients bring, in order."""
         if not self._trains or self._buffers != "average":
             return []
-        return _running_statistics(self._normalisations)
+        return running_statistics(self._normalisations)
 
     @cached_property
     def changes_in_training(self) -> list[str]:
@@ -195,93 +199,11 @@ class TorchNetwork:
         found: torch.Tensor = self._module(inputs)
         return found
 
-    def outputs_at(self, parameters: dict[str, torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
-        """Returns the module's outputs at other parameters, for functions of ``torch.func``."""
-        from torch.func import functional_call
-
-        found: torch.Tensor = functional_call(self._module, parameters, (inputs,))
-        return found
-
-    # ---- many points in training mode ----
-
     @cached_property
-    def _dropouts(self) -> list[torch.nn.Dropout]:
-        """The layers whose draws are made beforehand when many points are evaluated together."""
-        import torch
-
-        return [layer for layer in self._module.modules() if type(layer) is torch.nn.Dropout]
-
-    def masks(self, keys: Sequence[int], inputs: torch.Tensor) -> list[torch.Tensor]:
-        """Returns what each call of dropout multiplies by in passes of these keys, stacked over the keys.
-
-        They are what the passes draw one by one.
-
-        Args:
-          keys: K of them.
-          inputs: of one of the passes; all have this shape.
-        """
-        import torch
-
-        if not self._dropouts:
-            return []
-        draws = self.__dict__.setdefault("_draws", {})
-        shape = tuple(inputs.shape)
-        if shape not in draws:
-            draws[shape] = self._draws_of(inputs)
-        found = []
-        for key in keys:
-            with self.training(key):
-                drawn = [torch.nn.functional.dropout(torch.ones(size, device=self.device, dtype=dtype), share)
-                         for share, size, dtype in draws[shape]]  # fmt: skip
-            found.append(drawn)
-        return [torch.stack(calls) for calls in zip(*found, strict=True)]
-
-    def _draws_of(self, inputs: torch.Tensor) -> list[tuple[float, torch.Size, torch.dtype]]:
-        """Returns the share, the shape and the type of each call of dropout in one pass."""
-        import torch
-
-        found: list[tuple[float, torch.Size, torch.dtype]] = []
-
-        def note(layer: Any, given: tuple[torch.Tensor, ...]) -> None:
-            # A module may keep some of its layers in evaluation mode.
-            if layer.training:
-                found.append((layer.p, given[0].shape, given[0].dtype))
-
-        hooks = [layer.register_forward_pre_hook(note) for layer in self._dropouts]
-        try:
-            with self.training(0), torch.no_grad():
-                self.outputs(inputs)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return found
-
-    def own_buffers(self, count: int) -> dict[str, torch.Tensor]:
-        """Returns the module's buffers by name, a copy of each for every one of many passes."""
-        buffers = self._module.named_buffers()
-        return {name: value.expand(count, *value.shape).clone() for name, value in buffers}
-
-    def statistics_in(self, buffers: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
-        """Returns those of :meth:`statistics` in the module's buffers by name."""
-        wanted = {id(part) for part in self._statistics}
-        return [buffers[name] for name, value in self._module.named_buffers() if id(value) in wanted]
-
-    @contextmanager
-    def masked(self, masks: Sequence[torch.Tensor]) -> Iterator[None]:
-        """Dropout multiplies by these, one for each call, in place of what it draws."""
-        left = iter(masks)
-
-        def forward(given: torch.Tensor) -> torch.Tensor:
-            return given * next(left)
-
-        for layer in self._dropouts:
-            if masks and layer.training:
-                layer.__dict__["forward"] = forward
-        try:
-            yield
-        finally:
-            for layer in self._dropouts:
-                layer.__dict__.pop("forward", None)
+    def many(self) -> ManyPasses:
+        """Passes at many points at once, in the mode in which gradients are computed."""
+        with self.training(0) if self._trains else self.evaluation(None):
+            return ManyPasses(copy.deepcopy(self._module))
 
     # ---- modes ----
 
@@ -351,16 +273,6 @@ class TorchNetwork:
             for layer, momentum in zip(layers, momenta, strict=True):
                 layer.eval()
                 layer.momentum = momentum
-
-
-def _normalisations(module: torch.nn.Module) -> list[Any]:
-    """Returns the layers of a module with running statistics."""
-    return [layer for layer in module.modules() if getattr(layer, "running_mean", None) is not None]
-
-
-def _running_statistics(layers: Iterable[Any]) -> list[torch.Tensor]:
-    """Returns the running statistics of such layers, in order."""
-    return [part for layer in layers for part in (layer.running_mean, layer.running_var)]
 
 
 def _flattened(tensors: Iterable[torch.Tensor]) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -19,7 +19,7 @@ from rayopt.problems import array_data, torch_loss
 from rayopt.problems.base import DTYPES, Array, Checkpoint, points_of_a_pass
 from rayopt.problems.classification import Classification
 from rayopt.problems.data.partition import Partition
-from rayopt.problems.data.tables import named
+from rayopt.problems.data.tables import named, numbers_of
 from rayopt.problems.rows import CHUNK, float_or_array
 from rayopt.problems.torch_network import (
     BUFFERS,
@@ -139,13 +139,13 @@ class TorchProblem(Classification):
         self.scale = positive("scale", scale)
         self.input_shape = None if input_shape is None else [at_least("input_shape", side, 1) for side in input_shape]
         self.X, self.y = array_data.checked(X, y, "")
-        self.X_test, self.y_test = array_data.checked_test(X_test, y_test)
+        self.X_test, self.y_test = array_data.checked_test(X_test, y_test, self.y)
         self._network = TorchNetwork(self.module, self.module_arguments, self.initial_seed, self.dtype, self.device,
                                      self.mode, self.buffers)  # fmt: skip
         self.dimension = self._network.dimension
         self.statistics_size = self._network.statistics_size
         self._on_device: dict[int, tuple[Any, Any]] = {}
-        self._stacks = True
+        self._stacks, self._is_compared = True, False
         with self._applied():
             self._classes = self._number_labels()
         self._divide(batch, partition, replacement, block)
@@ -233,7 +233,7 @@ class TorchProblem(Classification):
             "dtype": dtype, "input_shape": input_shape, "block": block, "device": device, "mode": mode,
             "buffers": buffers, "bits": bits,
         }  # fmt: skip
-        with named(found.place):
+        with named(found.place, found.test_place):
             problem = cls(module, **arguments)
         problem.source, problem.data, problem.rows = found.source, found.data, rows
         return problem
@@ -335,7 +335,7 @@ class TorchProblem(Classification):
         import torch
 
         targets = self._rows(data, rows)
-        are_numbers = targets.is_floating_point() or self.loss in torch_loss.OF_NUMBERS
+        are_numbers = targets.is_floating_point() or torch_loss.is_of_numbers(self.loss)
         return targets.to(getattr(torch, self.dtype)) if are_numbers else targets
 
     @contextmanager
@@ -361,6 +361,8 @@ class TorchProblem(Classification):
     def _number_labels(self) -> NDArray[Any] | None:
         """Makes labels the numbers of their classes; returns the classes, or None if they are numbers already."""
         if not torch_loss.takes_labels(self.loss, self.y):
+            self.y = numbers_of(self.y)
+            self.y_test = None if self.y_test is None else numbers_of(self.y_test)
             return None
         most = torch_loss.most_classes(self.loss, self._output_count())
         self.y, self.y_test, classes = array_data.numbered(self.y, self.y_test, most)
@@ -481,6 +483,14 @@ class TorchProblem(Classification):
             own = None if keys is None else keys[chosen]
             if not self._stacked(points[chosen], rows[chosen], weights, found[chosen], own):
                 return []
+        if keys is not None and not self._is_compared:
+            # A module may do in training mode what cannot be seen from outside.
+            self._is_compared = True
+            alone = self._trained(points[0], np.append(rows[0], keys[0]))
+            error, scale = np.abs(found[0] - alone).max(), max(np.abs(alone).max(), 1.0)
+            if error > 10 * np.finfo(self.dtype).eps ** 0.5 * scale:
+                self._one_by_one("values differ from those of each alone")
+                return []
         return found
 
     def _stacked(
@@ -503,16 +513,9 @@ class TorchProblem(Classification):
         Returns:
           False if the module cannot be evaluated so; then nothing was written.
         """
-        from torch.func import grad, vmap
 
-        network = self._network
-
-        def loss(parameters: Any, buffers: Any, masks: Any, inputs: torch.Tensor, targets: torch.Tensor) -> Any:
-            with network.masked(masks):
-                outputs = network.outputs_at(parameters | buffers, inputs)
-            return torch_loss.of_rows(self.loss, outputs, targets) @ weight, network.statistics_in(
-                buffers
-            ) if buffers else []
+        def loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return torch_loss.of_rows(self.loss, outputs, targets) @ weight
 
         with single_thread():
             inputs, targets, weight = self._batch(rows, weights)
@@ -520,19 +523,13 @@ class TorchProblem(Classification):
                 # Views: a product of one matrix with many would copy the many.
                 inputs, targets = (same.expand(len(points), *same.shape) for same in (inputs, targets))
             try:
-                masks = [] if keys is None else network.masks(keys, inputs[0])
-                with nullcontext() if keys is None else network.training(keys[0]):
-                    buffers = {} if keys is None else network.own_buffers(len(points))
-                    parts, statistics = vmap(grad(loss, has_aux=True))(
-                        network.stacked(points), buffers, masks, inputs, targets
-                    )
-            except (RuntimeError, ValueError) as error:
-                self._stacks = False
-                problem = f"{dotted(self.module)} cannot be evaluated at many points at once ({first_line(error)})"
-                warnings.warn(f"{problem}: they are evaluated one by one", stacklevel=2)
-                return False
+                many = self._network.many
+                masks = [] if keys is None else many.masks(keys, inputs[0], self._network.training)
+                parts, statistics = many.gradients(loss, self._network.stacked(points), inputs, targets, masks)
+            except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
+                return self._one_by_one(first_line(error))
         start = 0
-        for part in (*parts.values(), *statistics):
+        for part in (*parts, *(statistics if self.statistics_size else [])):
             values = part.detach().cpu().numpy().reshape(len(points), -1)
             for g, value in zip(out, values, strict=True):
                 g[start : start + len(value)] = value
@@ -541,6 +538,13 @@ class TorchProblem(Classification):
             for g in out:
                 g[-1] = 1.0
         return True
+
+    def _one_by_one(self, reason: str) -> bool:
+        """Returns False, says why, and remembers it."""
+        self._stacks = False
+        problem = f"{dotted(self.module)} cannot be evaluated at many points at once ({reason})"
+        warnings.warn(f"{problem}: they are evaluated one by one", stacklevel=3)
+        return False
 
     def _sum_of_rows(
         self, x: Array, rows: NDArray[np.intp], weights: Array, total: float, checkpoint: Checkpoint | None = None

@@ -65,8 +65,7 @@ class TestBoth:
     @pytest.mark.parametrize(
         ("y", "arguments", "what"),
         [
-            (NUMBERS + 1, {"outputs": 2}, r"y: 3 classes \(1, 2, 3\) for 2 outputs; expected an output for each class"),
-            (NUMBERS + 0.5, {}, r"labels of float64 that are not integers"),
+            (NUMBERS + 1, {"outputs": 2}, r"y: 3 classes \(1, 2, 3\); expected at most 2"),
             (np.full(30, 7), {}, r"y: all labels are 7; expected at least two classes"),
             (NUMBERS, {"X_test": X, "y_test": NUMBERS + 1}, r"y_test: label 3 at row 2; expected one of 0, 1, 2"),
             (NUMBERS + 1, {"X_test": X, "y_test": NUMBERS}, r"y_test: label 0 at row 0; expected one of 1, 2, 3"),
@@ -93,12 +92,14 @@ def test_modules_of_losses_are_known_by_their_class():
 
 
 @pytest.mark.parametrize("y", [NUMBERS > 1, np.where(NUMBERS > 1, 1, -1), np.where(NUMBERS > 1, "yes", "no"),
-                               (NUMBERS > 1).astype(float)])  # fmt: skip
+                               (NUMBERS > 1).astype(float), np.where(NUMBERS > 1, 1.0, -1.0)])  # fmt: skip
 @pytest.mark.filterwarnings("ignore:the labels")
-def test_two_classes_of_one_output(y):
+@pytest.mark.parametrize("by_name", [True, False])
+def test_two_classes_of_one_output(y, by_name):
     """Outputs of shape (rows, 1) meet targets of shape (rows,) one by one, not each with each."""
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    problem = of_torch(y, outputs=1, loss="binary_cross_entropy_with_logits")
+    module = torch.nn.BCEWithLogitsLoss(reduction="none")
+    problem = of_torch(y, outputs=1, loss="binary_cross_entropy_with_logits" if by_name else module)
     x = problem.start_point()
     logits = torch.from_numpy(X.astype(np.float32) @ x[:2] + x[2])
     expected = torch.nn.functional.binary_cross_entropy_with_logits(
@@ -118,8 +119,33 @@ def test_a_regression_of_one_output_meets_its_targets_one_by_one():
         of_torch(targets, outputs=3, loss="mse_loss")
 
 
+def test_words_are_no_numbers_and_labels_that_a_loss_ignores_stay():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    with pytest.raises(DataError, match=r"row 2: the target 'many' is not a number"):
+        of_torch(np.array(["1.5", "2.5", "many"] * 10), outputs=1, loss="mse_loss")
+    assert of_torch(np.array(["1.5", "2.5", "3"] * 10), outputs=1, loss="l1_loss").y[:3].tolist() == [1.5, 2.5, 3.0]
+    ignoring = of_torch(NUMBERS - 1, loss=torch.nn.CrossEntropyLoss(ignore_index=-1, reduction="none"))
+    assert ignoring.y.tolist() == (NUMBERS - 1).tolist()
+
+
+def test_several_scores_of_jax_may_be_a_regression():
+    targets = np.random.default_rng(2).normal(size=30)
+    jax = pytest.importorskip("jax", reason="JAX is not installed")
+
+    def scores(parameters: Any, X: Any) -> Any:
+        return X @ parameters["W"]
+
+    def loss(parameters: Any, X: Any, y: Any) -> Any:
+        mean, log_variance = scores(parameters, X).T
+        return (y - mean) ** 2 / jax.numpy.exp(log_variance) + log_variance
+
+    problem = ro.problems.JaxProblem(loss, {"W": np.ones((2, 2))}, X, targets, predict=scores)
+    assert problem.y.dtype == np.float64
+    assert problem.classes_ is None
+
+
 def test_a_loss_of_jax_that_counts_from_1_is_warned_of():
-    with pytest.warns(UserWarning, match=r"receives the labels 1 to 3 as they are: to JAX, an index beyond the last"):
+    with pytest.warns(UserWarning, match=r"receives the targets 1 to 3 as they are: as indices they count from 0"):
         of_jax(NUMBERS + 1, predict=False)
 
 

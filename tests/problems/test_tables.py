@@ -328,6 +328,61 @@ def test_what_is_wrong_with_arrays_of_a_file_names_the_file(arrays, what, tmp_pa
         ro.problems.LogisticRegression.from_config(data={"npz": str(tmp_path / "rows.npz")})
 
 
+@pytest.mark.parametrize(
+    ("arrays", "what"),
+    [
+        ({"X": np.float64(1), "y": [0]}, r"X has shape \(\)"),
+        ({"X": np.ones((2, 1)), "y": np.int64(1)}, r"y has shape \(\)"),
+        ({"X": np.ones((0, 2)), "y": np.ones(0)}, r"X has shape \(0, 2\); expected at least one row"),
+        ({"X": np.ones((2, 2)), "y": [0, 1], "X_test": np.ones((2, 3)), "y_test": [0, 1]},
+         r"rows of X_test have shape \(3,\); expected \(2,\)"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("options", [{}, {"standardise": True}])
+def test_arrays_without_rows_or_of_other_rows(arrays, what, options, tmp_path):
+    np.savez(tmp_path / "rows.npz", **arrays)
+    with pytest.raises(DataError, match=rf"rows\.npz: {what}"):
+        read_rows({"npz": str(tmp_path / "rows.npz"), **options})
+
+
+def test_several_arrays_are_no_npy_file(tmp_path):
+    data = write("npz", tmp_path)["npz"]
+    with pytest.raises(DataError, match=r"wine\.npz: it holds several arrays; expected an \.npy file"):
+        read_rows({"npy": data, "target": data})
+
+
+def test_columns_whose_names_are_numbers(tmp_path):
+    frame = pd.DataFrame({0: [1.0, 2.0], 1: [0, 1]})
+    frame.to_parquet(tmp_path / "rows.parquet")
+    for target in (1, "1"):
+        found = read_rows({"parquet": str(tmp_path / "rows.parquet"), "target": target})
+        assert (found.X.tolist(), found.y.tolist()) == ([[1.0], [2.0]], [0, 1])
+
+
+def test_a_function_may_return_sparse_rows(tmp_path, monkeypatch):
+    (tmp_path / "sparse_rows.py").write_text(
+        "from scipy.sparse import csr_array\nimport numpy as np\n\n\n"
+        "def rows():\n    return csr_array(np.eye(4)), [0, 1, 0, 1]\n\n\n"
+        "def numbers():\n    return 1, 2\n\n\ndef ragged():\n    return [[1], [1, 2]], [0, 1]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    sparse = ro.problems.SparseLogisticRegression.from_config(data={"function": "sparse_rows:rows"})
+    assert sparse.X.nnz == 4
+    dense = ro.problems.LogisticRegression.from_config(data={"function": "sparse_rows:rows"})
+    np.testing.assert_array_equal(dense.X, np.eye(4))
+    with pytest.raises(DataError, match=r"sparse_rows:numbers: X has shape \(\)"):
+        read_rows({"function": "sparse_rows:numbers"})
+    with pytest.raises(InvalidInput, match=r"'sparse_rows:ragged' returned what is no array"):
+        read_rows({"function": "sparse_rows:ragged"})
+
+
+def test_a_label_of_the_test_file_alone_names_that_file(tmp_path):
+    train = text(tmp_path, "train.csv", "a,y\n1,no\n2,yes\n")
+    test = text(tmp_path, "test.csv", "a,y\n1,no\n2,perhaps\n")
+    with pytest.raises(DataError, match=r"^\S*test\.csv: y_test: label 'perhaps' at row 1"):
+        ro.problems.LogisticRegression.from_config(data={"csv": train, "target": "y", "test": test})
+
+
 def test_least_squares_of_words(tmp_path):
     path = text(tmp_path, "rows.csv", "a,y\n1,2\n2,many\n")
     with pytest.raises(DataError, match=r"rows\.csv: row 1: the target 'many' is not a number; expected"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -46,6 +46,114 @@ DRAWING = {
 }  # fmt: skip
 
 
+class Layers(nn.Module):
+    """Two linear layers with dropout between them, to be called in several ways."""
+
+    def __init__(self, **dropout: Any) -> None:
+        super().__init__()
+        self.first, self.drop, self.last = nn.Linear(4, 8), nn.Dropout(0.5, **dropout), nn.Linear(8, 3)
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attend = nn.MultiheadAttention(4, 2, batch_first=True)
+        self.drop, self.last = nn.Dropout(0.5), nn.Linear(4, 3)
+
+    def forward(self, inputs: Any) -> Any:
+        words = torch.stack([inputs, 2 * inputs, inputs**2], dim=1)
+        return self.last(self.drop(self.attend(words, words, words, need_weights=False)[0]).mean(dim=1))
+
+
+class Transposed(Layers):
+    def forward(self, inputs: Any) -> Any:
+        return self.last(self.drop(self.first(inputs).t()).t())
+
+
+class InPlace(Layers):
+    def __init__(self) -> None:
+        super().__init__(inplace=True)
+
+    def forward(self, inputs: Any) -> Any:
+        hidden = 1.0 * self.first(inputs)
+        return self.last(hidden + self.drop(hidden))
+
+
+class ByKeyword(Layers):
+    def forward(self, inputs: Any) -> Any:
+        return self.last(self.drop(input=self.first(inputs)))
+
+
+class OneStatistic(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.other, self.last = (
+            nn.Linear(4, 8),
+            nn.BatchNorm1d(8),
+            nn.BatchNorm1d(8),
+            nn.Linear(8, 3),
+        )
+        self.other.running_mean, self.other.running_var = self.norm.running_mean, self.norm.running_var
+
+    def forward(self, inputs: Any) -> Any:
+        return self.last(self.other(torch.relu(self.norm(self.first(inputs)))))
+
+
+class TwoNames(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)
+        self.again = self.norm
+
+    def forward(self, inputs: Any) -> Any:
+        return self.last(self.again(torch.relu(self.norm(self.first(inputs)))))
+
+
+class OwnAverage(Layers):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(4))
+
+    def forward(self, inputs: Any) -> Any:
+        if self.training:
+            self.mean.mul_(0.9).add_(0.1 * inputs.mean(dim=0))
+        return self.last(self.drop(self.first(inputs)))
+
+
+class OtherBuffer(OwnAverage):
+    def forward(self, inputs: Any) -> Any:
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * inputs.mean(dim=0)
+        return self.last(self.drop(self.first(inputs)))
+
+
+class Counting(Layers):
+    passes = 0
+
+    def forward(self, inputs: Any) -> Any:
+        self.passes += 1
+        return self.last(self.drop(self.first(inputs)))
+
+
+class Deeper(Layers):
+    calls: ClassVar[list[int]] = []
+
+    def forward(self, inputs: Any) -> Any:
+        self.calls.append(0)
+        hidden = self.first(inputs)
+        for _ in range(1 + len(self.calls) % 2):
+            hidden = self.drop(hidden)
+        return self.last(hidden)
+
+
+class Sneaky(Layers):
+    """Does something else where its inputs are those of many passes."""
+
+    def forward(self, inputs: Any) -> Any:
+        scale = 2.0 if torch._C._functorch.is_functorch_wrapped_tensor(inputs) else 1.0
+        return scale * self.last(self.drop(self.first(inputs)))
+
+
 def at_many_points(module: Any, **arguments: Any) -> tuple[Any, np.ndarray, np.ndarray]:
     """A problem, and what it returns at five points one by one and together."""
     random = np.random.default_rng(0)
@@ -67,11 +175,31 @@ class TestManyPointsInTrainingMode:
         np.testing.assert_allclose(together, alone, atol=5e-6)
         assert not [warning for warning in recwarn if "one by one" in str(warning.message)]
 
-    def test_the_generator_and_the_module_are_left_alone(self):
+    def test_the_generator_is_left_alone(self):
         state = torch.random.get_rng_state()
-        problem, _, _ = at_many_points(DRAWING["both, twice"])
+        at_many_points(DRAWING["both, twice"])
         assert torch.equal(torch.random.get_rng_state(), state)
-        assert all("forward" not in vars(layer) for layer in problem._network._module.modules())
+
+    @pytest.mark.parametrize("module", [Attention, Transposed, InPlace, ByKeyword, OneStatistic])
+    def test_dropout_however_it_is_called(self, module, recwarn):
+        """In memory of another order, in place, by keyword; and statistics that two layers share."""
+        _, alone, together = at_many_points(module)
+        np.testing.assert_allclose(together, alone, atol=5e-6)
+        assert not [warning for warning in recwarn if "one by one" in str(warning.message)]
+
+    @pytest.mark.parametrize(
+        ("module", "reason"),
+        [
+            (TwoNames, "a layer has two names"), (OwnAverage, "it changes its buffer mean"),
+            (OtherBuffer, "it changes its buffer mean"), (Counting, "a layer changes its attributes"),
+            (Deeper, "calls of dropout differ between passes"), (Sneaky, "values differ from those of each alone"),
+        ],
+    )  # fmt: skip
+    def test_what_cannot_be_one_pass_is_said_and_harms_nothing(self, module, reason):
+        with pytest.warns(UserWarning, match=rf"many points at once \({reason}\): they are evaluated one by one"):
+            problem, _, together = at_many_points(module)
+        assert np.isfinite(together).all()
+        assert np.isfinite(problem.value(problem.start_point()))
 
     def test_a_layer_that_stays_in_evaluation_mode_draws_nothing(self):
         class Half(nn.Sequential):

@@ -55,6 +55,7 @@ def chosen(columns: Iterable[Any], place: str, target: Any, given: Mapping[str, 
         features = [name for name in known if name != target]
     if not isinstance(features, Sequence) or isinstance(features, str) or not features:
         raise InvalidInput("data.features", f"{features!r} is not a list of columns", "all, or a list of columns")
+    features = [str(name) for name in features]
     for key, name in (("target", target), *(("features", name) for name in features)):
         if name not in known:
             raise InvalidInput(f"data.{key}", f"{place} has no column {name!r}{nearest(str(name), known)}",
@@ -63,7 +64,7 @@ def chosen(columns: Iterable[Any], place: str, target: Any, given: Mapping[str, 
         raise InvalidInput("data.features", f"{target!r} is the target", "other columns")
     if twice := [name for position, name in enumerate(features) if name in features[:position]]:
         raise InvalidInput("data.features", f"{twice[0]!r} stands twice", "each column once")
-    return list(features)
+    return features
 
 
 def check_target(frame: pd.DataFrame, path: str, target: str) -> None:

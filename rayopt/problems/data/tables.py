@@ -68,16 +68,22 @@ class Rows:
         """The file, name or function."""
         return str(next(self.data[kind] for kind in KINDS if kind in self.data))
 
+    @property
+    def test_place(self) -> str:
+        """The file of the test data, or where the others are from."""
+        return str(self.data.get("test", self.place))
+
 
 @contextmanager
-def named(place: str) -> Iterator[None]:
+def named(place: str, test_place: str = "") -> Iterator[None]:
     """Puts the file, or whatever it is, in front of what is wrong with the data from there."""
     try:
         yield
     except DataError as error:
-        if place in str(error):
+        own = test_place if str(error).startswith(("X_test", "y_test")) and test_place else place
+        if own in str(error):
             raise
-        raise DataError(f"{place}: {error}") from None
+        raise DataError(f"{own}: {error}") from None
 
 
 def numbers_of(y: Array) -> Array:
@@ -125,8 +131,15 @@ def read_rows(data: Mapping[str, Any], rows: int | None = None, keep_sparse: boo
         given[key] = absolute(_text(key, data[key]))
     found: tuple[Any, ...] = _READERS[kind](given)
     X, y, X_test, y_test = (*found, None, None)[:4]
-    if kind == "libsvm" and not keep_sparse:
-        X, X_test = (None if sparse is None else _dense(sparse) for sparse in (X, X_test))
+    place = str(given[kind])
+    if not keep_sparse:
+        X, X_test = (_dense(rows, f"data.{kind}") if hasattr(rows, "tocsr") else rows for rows in (X, X_test))
+    for name, array in (("X", X), ("y", y), ("X_test", X_test), ("y_test", y_test)):
+        if array is not None and (array.ndim == 0 or 0 in array.shape):
+            raise DataError(f"{place}: {name} has shape {array.shape}; expected at least one row")
+    if X_test is not None and X_test.shape[1:] != X.shape[1:]:
+        problem = f"{given.get('test', place)}: rows of X_test have shape {X_test.shape[1:]}"
+        raise DataError(f"{problem}; expected {X.shape[1:]}, as those of X")
     if X_test is None and (share := data.get("test_share")) is not None:
         X, y, X_test, y_test = _divided(X, y, share)
     if rows is not None:
@@ -166,7 +179,7 @@ def _text(key: str, value: Any) -> str:
 
 def _from_table(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
     kind = next(kind for kind in TABLES if kind in given)
-    path, target = given[kind], given["target"]
+    path, target = given[kind], str(given["target"])
     frame = _frame(kind, path)
     columns = chosen(frame.columns, path, target, given)
     found: list[Array | None] = [numbers(frame, path, columns), frame[target].to_numpy()]
@@ -187,6 +200,7 @@ def _frame(kind: str, path: str) -> pd.DataFrame:
     }  # fmt: skip
     with _reading(path, f"a {kind} file"):
         frame = readers[kind](path)
+    frame.columns = frame.columns.map(str)
     if not len(frame):
         raise DataError(f"{path}: it has no rows; expected at least one")
     if kind == "csv" and not isinstance(frame.index, pd.RangeIndex):
@@ -239,7 +253,10 @@ def _from_npy(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
     for path in paths:
         with _reading(path, "an .npy file without pickled objects"):
             # Mapped, not read: a row is looked at when it is used.
-            found.append(np.load(path, mmap_mode="r", allow_pickle=False))
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            if not isinstance(array, np.ndarray):
+                raise DataError(f"{path}: it holds several arrays; expected an .npy file, or {{npz: FILE}}")
+            found.append(array)
     return tuple(found)
 
 
@@ -265,7 +282,11 @@ def _from_function(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
     if not isinstance(arrays, tuple) or len(arrays) not in (2, 4):
         raise InvalidInput("data.function", f"{given['function']!r} returned {type(arrays).__name__}",
                            wanted)  # fmt: skip
-    return tuple(np.asarray(array) for array in arrays)
+    try:
+        return tuple(array if hasattr(array, "tocsr") else np.asarray(array) for array in arrays)
+    except ValueError as error:
+        problem = f"{given['function']!r} returned what is no array ({first_line(error)})"
+        raise InvalidInput("data.function", problem, wanted) from None
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any]], tuple[Array | None, ...]]] = {
@@ -301,9 +322,9 @@ def _divided(X: Any, y: Any, share: Any) -> tuple[Any, ...]:
     return X[train], y[train], X[held_out], y[held_out]
 
 
-def _dense(X: Any) -> Array:
+def _dense(X: Any, key: str) -> Array:
     rows, features = X.shape
-    check_fits("data.libsvm", features, rows * features * 8)
+    check_fits(key, features, rows * features * 8)
     found: Array = X.toarray()
     return found
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.timeout(240)
 def test_methods_train_on_mnist_in_real_time_and_are_replayed(cluster, tmp_path):
     """Dropout is addressed, and the statistics of batch normalisation come with the gradients to the server."""
     chosen = [methods.Ringmaster(0.05, threshold=4), methods.Rennala(0.2, batch_size=4), methods.FedAvg(0.1, 2)]
-    updates, fleet = 200, ro.RayFleet(workers_per_actor=2)
+    updates, fleet = 300, ro.RayFleet(workers_per_actor=2)
     result = ro.run(chosen, mnist_in_training_mode(), ro.Workers(4, "0.01 * sqrt(i)"), until=ro.Until(updates=updates),
                     fleet=fleet, out=tmp_path / "run", record=ro.Record(every=30.0))  # fmt: skip
     assert (result.table.accuracy > 0.8).all(), result.table.accuracy
