@@ -26,16 +26,14 @@ class Found:
       scale: by which X is to be multiplied.
       source: a sentence that says where they come from.
       data: the same for a workload file.
-      place: the file, name or function.
-      test_place: of the test data.
+      places: the file, name or function of each array, by its name.
     """
 
     arrays: dict[str, Any]
     scale: float
     source: str
     data: Any
-    place: str
-    test_place: str
+    places: Mapping[str, str]
 
 
 def load(data: str | Mapping[str, Any], rows: int | None) -> Found:
@@ -48,10 +46,10 @@ def load(data: str | Mapping[str, Any], rows: int | None) -> Found:
     if names_rows(data):
         table = read_rows(data, rows)
         arrays = {"X": table.X, "y": table.y, "X_test": table.X_test, "y_test": table.y_test}
-        return Found(arrays, 1.0, table.source, table.data, table.place, table.test_place)
+        return Found(arrays, 1.0, table.source, table.data, table.places)
     known = LabelledData.from_data(data, rows, {})
     arrays = {"X": known.X, "y": known.y, "X_test": known.X_test, "y_test": known.y_test}
-    return Found(arrays, known.scale, known.source, known.data, known.source, known.source)
+    return Found(arrays, known.scale, known.source, known.data, {"X": known.source})
 
 
 def writable(rows: Rows) -> Rows:
@@ -79,6 +77,8 @@ def checked_test(X_test: ArrayLike | None, y_test: ArrayLike | None, y: Rows) ->
     found = checked(X_test, y_test, "_test")
     if found[1].shape[1:] != y.shape[1:]:
         raise DataError(f"y_test: targets of shape {found[1].shape[1:]}; expected {y.shape[1:]}, as those of y")
+    if (found[1].dtype.kind in "OUS") != (y.dtype.kind in "OUS"):
+        raise DataError(f"y_test: targets of {found[1].dtype}; expected {y.dtype}, as those of y")
     return found
 
 
@@ -87,7 +87,10 @@ def checked(X: ArrayLike, y: ArrayLike, suffix: str) -> tuple[Rows, Rows]:
     X, y = np.ascontiguousarray(X), np.ascontiguousarray(y)
     if y.dtype.kind == "O" and y.ndim == 1 and not any(isinstance(value, str) for value in y):
         # Numbers of Python in an array of objects.
-        y = np.array(y.tolist())
+        try:
+            y = np.array(y.tolist())
+        except ValueError:
+            raise DataError(f"y{suffix}: targets of several shapes; expected one shape for all") from None
     words = y.ndim == 1 and y.dtype.kind in "OUS"
     for name, values, kinds in ((f"X{suffix}", X, "uifb"), (f"y{suffix}", y, "uifbOUS" if words else "uifb")):
         if values.ndim == 0 or values.size == 0 or values.dtype.kind not in kinds:
@@ -126,6 +129,17 @@ def numbered(y: Rows, y_test: Rows | None, outputs: int | None) -> tuple[Rows, R
         raise DataError(f"y: all labels are {shown(classes)}; expected at least two classes, or numbers of outputs")
     note_on(classes)
     return encoded(y, classes), None if y_test is None else encoded(y_test, classes, "y_test"), classes
+
+
+def check_labels(y: Rows, y_test: Rows | None, outputs: int | None, ignored: int) -> None:
+    """Raises DataError for the first label that is neither the number of an output nor the one that is ignored."""
+    for name, labels in (("y", y), ("y_test", y_test)):
+        if labels is None or labels.ndim > 1 or outputs is None:
+            continue
+        bad = np.flatnonzero((labels != ignored) & ((labels < 0) | (labels >= outputs)))
+        if len(bad):
+            allowed = f"0 to {outputs - 1}, or {ignored}, which the loss ignores"
+            raise DataError(f"{name}: label {labels[bad[0]]} at row {bad[0]}; expected {allowed}")
 
 
 def classes_by_number(classes: Rows | None, y: Rows) -> Rows | None:

@@ -161,7 +161,7 @@ class JaxProblem(Classification):
             **found.arrays, "scale": found.scale, "predict": predict, "partition": partition, "batch": batch,
             "replacement": replacement, "dtype": dtype, "block": block, "device": device, "bits": bits,
         }  # fmt: skip
-        with named(found.place, found.test_place):
+        with named(found.places):
             problem = cls(loss, parameters, **arguments)
         problem.source, problem.data, problem.rows = found.source, found.data, rows
         return problem
@@ -253,7 +253,9 @@ class JaxProblem(Classification):
                 problem = f"the loss receives the targets 1 to {len(labels)} as they are"
                 warnings.warn(f"{problem}: as indices they count from 0, and JAX raises nothing", stacklevel=3)
             return None
-        if self.y.dtype.kind == "f" and (np.rint(self.y) != self.y).any():
+        given = [targets for targets in (self.y, self.y_test) if targets is not None and targets.dtype.kind == "f"]
+        whole = all((np.rint(targets) == targets).all() for targets in given)
+        if given and not (whole and outputs is not None and len(np.unique(self.y)) <= outputs):
             # Several outputs may be a mean and its variance too.
             return None
         self.y, self.y_test, classes = array_data.numbered(self.y, self.y_test, outputs)

@@ -170,7 +170,7 @@ class LabelledData(Classification):
             found = read_rows(data, rows)
             # Images are rows of pixels here.
             X_test = None if found.X_test is None else found.X_test.reshape(len(found.X_test), -1)
-            with named(found.place, found.test_place):
+            with named(found.places):
                 problem = cls(found.X.reshape(len(found.X), -1), found.y, X_test, found.y_test, **arguments)
             problem.source, problem.data, problem.rows = found.source, found.data, rows
             return problem

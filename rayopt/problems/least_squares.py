@@ -138,8 +138,8 @@ class LeastSquares(RowProblem):
             if test := [key for key in ("test", "test_share") if key in data]:
                 raise InvalidInput(f"data.{test[0]}", "least squares has no test data", "training data alone")
             found = read_rows(data)
-            with named(found.place):
-                b = numbers_of(found.y)
+            with named(found.places):
+                b = numbers_of(found.y, "b")
                 problem = cls(found.X, b, partition=partition, batch=batch, replacement=replacement, block=block)
             problem.source, problem.data = found.source, found.data
             return problem

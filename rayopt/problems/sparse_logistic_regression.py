@@ -195,7 +195,7 @@ class SparseLogisticRegression(Classification):
             return cls.synthetic(**arguments)
         if names_rows(data):
             found = read_rows(data, keep_sparse=True)
-            with named(found.place, found.test_place):
+            with named(found.places):
                 problem = cls(found.X, found.y, found.X_test, found.y_test, **arguments)
             problem.source, problem.data = found.source, found.data
             return problem

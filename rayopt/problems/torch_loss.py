@@ -40,7 +40,7 @@ def of_rows(loss: Loss, outputs: torch.Tensor, targets: torch.Tensor) -> torch.T
     import torch
 
     if is_of_numbers(loss) and outputs.shape != targets.shape:
-        if outputs.numel() != targets.numel():
+        if [side for side in outputs.shape if side != 1] != [side for side in targets.shape if side != 1]:
             name = loss if isinstance(loss, str) else type(loss).__name__
             problem = f"{name} of outputs of shape {tuple(outputs.shape)} and targets {tuple(targets.shape)}"
             raise InvalidInput("loss", problem, "an output for each target")
@@ -69,10 +69,15 @@ def takes_labels(loss: Loss, y: NDArray[Any]) -> bool:
         return False
     if y.dtype.kind in "OUS":
         return not is_of_numbers(loss) or _is_of_two(loss)
-    # A label that the loss ignores is the user's own, and a share between 0 and 1 a target of two classes.
-    if _is_of_classes(loss):
-        return getattr(loss, "ignore_index", None) not in y
-    return _is_of_two(loss) and (y.dtype.kind != "f" or y.min() < 0 or y.max() > 1)
+    # A share between 0 and 1 is a target of two classes too.
+    return _is_of_classes(loss) or (_is_of_two(loss) and (y.dtype.kind != "f" or y.min() < 0 or y.max() > 1))
+
+
+def ignored(loss: Loss, y: NDArray[Any], y_test: NDArray[Any] | None) -> int | None:
+    """Returns the label that the loss ignores if some row has it."""
+    index = None if isinstance(loss, str) or not _is_of_classes(loss) else loss.ignore_index  # type: ignore[attr-defined]
+    found = (targets.dtype.kind == "i" and index in targets for targets in (y, y_test) if targets is not None)
+    return index if any(found) else None
 
 
 def most_classes(loss: Loss, outputs: int | None) -> int | None:
@@ -94,4 +99,5 @@ def _is(loss: Loss, names: Sequence[str], kinds: Sequence[str]) -> bool:
 
     if isinstance(loss, str):
         return loss in names
-    return isinstance(loss, tuple(getattr(torch.nn, kind) for kind in kinds))
+    # A class derived from one of them may read its targets in a way of its own.
+    return type(loss) in [getattr(torch.nn, kind) for kind in kinds]

@@ -83,6 +83,13 @@ class TorchNetwork:
     @cached_property
     def _module(self) -> torch.nn.Module:
         """The module as the factory makes it under the seed, in evaluation mode."""
+        made = self._made()
+        self._start = _flattened(p for p in made.parameters() if p.requires_grad)
+        self._first_statistics = _flattened(running_statistics(normalisations(made)))
+        return made
+
+    def _made(self) -> torch.nn.Module:
+        """Makes the module anew."""
         import torch
 
         with torch.random.fork_rng(devices=[]):
@@ -95,14 +102,14 @@ class TorchNetwork:
         if not isinstance(made, torch.nn.Module):
             problem = f"{dotted(self._factory)} returned {type(made).__name__}"
             raise InvalidInput("module", problem, "a factory of a torch.nn.Module")
+        if any(torch.nn.parameter.is_lazy(parameter) for parameter in made.parameters()):
+            problem = f"{dotted(self._factory)} has layers whose sizes follow from their first input"
+            raise InvalidInput("module", problem, "layers of known sizes")
         # A copy: parameters become views of points and statistics are replaced, and the factory may keep what it made.
-        with suppress(RuntimeError):
-            # Layers with a tensor that is computed, as of the older weight_norm, cannot be copied.
+        # What cannot be copied (a tensor that a layer computes, a lock) is its own.
+        with suppress(RuntimeError, TypeError, ValueError):
             made = copy.deepcopy(made)
-        made = made.to(device=self.device, dtype=getattr(torch, self._dtype)).eval()
-        self._start = _flattened(p for p in made.parameters() if p.requires_grad)
-        self._first_statistics = _flattened(running_statistics(normalisations(made)))
-        return made
+        return made.to(device=self.device, dtype=getattr(torch, self._dtype)).eval()
 
     @cached_property
     def _parameters(self) -> list[torch.nn.Parameter]:
@@ -202,8 +209,10 @@ class TorchNetwork:
     @cached_property
     def many(self) -> ManyPasses:
         """Passes at many points at once, in the mode in which gradients are computed."""
-        with self.training(0) if self._trains else self.evaluation(None):
-            return ManyPasses(copy.deepcopy(self._module))
+        made = self._made()
+        layers = normalisations(made)
+        self._change_mode(made, layers, [layer.momentum for layer in layers], self._trains)
+        return ManyPasses(made)
 
     # ---- modes ----
 
@@ -223,10 +232,14 @@ class TorchNetwork:
 
     def _set_mode(self, training: bool) -> None:
         """Changes the mode of the module if it is in the other one, as visiting all layers takes time."""
-        if self._module.training == training:
-            return
-        self._module.train(training)
-        for layer, momentum in zip(self._normalisations, self._momenta, strict=True):
+        if self._module.training != training:
+            self._change_mode(self._module, self._normalisations, self._momenta, training)
+
+    def _change_mode(
+        self, module: torch.nn.Module, layers: Sequence[Any], momenta: Sequence[float | None], training: bool
+    ) -> None:
+        module.train(training)
+        for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
             if training:
                 layer.train(self._buffers != "frozen")

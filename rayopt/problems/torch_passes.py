@@ -43,11 +43,17 @@ class ManyPasses:
         self._buffers = dict(module.named_buffers()) if module.training else {}
         names = {id(value): name for name, value in self._buffers.items()}
         layers = normalisations(module) if module.training else []
-        self._statistics = [names[id(part)] for part in running_statistics(layers)]
-        self._known = {*self._statistics, *(names.get(id(layer.num_batches_tracked)) for layer in layers)}
+        self._statistics = [names.get(id(part), "") for part in running_statistics(layers)]
+        counters = [getattr(layer, "num_batches_tracked", None) for layer in layers]
+        self._known = {*self._statistics, *(names.get(id(counter)) for counter in counters)}
         self._draws: dict[torch.Size, list[Draw]] = {}
-        every = list(module.named_modules(remove_duplicate=False))
-        self._has_twins = len(every) > len(list(module.modules()))
+        self._refusal = "" if all(self._statistics) else "a running statistic is not a buffer"
+        seen: set[int] = set()
+        for layer in (layer for _, layer in module.named_modules(remove_duplicate=False)):
+            # PyTorch puts back the tensors of a layer once for each of its names.
+            if id(layer) in seen and (layer._parameters or layer._buffers):
+                self._refusal = "a layer with tensors has two names"
+            seen.add(id(layer))
 
     def gradients(
         self,
@@ -78,20 +84,23 @@ class ManyPasses:
             # Buffers that a module replaces are written back.
             return loss(outputs, targets), {name: values[name] for name in buffers}
 
-        if self._has_twins:
-            raise RuntimeError("a layer has two names")
+        if self._refusal:
+            raise RuntimeError(self._refusal)
         buffers = {name: value.expand(len(inputs), *value.shape).clone() for name, value in self._buffers.items()}
         before = self._attributes()
         parts, after = vmap(grad(total, has_aux=True))(parameters, buffers, list(masks), inputs, targets)
-        if any(one is not other for one, other in zip(before, self._attributes(), strict=True)):
+        if not all(map(_is_same, before, self._attributes())):
             raise RuntimeError("a layer changes its attributes")
         for name in after.keys() - self._known:
-            if not after[name].equal(self._buffers[name].expand_as(after[name])):
+            found, first = after[name], self._buffers[name]
+            if not ((found == first) | ((found != found) & (first != first))).all():
                 raise RuntimeError(f"it changes its buffer {name}")
         return list(parts.values()), [after[name] for name in self._statistics]
 
     def _attributes(self) -> list[Any]:
-        return [value for layer in self._module.modules() for value in vars(layer).values()]
+        """Returns the attributes of all layers; none in evaluation mode, where a pass leaves nothing for the next."""
+        layers = self._module.modules() if self._module.training else ()
+        return [value for layer in layers for value in vars(layer).values()]
 
     # ---- dropout ----
 
@@ -111,7 +120,8 @@ class ManyPasses:
             return []
         if inputs.shape not in self._draws:
             with seeded(keys[0]):
-                self._draws[inputs.shape] = self._draws_of(inputs)
+                # A layer may work in the memory of its input.
+                self._draws[inputs.shape] = self._draws_of(inputs.clone())
         found = []
         for key in keys:
             with seeded(key):
@@ -160,6 +170,11 @@ class ManyPasses:
         finally:
             for layer in self._dropouts:
                 del vars(layer)["forward"]
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether an attribute is what it was: the same object, or an equal number, text or size."""
+    return one is other or (isinstance(one, (int, float, str, tuple)) and type(one) is type(other) and one == other)
 
 
 def normalisations(module: torch.nn.Module) -> list[Any]:

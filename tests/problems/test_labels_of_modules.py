@@ -121,7 +121,7 @@ def test_a_regression_of_one_output_meets_its_targets_one_by_one():
 
 def test_words_are_no_numbers_and_labels_that_a_loss_ignores_stay():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    with pytest.raises(DataError, match=r"row 2: the target 'many' is not a number"):
+    with pytest.raises(DataError, match=r"y: row 2: the target 'many' is not a finite number"):
         of_torch(np.array(["1.5", "2.5", "many"] * 10), outputs=1, loss="mse_loss")
     assert of_torch(np.array(["1.5", "2.5", "3"] * 10), outputs=1, loss="l1_loss").y[:3].tolist() == [1.5, 2.5, 3.0]
     ignoring = of_torch(NUMBERS - 1, loss=torch.nn.CrossEntropyLoss(ignore_index=-1, reduction="none"))

@@ -333,7 +333,7 @@ def test_what_is_wrong_with_arrays_of_a_file_names_the_file(arrays, what, tmp_pa
     [
         ({"X": np.float64(1), "y": [0]}, r"X has shape \(\)"),
         ({"X": np.ones((2, 1)), "y": np.int64(1)}, r"y has shape \(\)"),
-        ({"X": np.ones((0, 2)), "y": np.ones(0)}, r"X has shape \(0, 2\); expected at least one row"),
+        ({"X": np.ones((0, 2)), "y": np.ones(0)}, r"X has shape \(0, 2\); expected at least one value"),
         ({"X": np.ones((2, 2)), "y": [0, 1], "X_test": np.ones((2, 3)), "y_test": [0, 1]},
          r"rows of X_test have shape \(3,\); expected \(2,\)"),
     ],
@@ -385,7 +385,7 @@ def test_a_label_of_the_test_file_alone_names_that_file(tmp_path):
 
 def test_least_squares_of_words(tmp_path):
     path = text(tmp_path, "rows.csv", "a,y\n1,2\n2,many\n")
-    with pytest.raises(DataError, match=r"rows\.csv: row 1: the target 'many' is not a number; expected"):
+    with pytest.raises(DataError, match=r"rows\.csv: b: row 1: the target 'many' is not a finite number; expected"):
         ro.problems.LeastSquares.from_config(data={"csv": path, "target": "y"})
 
 

@@ -190,7 +190,7 @@ class TestManyPointsInTrainingMode:
     @pytest.mark.parametrize(
         ("module", "reason"),
         [
-            (TwoNames, "a layer has two names"), (OwnAverage, "it changes its buffer mean"),
+            (TwoNames, "a layer with tensors has two names"), (OwnAverage, "it changes its buffer mean"),
             (OtherBuffer, "it changes its buffer mean"), (Counting, "a layer changes its attributes"),
             (Deeper, "calls of dropout differ between passes"), (Sneaky, "values differ from those of each alone"),
         ],

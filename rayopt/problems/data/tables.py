@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,30 +65,39 @@ class Rows:
     data: dict[str, Any]
 
     @property
-    def place(self) -> str:
-        """The file, name or function."""
-        return str(next(self.data[kind] for kind in KINDS if kind in self.data))
+    def places(self) -> dict[str, str]:
+        """The file, name or function that each array is from, by its name."""
+        return _places(self.data)
 
-    @property
-    def test_place(self) -> str:
-        """The file of the test data, or where the others are from."""
-        return str(self.data.get("test", self.place))
+
+def _places(data: Mapping[str, Any]) -> dict[str, str]:
+    place = str(next(data[kind] for kind in KINDS if kind in data))
+    test = str(data.get("test", place))
+    if "npy" in data:
+        return {"X": place, "y": str(data["target"]), "X_test": test, "y_test": str(data.get("test_target", test))}
+    return {"X": place, "y": place, "X_test": test, "y_test": test}
 
 
 @contextmanager
-def named(place: str, test_place: str = "") -> Iterator[None]:
-    """Puts the file, or whatever it is, in front of what is wrong with the data from there."""
+def named(places: Mapping[str, str]) -> Iterator[None]:
+    """Puts the file, or whatever it is, in front of what is wrong with an array from there."""
     try:
         yield
     except DataError as error:
-        own = test_place if str(error).startswith(("X_test", "y_test")) and test_place else place
-        if own in str(error):
+        array = str(error).partition(":")[0].partition(" ")[0]
+        place = places.get(array, places["X"])
+        if place in str(error):
             raise
-        raise DataError(f"{own}: {error}") from None
+        raise DataError(f"{place}: {error}") from None
 
 
-def numbers_of(y: Array) -> Array:
-    """Returns targets that are to be numbers, or raises DataError for the first that is not one."""
+def numbers_of(y: Array, name: str) -> Array:
+    """Returns targets that are to be numbers, or raises DataError for the first that is not a finite one.
+
+    Args:
+      y: shape (rows,).
+      name: of the array, for errors.
+    """
     if y.dtype.kind not in "OUS":
         return y
     found = np.empty(y.shape)
@@ -95,8 +105,10 @@ def numbers_of(y: Array) -> Array:
         try:
             found[row] = value
         except (TypeError, ValueError):
-            problem = f"row {row}: the target {value!r} is not a number"
-            raise DataError(f"{problem}; expected numbers; rows are counted from 0") from None
+            found[row] = np.nan
+        if not np.isfinite(found[row]):
+            problem = f"{name}: row {row}: the target {value!r} is not a finite number"
+            raise DataError(f"{problem}; expected numbers; rows are counted from 0")
     return found
 
 
@@ -131,14 +143,14 @@ def read_rows(data: Mapping[str, Any], rows: int | None = None, keep_sparse: boo
         given[key] = absolute(_text(key, data[key]))
     found: tuple[Any, ...] = _READERS[kind](given)
     X, y, X_test, y_test = (*found, None, None)[:4]
-    place = str(given[kind])
     if not keep_sparse:
         X, X_test = (_dense(rows, f"data.{kind}") if hasattr(rows, "tocsr") else rows for rows in (X, X_test))
+    places = _places(given)
     for name, array in (("X", X), ("y", y), ("X_test", X_test), ("y_test", y_test)):
         if array is not None and (array.ndim == 0 or 0 in array.shape):
-            raise DataError(f"{place}: {name} has shape {array.shape}; expected at least one row")
+            raise DataError(f"{places[name]}: {name} has shape {array.shape}; expected at least one value")
     if X_test is not None and X_test.shape[1:] != X.shape[1:]:
-        problem = f"{given.get('test', place)}: rows of X_test have shape {X_test.shape[1:]}"
+        problem = f"{places['X_test']}: rows of X_test have shape {X_test.shape[1:]}"
         raise DataError(f"{problem}; expected {X.shape[1:]}, as those of X")
     if X_test is None and (share := data.get("test_share")) is not None:
         X, y, X_test, y_test = _divided(X, y, share)
@@ -147,7 +159,8 @@ def read_rows(data: Mapping[str, Any], rows: int | None = None, keep_sparse: boo
             raise InvalidInput("rows", f"{rows:,} of {X.shape[0]:,} training rows", f"at most {X.shape[0]:,}")
         X, y = X[:rows], y[:rows]
     if boolean("data.standardise", data.get("standardise", False)):
-        X, X_test = _standardised(X, X_test)
+        with named(places):
+            X, X_test = _standardised(X, X_test)
     counts = f"{X.shape[0]:,} training rows" + ("" if X_test is None else f" and {X_test.shape[0]:,} test rows")
     return Rows(X, y, X_test, y_test, f"{given[kind]}, {counts}", given)
 
@@ -283,7 +296,10 @@ def _from_function(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
         raise InvalidInput("data.function", f"{given['function']!r} returned {type(arrays).__name__}",
                            wanted)  # fmt: skip
     try:
-        return tuple(array if hasattr(array, "tocsr") else np.asarray(array) for array in arrays)
+        rows, targets = (arrays[first::2] for first in (0, 1))
+        X = [array.tocsr() if hasattr(array, "tocsr") else np.asarray(array) for array in rows]
+        y = [array.toarray().reshape(-1) if hasattr(array, "toarray") else np.asarray(array) for array in targets]
+        return tuple(array for pair in zip(X, y, strict=True) for array in pair)
     except ValueError as error:
         problem = f"{given['function']!r} returned what is no array ({first_line(error)})"
         raise InvalidInput("data.function", problem, wanted) from None
@@ -323,8 +339,7 @@ def _divided(X: Any, y: Any, share: Any) -> tuple[Any, ...]:
 
 
 def _dense(X: Any, key: str) -> Array:
-    rows, features = X.shape
-    check_fits(key, features, rows * features * 8)
+    check_fits(key, X.shape[-1], math.prod(X.shape) * 8)
     found: Array = X.toarray()
     return found
 
@@ -333,8 +348,14 @@ def _standardised(X: Any, X_test: Any) -> tuple[Any, Any]:
     """Returns features of mean 0 and variance 1 over the training rows; one that never changes is 0."""
     if not isinstance(X, np.ndarray):
         raise InvalidInput("data.standardise", "rows that are sparse would be dense", "false")
-    if X.dtype.kind not in "uifb":
-        raise DataError(f"X: {X.dtype} cannot be standardised; expected numbers")
+    for name, array in (("X", X), ("X_test", X_test)):
+        if array is None:
+            continue
+        if array.dtype.kind not in "uifb":
+            raise DataError(f"{name}: {array.dtype} cannot be standardised; expected numbers")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            row = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
+            raise DataError(f"{name}: row {row} is NaN or infinite; expected finite numbers")
     mean = X.mean(axis=0, dtype=np.float64)
     spread = X.std(axis=0, dtype=np.float64)
     spread[spread == 0] = 1.0
