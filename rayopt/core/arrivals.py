@@ -357,7 +357,7 @@ class MessageSum:
         worker = arrival.worker
         if arrival.source is None or arrival.source.adds_as_they_come:
             if self._totals is None:
-                added = weight * arrival.value
+                added = float(weight) * arrival.value
                 self._total = added if self._total is None else self._total + added
                 return
             known = self._totals.get(worker)
@@ -373,14 +373,17 @@ class MessageSum:
 
     def sum(self) -> Array:
         """Returns the weighted sum, the shape of x: of the workers in the order in which their first messages came."""
-        total = np.zeros(self._shape) if self._total is None else self._total
+        total = self._total
+        # Plain floats: numbers of NumPy would make float64 of float32.
         for worker, found in (self._totals or {}).items():
-            total = total + self._weights[worker] * found
+            added = float(self._weights[worker]) * found
+            total = added if total is None else total + added
         for arrival in self._first:
             assert arrival.source is not None
             worker = arrival.worker
-            total = total + self._weights[worker] * arrival.source.sum_of_messages(arrival, self._counts[worker])
-        return total
+            added = float(self._weights[worker]) * arrival.source.sum_of_messages(arrival, self._counts[worker])
+            total = added if total is None else total + added
+        return np.zeros(self._shape) if total is None else total
 
 
 def sum_one_by_one(arrivals: Sequence[Arrival], weights: Array) -> Array:

@@ -31,6 +31,6 @@ class LanScheme(Method):
 
     def accelerated_step(self, gradient: Array) -> None:
         """Makes the update with a gradient at y^k; k <- k + 1."""
-        self.u = self.u - gradient * (self._step * (self.updates + 1))
+        self.u = self.u - gradient * self._scaled_step(self.updates + 1)
         self.x = self.between(self.u)
         self.updates += 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
+
 from rayopt.methods.base import Array, Method
 
 
@@ -19,11 +21,12 @@ class AveragedPoints(Method):
 
     def prepare(self, start_point: Array, workers: int) -> None:
         super().prepare(start_point, workers)
-        self.average = self.x
+        # In float64: what one point adds to a mean of many is less than float32 can tell.
+        self.average = self.x.astype(np.float64)
 
     @property
     def estimate(self) -> Array:
-        return self.average
+        return self.average.astype(self.x.dtype, copy=False)
 
     def averaged_step(self, gradient: Array) -> None:
         """Takes x^k into the mean, and makes the update; k <- k + 1."""

@@ -16,7 +16,7 @@ from rayopt.core.errors import InvalidInput, NoTheory, nearest
 from rayopt.core.html import object_html
 from rayopt.core.tasks import Gradient, Message
 from rayopt.methods.controls import WITHOUT, Average, Controls, Learning, StepSize, StepSizes
-from rayopt.methods.server import Muon
+from rayopt.methods.server import Momentum, Muon, Nesterov
 from rayopt.problems.constants import setting_of, translated_errors
 from rayopt.theory.setting import SYMBOLS, Setting
 
@@ -167,9 +167,11 @@ class Method:
     @property
     def _step(self) -> Any:
         """gamma_k: a float, or shape (G, 1)."""
-        if self._constant_step is not None:
-            return self._constant_step
-        return self._step_sizes.at(self.updates, self.now, self.x.dtype)
+        return self._constant_step if self._constant_step is not None else self._scaled_step(1.0)
+
+    def _scaled_step(self, scale: float) -> Any:
+        """scale * gamma_k: a float, or shape (G, 1)."""
+        return self._step_sizes.at(self.updates, self.now, self.x.dtype, scale)
 
     def compress_with(self, given: Any) -> None:
         """Takes the compressor of every reply, for a method that asks for plain gradients; None for none.
@@ -315,7 +317,9 @@ class Method:
     @property
     def estimate(self) -> Array:
         """The point that is evaluated, the shape of x."""
-        return self.x if self._average is None else self._average.point(self._average_state)
+        if self._average is None:
+            return self.x
+        return self._average.point(self._average_state).astype(self.x.dtype, copy=False)
 
     @property
     def node_points(self) -> Array | None:
@@ -330,7 +334,10 @@ class Method:
     @property
     def note(self) -> str:
         """What a reader of the method's results must know, a sentence or ""."""
-        changed = [f"{name} = {value!r}" for name, value in self.controls.items() if name != "averaging"]
+        plain = [name for name, value in self.controls.items()
+                 if isinstance(value, Momentum | Nesterov) and value.momentum == 0]  # fmt: skip
+        changed = [f"{name} = {value!r}" for name, value in self.controls.items()
+                   if name not in ("averaging", *plain)]  # fmt: skip
         has_theorem = type(self).theory.__func__ is not Method.theory.__func__  # type: ignore[attr-defined]
         found = []
         if changed and has_theorem:
@@ -348,7 +355,7 @@ class Method:
             self.x = self.x - gradient * (step if scale == 1.0 else scale * step)
             self.updates += 1
             return
-        step = self._step if scale == 1.0 else scale * self._step
+        step = self._step if scale == 1.0 else self._scaled_step(scale)
         if self.statistics is not None:
             gradient = self._keep_statistics(gradient)
         if not self._learning.is_plain:
@@ -430,9 +437,10 @@ class Method:
         Raises:
           InvalidInput: a name is unknown, or a value is not allowed.
         """
+        known = self.arguments()
         for name in given:
-            if name not in self.parameters:
-                raise InvalidInput(name, f"unknown{nearest(name, self.parameters)}", ", ".join(self.parameters))
+            if name not in known:
+                raise InvalidInput(name, f"unknown{nearest(name, known)}", ", ".join(known))
         fresh = type(self)(**{**self.parameters, **given})
         self.__dict__.clear()
         self.__dict__.update(fresh.__dict__)

@@ -86,9 +86,10 @@ class StepSizes(ByArguments):
         self.follows_time = any(isinstance(step, Schedule) and step.follows_time for step in found)
         self.changes = any(isinstance(step, Schedule) for step in found)
 
-    def at(self, updates: int, seconds: float, dtype: Any = np.float64) -> Any:
-        """Returns gamma_k: a float, or shape (G, 1)."""
-        now = [step(updates, seconds) if isinstance(step, Schedule) else step for step in self._steps]
+    def at(self, updates: int, seconds: float, dtype: Any = np.float64, scale: float = 1.0) -> Any:
+        """Returns scale * gamma_k: a float, or shape (G, 1)."""
+        # Rounded once, as where a number of Python meets an array: a member of a grid is its own run.
+        now = [scale * (step(updates, seconds) if isinstance(step, Schedule) else step) for step in self._steps]
         return np.array(now, dtype=dtype)[:, None] if self.grid else now[0]
 
     def alone(self, step_size: float) -> Any:
@@ -120,7 +121,7 @@ class Learning(ByArguments):
         for name, value in given.items():
             if name not in WITHOUT:
                 raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
-            if name in refused and value != WITHOUT[name]:
+            if name in refused and not _is_without(name, value):
                 raise InvalidInput(name, f"{method} cannot take {value!r}: {refused[name]}", "a run without it")
         found = WITHOUT | given
         self.server = None if found["server"] is None else server_update(found["server"])
@@ -153,6 +154,11 @@ class Learning(ByArguments):
         return gradient if self.server is None else self.server.direction(gradient, state)
 
 
+def _is_without(name: str, value: Any) -> bool:
+    """Whether a control is as if it were not given."""
+    return value is WITHOUT[name] or (isinstance(value, (int, float, str)) and value == WITHOUT[name])
+
+
 class Average(ByArguments):
     """A mean of the iterates that is kept while they come, in arrays of a mapping.
 
@@ -165,8 +171,12 @@ class Average(ByArguments):
         self._given = repr(kind)
 
     def add(self, x: Array, updates: int, state: dict[str, Any]) -> None:
-        """Takes in x^k, k = ``updates`` >= 1; the state begins with ``{"mean": x^0}``. Arrays are made anew."""
-        mean = state["mean"]
+        """Takes in x^k, k = ``updates`` >= 1; the state begins with ``{"mean": x^0}``. Arrays are made anew.
+
+        Means are float64: what one point adds to a mean of many is less than float32 can tell.
+        """
+        x = x.astype(np.float64, copy=False)
+        mean = state["mean"].astype(np.float64, copy=False)
         if isinstance(self._kind, Mapping):
             state["mean"] = mean + (1.0 - self._kind["exponential"]) * (x - mean)
         elif self._kind == "uniform":
@@ -193,6 +203,6 @@ def _averaging(given: Any) -> str | dict[str, float]:
     allowed = "uniform, last_half or {exponential: beta} with beta in [0, 1)"
     if isinstance(given, Mapping) and set(given) == {"exponential"}:
         return {"exponential": below_one("averaging.exponential", given["exponential"])}
-    if given not in ("uniform", "last_half"):
+    if not isinstance(given, str) or given not in ("uniform", "last_half"):
         raise InvalidInput("averaging", f"{given!r} is not known", allowed)
     return str(given)

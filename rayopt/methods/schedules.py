@@ -19,6 +19,8 @@ __all__ = ["Schedule", "backoff", "constant", "cosine", "inverse_sqrt", "inverse
 CLOCKS = ("updates", "time")
 LEAST = sys.float_info.min
 """No step size is smaller: 0 would be none."""
+MOST = 1e280
+"""No schedule goes on beyond so many times its length."""
 LEAST_SHARE = 1e-3
 """A cosine without an end, and a warm-up, stay at this share of the step size where they would be zero."""
 
@@ -100,7 +102,9 @@ class Schedule:
         if self.factors:
             first, *others = self.factors
             return " * ".join(map(repr, (first.with_step_size(self.step_size), *others)))
-        given = [f"{self.step_size:g}", *(f"{key}={value!r}" for key, value in self.arguments)]
+        short = f"{self.step_size:g}"
+        short = short if float(short) == self.step_size else repr(self.step_size)
+        given = [short, *(f"{key}={value!r}" for key, value in self.arguments)]
         return f"{self.name}({', '.join(given)})"
 
 
@@ -212,7 +216,7 @@ def backoff(step_size: float = 1.0, over: float = 1000.0, factor: float = 0.5, b
     Args:
       step_size: gamma, in theory below 1 / c, c the strong convexity.
       over: K > 0, in updates, or in seconds if by time.
-      factor: beta in (0, 1).
+      factor: beta in (0, 1), at least 1e-6.
       by: "updates" or "time", the fleet's.
 
     Raises:
@@ -227,8 +231,8 @@ def backoff(step_size: float = 1.0, over: float = 1000.0, factor: float = 0.5, b
       Niu, Recht, Re, Wright, `Hogwild!: A Lock-Free Approach to Parallelizing Stochastic Gradient Descent
       <https://arxiv.org/abs/1106.5730>`_, 2011.
     """
-    if _share("factor", factor) == 1:
-        raise InvalidInput("factor", "1 changes nothing", "a number in (0, 1)")
+    if not 1e-6 <= _share("factor", factor) < 1:
+        raise InvalidInput("factor", f"{factor!r} is not between", "a number from 0.000001 to below 1")
     return _made("backoff", step_size, by, over=positive("over", over), factor=float(factor))
 
 
@@ -319,7 +323,7 @@ def _cosine(do: _Functions, s: Any, by: str, over: float, end: float = 0.0) -> A
 
 
 def _step(do: _Functions, s: Any, by: str, every: float, factor: float) -> Any:
-    return factor ** do.floor(s / every)
+    return factor ** do.floor(do.least(s / every, MOST))
 
 
 def _warmup(do: _Functions, s: Any, by: str, over: float) -> Any:
@@ -332,7 +336,7 @@ def _backoff(do: _Functions, s: Any, by: str, over: float, factor: float) -> Any
     def start(round_number: Any) -> Any:
         return over * (longer**round_number - 1.0) / (longer - 1.0)
 
-    number = do.floor(do.log(1.0 + s / over * (longer - 1.0)) / math.log(longer))
+    number = do.floor(do.log(1.0 + do.least(s / over, MOST) * (longer - 1.0)) / math.log(longer))
     # A round's first update may be rounded either way.
     reached = s * (1.0 + 1e-12)
     number = number + 1 * (start(number + 1) <= reached) - 1 * (start(number) > reached)

@@ -228,6 +228,8 @@ class Muon(ServerUpdate):
         self._nesterov = Nesterov(momentum)
         self.momentum = self._nesterov.momentum
         self.iterations = at_least("iterations", iterations, 1)
+        if shapes is not None and not (_is_list(shapes) and all(map(_is_list, shapes))):
+            raise InvalidInput("shapes", f"{shapes!r} is not a list of shapes", "a list such as [[10, 64], [10]]")
         self.shapes = None if shapes is None else [[at_least("shapes", side, 1) for side in shape] for shape in shapes]
 
     @property
@@ -268,6 +270,10 @@ class Muon(ServerUpdate):
         X = X if a <= b else X.swapaxes(-1, -2)
         found: Array = X * max(1.0, a / b) ** 0.5
         return found
+
+
+def _is_list(given: Any) -> bool:
+    return isinstance(given, Sequence) and not isinstance(given, str)
 
 
 SERVER_UPDATES: dict[str, Callable[..., ServerUpdate]] = {

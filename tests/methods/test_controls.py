@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import rayopt as ro
+from rayopt.fleets.base import Job
 from rayopt.methods.server import SERVER_UPDATES
+from rayopt.runs.record import Record
 from tests.methods.test_schedules import points
 
 WORKERS, UNTIL = ro.Workers(3, compute="sqrt(i)"), ro.Until(time=25)
@@ -179,6 +181,9 @@ def test_every_part_runs_on_a_grid_and_goes_on_from_a_checkpoint(name: str, tmp_
         ({"server": {"name": "adam", "beta": 1}}, "server.beta"),
         ({"server": {"name": "momentum", "momentum": 1.0}}, "server.momentum"),
         ({"server": {"name": "muon", "iterations": 0}}, "server.iterations"),
+        ({"server": {"name": "muon", "shapes": 5}}, "server.shapes"),
+        ({"server": {"name": "muon", "shapes": [5]}}, "server.shapes"),
+        ({"averaging": np.array([1, 2])}, "averaging"),
         ({"weight_decay": -1}, "weight_decay"),
         ({"clip_norm": 0}, "clip_norm"),
         ({"averaging": "half"}, "averaging"),
@@ -211,6 +216,8 @@ def test_the_table_says_that_a_theorem_is_about_plain_descent() -> None:
     methods = [ro.methods.Ringmaster(0.1, 3, server="adam"), ro.methods.FedAvg(0.1, 2, server="adam"),
                ro.methods.Rennala(0.1, 2, averaging="uniform")]  # fmt: skip
     notes = ro.run(methods, problem(), WORKERS, until=UNTIL).summary["notes"]
+    limit = ro.methods.Ringmaster(0.1, 3, server={"name": "nesterov", "momentum": 0})
+    assert limit.note == ""
     assert len(notes) == 1
     assert notes[0].startswith("Ringmaster: its theorem is about plain descent, not about server = Adam(")
 
@@ -234,3 +241,66 @@ def test_labels_name_the_control_in_which_methods_differ() -> None:
 
     chosen = [ro.methods.ASGD(0.1), ro.methods.ASGD(0.1, averaging="uniform"), ro.methods.ASGD(0.1, clip_norm=2.0)]
     assert default_labels(chosen) == ["ASGD", "ASGD averaging=uniform", "ASGD clip_norm=2"]
+
+
+def test_a_control_that_was_not_given_can_be_set() -> None:
+    method = ro.methods.ASGD(0.1).set_params(weight_decay=0.2, server="adam", compressor={"name": "rand_k", "k": 2})
+    assert method.get_params()["weight_decay"] == 0.2
+    assert (method.controls["server"].name, method.compressor.k) == ("adam", 2)
+    with pytest.raises(ro.InvalidInput, match=r"weight_decy: unknown \(did you mean 'weight_decay'\?\)"):
+        method.set_params(weight_decy=0.1)
+
+
+@pytest.mark.parametrize("averaging", ["uniform", "last_half"])
+def test_means_of_many_points_are_exact_in_float32(averaging: str) -> None:
+    method = ro.methods.ASGD(1.0, averaging=averaging)
+    method.prepare(np.full(3, 1000.0, dtype=np.float32), 1)
+    points, updates = [], 2**17
+    for k in range(updates):
+        method.descend(np.array([0.0, 1e-3 * (-1) ** k, -1e-3], dtype=np.float32))
+        points.append(method.x)
+    wanted = np.mean(points if averaging == "uniform" else points[updates // 2 - 1 :], axis=0, dtype=np.float64)
+    assert method.estimate.dtype == np.float32
+    np.testing.assert_allclose(method.estimate, wanted, rtol=2e-7)
+
+
+def after(method: ro.methods.Method, own: ro.problems.Problem, until: ro.Until) -> Any:
+    """The method after a run over workers whose messages take time."""
+    method.use_problem(own)
+    record = Record().resolve(own.metric_names, until)
+    with ro.SimulatedFleet().open(own, ro.Workers(4, "1 + sqrt(i) / 3", upload=0.1)) as session:
+        session.run(Job(method, 0, until, record), lambda rows: None, lambda progress: None)
+    return method
+
+
+RandK = {"name": "rand_k", "k": 5}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda step: ro.methods.RescaledASGD(step), lambda step: ro.methods.DelayAdaptiveASGD(step),
+        lambda step: ro.methods.AcceleratedRennala(step, batch_size=3),
+        lambda step: ro.methods.Shadowheart(step, RandK, noise_ratio=1.0),
+        lambda step: ro.methods.AdaptiveShadowheart(step, RandK, noise_ratio=1.0),
+        lambda step: ro.methods.BatchQSGD(step, RandK, batch_size=3),
+    ],
+)  # fmt: skip
+def test_a_member_of_a_grid_is_its_own_run_to_the_bit_in_float32(make: Any) -> None:
+    random = np.random.default_rng(0)
+    own = ro.problems.LogisticRegression(random.normal(size=(60, 6)), random.integers(3, size=60), dtype="float32",
+                                         batch=4)  # fmt: skip
+    until = ro.Until(updates=60, time=400)
+    grid, alone = (after(make(step), own, until).x for step in ([0.1, 0.05], 0.1))
+    assert grid.dtype == np.float32
+    assert grid[0].tobytes() == alone.tobytes()
+
+
+def test_what_a_server_remembers_of_messages_has_the_type_of_the_problem() -> None:
+    own = ro.problems.LogisticRegression.digits(batch=4, dtype="float32")
+    for method in (ro.methods.Shadowheart(0.1, RandK, noise_ratio=1.0, server="momentum"),
+                   ro.methods.BatchQSGD(0.1, RandK, batch_size=3, server="adam")):  # fmt: skip
+        ran = after(method, own, ro.Until(updates=5))
+        kept = [value for value in ran._server_state.values() if isinstance(value, np.ndarray)]
+        assert kept
+        assert {value.dtype for value in kept} == {np.dtype(np.float32)}

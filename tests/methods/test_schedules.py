@@ -101,6 +101,26 @@ def test_no_schedule_ever_reaches_zero() -> None:
         assert (made.many(np.array([160, 10_000])) > 0).all()
 
 
+@pytest.mark.parametrize("made", [
+    ro.schedules.step(0.1, every=1e-308, by="time"), ro.schedules.backoff(0.1, over=1e-300, by="time"),
+    ro.schedules.backoff(0.1, over=1, factor=1e-6), ro.schedules.inverse_time(0.1, over=1e-308, by="time"),
+])  # fmt: skip
+def test_extremes_are_small_step_sizes(made: Any) -> None:
+    for time in (0.0, 1.0, 1e6, 1e300):
+        assert 0 < made(0, time) <= 0.1
+        assert 0 < made(10**9, time) <= 0.1
+        assert made.many(np.array([3]), time)[0] > 0
+
+
+def test_a_schedule_is_written_with_all_its_digits() -> None:
+    first, second = (ro.schedules.cosine(step_size, over=50) for step_size in (0.1234567, 0.1234568))
+    assert repr(first) == "cosine(0.1234567, over=50)"
+    assert repr(ro.schedules.cosine(0.5)) == "cosine(0.5, over=1000)"
+    experiment = ro.Experiment([ro.methods.ASGD(first), ro.methods.ASGD(second)], ro.problems.Quadratic(4),
+                               ro.Workers(2, "i"), ro.Until(time=3))  # fmt: skip
+    assert len(set(experiment.labels)) == 2
+
+
 def test_shapes_of_one_step_size_are_refused_with_what_to_do() -> None:
     with pytest.raises(ro.InvalidInput, match=r"twice in the list; allowed: .*a method of its own with a label"):
         ro.methods.ASGD([{"cosine": 0.5, "over": 200}, {"cosine": 0.5, "over": 2000}])
@@ -118,6 +138,7 @@ def test_shapes_of_one_step_size_are_refused_with_what_to_do() -> None:
         ({"cosine": 0.5, "by": "seconds"}, "step_size.by"),
         ({"step": 0.5, "factor": -1}, "step_size.factor"),
         ({"backoff": 0.5, "factor": 1}, "step_size.factor"),
+        ({"backoff": 0.5, "factor": 1e-200}, "step_size.factor"),
         ({"cosine": 0.5, "warmup": 1}, "step_size"),
         ({"product": [{"cosine": 0.5}]}, "step_size.product"),
         ({"product": [{"cosine": 0.5}, {"warmup": -1}]}, "step_size.product[1].warmup"),

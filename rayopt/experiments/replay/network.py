@@ -166,7 +166,7 @@ class ReplayOfNetwork(Rerun):
 
     def _act(self, node: int, event: Event) -> tuple[str, list[Any]]:
         network, outcome = self._network, event.outcome
-        network.now = event.time
+        network.now = self._method.now = event.time
         happened: Arrival
         if outcome == "received":
             payload = network.on_their_way.pop((event.sender, node, event.number))

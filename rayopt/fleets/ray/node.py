@@ -256,6 +256,7 @@ class NetworkActor:
         while not self._is_over.is_set():
             event = clock.step()
             if event is not None:
+                method.now = event.time
                 method.receive(event, clock)
                 self._note(method, clock, event)
             self._seen_until = clock.now if event is not None else max(clock.elapsed(), clock.now)

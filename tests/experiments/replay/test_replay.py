@@ -64,6 +64,8 @@ WITHOUT_A_SERVER = [
     methods.AcceleratedAmelie(0.05, 7), methods.NonsmoothFragile(0.1, 7), methods.DecentralizedMinibatch(0.3),
     methods.GossipSGD([0.1, 0.3]), methods.GradientTracking(0.1), methods.RelaySGD(0.2),
     methods.AsynchronousGossip(0.1),
+    methods.Amelie({"inverse_time": 0.3, "over": 5, "by": "time"}, 7, averaging="uniform"),
+    methods.DecentralizedMinibatch({"warmup": 0.3, "over": 10, "by": "time"}, server="adam"),
 ]  # fmt: skip
 
 

@@ -11,8 +11,10 @@ import ray
 
 import rayopt as ro
 from rayopt import methods
+from rayopt.core.arrivals import Arrival
 from rayopt.fleets.ray.failures import WorkerFailed, WorkerLost
 from rayopt.fleets.ray.network import NetworkSession
+from rayopt.fleets.ray.node import NetworkActor
 from rayopt.problems import LogisticRegression, Quadratic
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("cluster")]
@@ -137,3 +139,39 @@ def test_an_error_at_a_node_is_told_with_its_name():
 def test_what_only_a_server_has(options, message):
     with pytest.raises(ro.InvalidInput, match=message):
         ro.run(methods.GossipSGD(0.1), PROBLEM, NETWORK, until=UNTIL, fleet=ro.RayFleet(**options))
+
+
+def test_a_schedule_by_time_follows_the_clock_of_a_node():
+    """No cluster: the loop of a node's process over events that are given."""
+    steps = []
+
+    class Watched(methods.DecentralizedMinibatch):
+        def start_at(self, node, fleet):
+            pass
+
+        def changed_state(self, node):
+            return None
+
+        def receive(self, arrival, fleet):
+            steps.append(self._step)
+
+    class Clock:
+        now = 0.0
+
+        def elapsed(self):
+            return self.now
+
+        def step(self):
+            self.now += 10.0
+            if self.now == 30.0:
+                actor._is_over.set()
+            return Arrival(0, self.now, 0.0, None, 0, None)
+
+    plain = NetworkActor.__ray_metadata__.modified_class if hasattr(NetworkActor, "__ray_metadata__") else NetworkActor
+    actor = object.__new__(plain)
+    actor._is_over, actor._number = threading.Event(), 0
+    actor._executor, actor._note = type("Executor", (), {"time_scale": 0.0})(), lambda *event: None
+    method = Watched({"inverse_time": 1.0, "over": 1.0, "by": "time"})
+    method.x, method.updates = np.zeros(2), 0
+    actor._serve(method, Clock())
+    assert steps == [1 / 11, 1 / 21, 1 / 31]
