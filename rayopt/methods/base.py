@@ -143,6 +143,7 @@ class Method:
 
     now: float = 0.0
     _is_plain: bool = False
+    _statistics_count: int = 0
     _first_statistics: tuple[Array, Array] | None = None
     statistics: Array | None = None
     """Running statistics of the problem that the server keeps, shape (size,) or (G, size); None if there are none."""
@@ -255,6 +256,7 @@ class Method:
         if isinstance(self._learning.server, Muon):
             shapes = self._learning.server.shapes or self.parameter_shapes or [[start_point.shape[-1]]]
             self._server_state["shapes"] = self._learning.server.checked(shapes, start_point.shape[-1])
+        self._statistics_count = 0
         if self._first_statistics is not None:
             first = self._first_statistics[0]
             self.statistics = np.array(np.broadcast_to(first, (*self._step_sizes.grid, *first.shape)))
@@ -385,7 +387,9 @@ class Method:
         if sent.shape[-1] > dimension and self._first_statistics is not None and self.statistics is not None:
             mean = sent[..., dimension:-1] / sent[..., -1:]
             momentum = self._first_statistics[1]
-            share = np.where(np.isnan(momentum), 1.0 / (self.updates + 1), momentum)
+            # Updates without a reply bring none.
+            self._statistics_count += 1
+            share = np.where(np.isnan(momentum), 1.0 / self._statistics_count, momentum)
             self.statistics = (self.statistics + share * (mean - self.statistics)).astype(self.x.dtype)
         return sent[..., :dimension]
 

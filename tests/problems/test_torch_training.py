@@ -166,6 +166,20 @@ def at_many_points(module: Any, **arguments: Any) -> tuple[Any, np.ndarray, np.n
     return problem, np.stack(alone), np.stack(problem.gradients_and_statistics(points, samples))
 
 
+def test_a_cumulative_mean_is_that_of_the_updates_that_bring_statistics():
+    random = np.random.default_rng(0)
+    problem = ro.problems.TorchProblem(DRAWING["a cumulative mean"], random.normal(size=(60, 4)), np.arange(60) % 3,
+                                       batch=8, mode="train")  # fmt: skip
+    method = methods.MindFlayer(0.1, trials=1, time_limit=1.0)
+    method.use_problem(problem)
+    method.prepare(problem.start_point(), 1)
+    found = [problem.gradient_and_statistics(method.x, problem.draw(0, key)) for key in range(3)]
+    for sent in (np.zeros_like(method.x), found[0], np.zeros_like(method.x), *found[1:]):
+        method.descend(sent)
+    wanted = np.mean([sent[problem.dimension : -1] for sent in found], axis=0)
+    np.testing.assert_allclose(method.statistics, wanted, atol=1e-6)
+
+
 class TestManyPointsInTrainingMode:
     @pytest.mark.parametrize("buffers", ["average", "local", "frozen"])
     @pytest.mark.parametrize("name", DRAWING)

@@ -47,12 +47,16 @@ class BatchedValues(LookingAhead):
         self._kept: dict[tuple[int, int], Array] = {}
 
     def state(self) -> dict[Any, Any]:
-        """Returns the values that were computed ahead, by (worker, number)."""
-        return self._kept
+        return super().state() | {"kept": self._kept}
 
     def restore(self, state: dict[Any, Any]) -> None:
-        """Goes on from what :meth:`state` returned."""
-        self._kept = dict(state)
+        if "kept" in state:
+            super().restore(state)
+            self._kept = dict(state["kept"])
+        else:
+            # A checkpoint of before: the values alone, by (worker, number).
+            self.requested = len(state)
+            self._kept = dict(state)
 
     def value(self, arrival: Arrival) -> Array:
         """Returns the value of one arrival."""

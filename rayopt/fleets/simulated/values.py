@@ -64,11 +64,12 @@ class ComputedValues:
         self._next_samples = Lookahead(workers, self._draw_samples)
 
     def state(self) -> dict[Any, Any]:
-        """Returns the values that were computed ahead, by (worker, number)."""
-        return {}
+        """Returns what a run goes on from: counts of values computed ahead, and those that are kept."""
+        return {"requested": self.requested, "taken": self.taken}
 
     def restore(self, state: dict[Any, Any]) -> None:
         """Goes on from what :meth:`state` returned."""
+        self.requested, self.taken = state.get("requested", 0), state.get("taken", 0)
 
     def value(self, arrival: Arrival) -> Array:
         """Computes the value of one arrival."""

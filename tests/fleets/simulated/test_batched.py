@@ -83,16 +83,17 @@ def test_a_run_that_goes_on_has_the_bits_of_the_whole(tmp_path):
     workers, until, kept = ro.Workers(8, UNEQUAL), ro.Until(updates=400), []
     record = ro.Record(trace=False, metrics=()).resolve(problem.metric_names, until)
 
-    def run(start: Any = None, checkpoints: Any = None) -> methods.Method:
+    def run(start: Any = None, checkpoints: Any = None) -> tuple[methods.Method, Outcome]:
         method = methods.ASGD(0.02)
         job = Job(method, 0, until, record, start=start, checkpoints=checkpoints)
         with BATCHED.open(problem, workers) as session:
-            session.run(job, lambda rows: None, lambda progress: None, kept.append)
-        return method
+            return method, session.run(job, lambda rows: None, lambda progress: None, kept.append)
 
-    whole = run(checkpoints=Schedule(0.05, 0.05))
+    whole, outcome = run(checkpoints=Schedule(0.05, 0.05))
     assert kept
-    assert run(start=kept[0]).x.tobytes() == whole.x.tobytes()
+    again, resumed = run(start=kept[0])
+    assert again.x.tobytes() == whole.x.tobytes()
+    assert (resumed.requested, resumed.wasted) == (outcome.requested, outcome.wasted)
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,10 @@ class ParallelValues(LookingAhead):
         self._look_ahead()
         yield from window
 
+    def state(self) -> dict[Any, Any]:
+        # What is on its way is requested again.
+        return {"requested": self.requested - len(self._answers), "taken": self.taken}
+
     def _requests(self, groups: Iterable[Group]) -> Iterator[Callable[[], Any]]:
         for group in groups:
             if self._is_whole(group):
