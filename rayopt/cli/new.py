@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from importlib import resources
 from pathlib import Path
@@ -41,6 +42,8 @@ def new(
     one_of("KIND", kind, tuple(FILES))
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,60}", name):
         raise InvalidInput("NAME", f"{name!r} is not a name", "small letters, digits and _, such as my_method")
+    if kind != "workload" and importlib.util.find_spec(name) is not None and not (folder / f"{name}.py").exists():
+        raise InvalidInput("NAME", f"{name!r} is a module already, which this file would hide", "another name")
     place = folder / name if kind == "project" else folder
     written = {source: place / target.format(name=name) for source, target in FILES[kind].items()}
     for path in written.values():

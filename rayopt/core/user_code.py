@@ -6,6 +6,7 @@ import importlib
 import inspect
 import sys
 import sysconfig
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_origin
 
-from rayopt.core.errors import InvalidInput, nearest
+from rayopt.core.errors import InvalidInput, first_line, nearest
 
 ALLOWED = "package.module:name of something that Python can import"
 TRUST = "no name of code here; --trust-code (in Python trust_code=True) if you trust whoever wrote the file"
@@ -65,9 +66,24 @@ def _module(key: str, given: str, module: str) -> Any:
     except ImportError as error:
         looked = f"; looked in {', '.join(dict.fromkeys(first))} and where Python looks"
         raise InvalidInput(key, f"{given!r} cannot be imported ({error}{looked})", ALLOWED) from error
+    except Exception as error:
+        # Whatever the code of the module raises.
+        raise InvalidInput(
+            key, f"{given!r} cannot be imported ({described(error)})", "a module that imports"
+        ) from error
     finally:
         for folder in added:
             sys.path.remove(folder)
+
+
+def described(error: BaseException) -> str:
+    """Returns what an error of a user's code is, and its last line of code: "NameError: ... (line 3 of nets.py)"."""
+    text = f"{type(error).__name__}: {first_line(error)}"
+    if isinstance(error, SyntaxError):
+        # Its text has the file and the line.
+        return text
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{text}, line {frames[-1].lineno} of {Path(frames[-1].filename).name}" if frames else text
 
 
 @contextmanager

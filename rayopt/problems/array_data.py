@@ -124,7 +124,8 @@ def numbered(y: Rows, y_test: Rows | None, outputs: int | None) -> tuple[Rows, R
         return y, y_test, None
     classes = classes_of(y)
     if outputs is not None and len(classes) > outputs:
-        raise DataError(f"y: {len(classes)} classes ({shown(classes)}); expected at most {outputs}")
+        problem = f"y: {len(classes)} classes ({shown(classes)})"
+        raise DataError(f"{problem}; expected at most {outputs}, as the outputs of a row and the loss allow")
     if len(classes) == 1:
         raise DataError(f"y: all labels are {shown(classes)}; expected at least two classes, or numbers of outputs")
     note_on(classes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from rayopt.core.errors import InvalidInput
+from rayopt.core.errors import InvalidInput, nearest
 from rayopt.core.user_code import declared_return, imported
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ def loss_of(given: Any) -> Callable[..., Any]:
     """Returns the loss that is given or named as "package.module:name", or raises InvalidInput."""
     import torch
 
+    if isinstance(given, str) and ":" not in given:
+        allowed = f"{', '.join(LOSSES)}, or package.module:name"
+        raise InvalidInput("loss", f"{given!r} is unknown{nearest(given, LOSSES)}", allowed)
     found = imported("loss", given)
     if not callable(found):
         raise InvalidInput("loss", f"{given!r} is not a loss", f"{', '.join(LOSSES)}, or a function")
@@ -50,6 +53,9 @@ def of_rows(loss: Loss, outputs: torch.Tensor, targets: torch.Tensor) -> torch.T
         losses: torch.Tensor = getattr(torch.nn.functional, loss)(outputs, targets, reduction="none")
     else:
         losses = loss(outputs, targets)
+    if losses.ndim == 2 and len(losses) == losses.shape[1] == len(targets) == outputs.numel() > 1:
+        problem = f"it pairs outputs of shape {tuple(outputs.shape)} with targets {tuple(targets.shape)} each with each"
+        raise InvalidInput("loss", problem, "the loss of each row, such as one of outputs.squeeze(-1)")
     if losses.ndim > 1:
         losses = losses.reshape(len(losses), -1).mean(dim=1)
     if losses.shape != targets.shape[:1]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rayopt.core.errors import InvalidInput
-from rayopt.core.user_code import declared_return, dotted, imported
+from rayopt.core.user_code import declared_return, described, dotted, imported
 from rayopt.problems.base import Array
 from rayopt.problems.torch_passes import ManyPasses, normalisations, running_statistics
 
@@ -99,6 +99,10 @@ class TorchNetwork:
             except TypeError as error:
                 problem = f"{dotted(self._factory)} cannot be called with {dict(self._arguments)} ({error})"
                 raise InvalidInput("module_arguments", problem, "the keyword arguments of the factory") from error
+            except Exception as error:
+                # Whatever a user's factory raises.
+                problem = f"{dotted(self._factory)} raised {described(error)}"
+                raise InvalidInput("module", problem, "a factory that makes a torch.nn.Module") from error
         if not isinstance(made, torch.nn.Module):
             problem = f"{dotted(self._factory)} returned {type(made).__name__}"
             raise InvalidInput("module", problem, "a factory of a torch.nn.Module")

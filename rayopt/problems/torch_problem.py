@@ -352,6 +352,8 @@ class TorchProblem(Classification):
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             shape = self.input_shape or list(self.X.shape[1:])
             problem = f"{dotted(self.module)} and its loss cannot be applied to rows of shape {shape} ({error})"
+            if "more than 1 value per channel" in str(error):
+                raise InvalidInput("batch", problem, "at least 2 for batch normalisation in training mode") from error
             raise InvalidInput("module", problem, "a module for such rows, or another input_shape or loss") from error
 
     def _try_one_row(self) -> None:

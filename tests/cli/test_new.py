@@ -41,8 +41,9 @@ def test_nothing_is_replaced(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "text"), [(["fleet", "x"], "KIND"), (["method", "../x"], "NAME"), (["method", "X"], "NAME")]
-)
+    ("arguments", "text"), [(["fleet", "x"], "KIND"), (["method", "../x"], "NAME"), (["method", "X"], "NAME"),
+                            (["problem", "json"], "'json' is a module already")],
+)  # fmt: skip
 def test_bad_input(arguments, text, tmp_path):
     found = new(*arguments, "--in", tmp_path)
     assert found.exit_code == 2

@@ -128,6 +128,33 @@ def test_words_are_no_numbers_and_labels_that_a_loss_ignores_stay():
     assert ignoring.y.tolist() == (NUMBERS - 1).tolist()
 
 
+def test_a_loss_that_pairs_each_with_each_is_refused():
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    with pytest.raises(
+        InvalidInput, match=r"loss: it pairs outputs of shape \(2, 1\) with targets \(2,\) each with each"
+    ):
+        of_torch(np.arange(30.0), outputs=1, loss=lambda outputs, targets: (outputs - targets) ** 2)
+    of_torch(np.arange(30.0), outputs=1, loss=lambda outputs, targets: (outputs.squeeze(-1) - targets) ** 2)
+    with pytest.raises(InvalidInput, match=r"loss: 'mse' is unknown \(did you mean 'mse_loss'\?\); allowed: cross"):
+        of_torch(np.arange(30.0), outputs=1, loss="mse")
+
+
+def test_code_of_a_user_that_fails_is_one_line(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    (tmp_path / "half_written.py").write_text("import torch\n\nnetwork = unknown\n")
+    (tmp_path / "not_python.py").write_text("def network(:\n")
+    monkeypatch.chdir(tmp_path)
+    for name, what in (("half_written", r"NameError: .*, line 3 of half_written.py"), ("not_python", "SyntaxError: ")):
+        with pytest.raises(InvalidInput, match=rf"module: '{name}:network' cannot be imported \({what}"):
+            ro.problems.TorchProblem(f"{name}:network", X, NUMBERS)
+
+    def factory() -> torch.nn.Module:
+        raise ValueError("no such width")
+
+    with pytest.raises(InvalidInput, match=r"module: .*factory raised ValueError: no such width, line \d+ of test"):
+        ro.problems.TorchProblem(factory, X, NUMBERS)
+
+
 def test_several_scores_of_jax_may_be_a_regression():
     targets = np.random.default_rng(2).normal(size=30)
     jax = pytest.importorskip("jax", reason="JAX is not installed")

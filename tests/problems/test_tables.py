@@ -159,7 +159,7 @@ def test_openml_without_a_network_says_so(monkeypatch):
 
 BAD_ROWS = {
     "word": ("a,b,y\n1,2,0\n3,x,1\n", r"row 1, column 'b': 'x' is not a finite number; expected numbers"),
-    "missing": ("a,b,y\n1,2,0\n,4,1\n", r"row 1, column 'a': .*nan.* is not a finite number"),
+    "missing": ("a,b,y\n1,2,0\n,4,1\n", r"row 1, column 'a': the value is missing"),
     "infinite": ("a,b,y\n1,inf,0\n3,4,1\n", r"row 0, column 'b': .*inf.* is not a finite number"),
     "categories": ("a,b,y\n1,red,0\n3,blue,1\n4,red,1\n", r"row 0, column 'b': 'red' .*; columns of 0 and 1 stand for"),
     "no target": ("a,b,y\n1,2,0\n3,4,\n", r"row 1, column 'y': the target is missing"),
@@ -253,6 +253,8 @@ def text(folder, name, content):
         ("a,b,y\n1,2,0,5\n1,2,1,4\n", r"its rows have 4 values, its header 3; expected as many"),
         ("a,b,y\n1,2,0\n1,2,3,4\n", r"it cannot be read .*line 3"),
         ("a,b,y\n", r"it has no rows; expected at least one"),
+        ("a;b;y\n1;2;0\n", r"its columns are separated by semicolons; expected commas"),
+        ("a\tb\ty\n1\t2\t0\n", r"its columns are separated by tabs; expected commas"),
     ],
 )
 def test_a_csv_whose_rows_do_not_fit_its_header(content, what, tmp_path):

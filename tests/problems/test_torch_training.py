@@ -376,7 +376,7 @@ class TestTrainingMode:
             return nn.Sequential(nn.Linear(64, 4), nn.BatchNorm1d(4), nn.Linear(4, 10))
 
         X, y = np.zeros((5, 64)), np.arange(5)
-        with pytest.raises(ro.InvalidInput, match=r"module: .* cannot be applied .*more than 1 value per channel"):
+        with pytest.raises(ro.InvalidInput, match=r"batch: .*more than 1 value per channel.*; allowed: at least 2"):
             ro.problems.TorchProblem(factory, X, y, mode="train", batch=1)
         ro.problems.TorchProblem(factory, X, y, mode="train", batch=1, buffers="frozen")
 

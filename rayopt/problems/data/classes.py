@@ -28,7 +28,8 @@ def classes_of(y: ArrayLike, name: str = "y") -> NDArray[Any]:
         labels.dtype.kind == "f" and not (np.isfinite(labels).all() and np.array_equal(labels, np.rint(labels)))
     ):
         raise DataError(
-            f"{name}: labels of {labels.dtype} that are not integers; expected integers, booleans or strings"
+            f"{name}: labels of {labels.dtype} that are not integers; expected integers, booleans or strings, or "
+            "least_squares or a loss such as mse_loss for real numbers"
         )
     return np.unique(labels)
 

@@ -38,7 +38,9 @@ def numbers(frame: pd.DataFrame, path: str, columns: Sequence[str]) -> Array:
         if len(bad):
             row = int(bad[0])
             hint = HINT if isinstance(column.iloc[row], str) else ""
-            raise DataError(f"{path}: row {row}, column {name!r}: {column.iloc[row]!r} is not a finite number; "
+            missing = bool(column.isna().iloc[row])
+            what = "the value is missing" if missing else f"{column.iloc[row]!r} is not a finite number"
+            raise DataError(f"{path}: row {row}, column {name!r}: {what}; "
                             f"expected numbers{hint}; rows are counted from 0")  # fmt: skip
         found[:, place] = values
     return found

@@ -216,6 +216,10 @@ def _frame(kind: str, path: str) -> pd.DataFrame:
     frame.columns = frame.columns.map(str)
     if not len(frame):
         raise DataError(f"{path}: it has no rows; expected at least one")
+    if kind == "csv" and len(frame.columns) == 1:
+        for separator, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+            if separator in frame.columns[0]:
+                raise DataError(f"{path}: its columns are separated by {word}; expected commas")
     if kind == "csv" and not isinstance(frame.index, pd.RangeIndex):
         # What rows have more than the header would be read as their names.
         values = len(frame.columns) + frame.index.nlevels
