@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -374,16 +374,17 @@ class MessageSum:
     def sum(self) -> Array:
         """Returns the weighted sum, the shape of x: of the workers in the order in which their first messages came."""
         total = self._total
-        # Plain floats: numbers of NumPy would make float64 of float32.
-        for worker, found in (self._totals or {}).items():
+        for worker, found in self._sums_of_workers():
+            # A plain float: a number of NumPy would make float64 of float32.
             added = float(self._weights[worker]) * found
             total = added if total is None else total + added
+        return np.zeros(self._shape) if total is None else total
+
+    def _sums_of_workers(self) -> Iterator[tuple[int, Array]]:
+        yield from (self._totals or {}).items()
         for arrival in self._first:
             assert arrival.source is not None
-            worker = arrival.worker
-            added = float(self._weights[worker]) * arrival.source.sum_of_messages(arrival, self._counts[worker])
-            total = added if total is None else total + added
-        return np.zeros(self._shape) if total is None else total
+            yield arrival.worker, arrival.source.sum_of_messages(arrival, self._counts[arrival.worker])
 
 
 def sum_one_by_one(arrivals: Sequence[Arrival], weights: Array) -> Array:

@@ -68,16 +68,15 @@ def _module(key: str, given: str, module: str) -> Any:
         raise InvalidInput(key, f"{given!r} cannot be imported ({error}{looked})", ALLOWED) from error
     except Exception as error:
         # Whatever the code of the module raises.
-        raise InvalidInput(
-            key, f"{given!r} cannot be imported ({described(error)})", "a module that imports"
-        ) from error
+        problem = f"{given!r} cannot be imported ({described(error)})"
+        raise InvalidInput(key, problem, "a module that can be imported") from error
     finally:
         for folder in added:
             sys.path.remove(folder)
 
 
 def described(error: BaseException) -> str:
-    """Returns what an error of a user's code is, and its last line of code: "NameError: ... (line 3 of nets.py)"."""
+    """Returns what an error of a user's code is, and its last line of code: "NameError: ..., line 3 of nets.py"."""
     text = f"{type(error).__name__}: {first_line(error)}"
     if isinstance(error, SyntaxError):
         # Its text has the file and the line.

@@ -16,7 +16,7 @@ from rayopt.core.errors import InvalidInput, NoTheory, nearest
 from rayopt.core.html import object_html
 from rayopt.core.tasks import Gradient, Message
 from rayopt.methods.controls import WITHOUT, Average, Controls, Learning, StepSize, StepSizes
-from rayopt.methods.server import Momentum, Muon, Nesterov
+from rayopt.methods.server import Muon
 from rayopt.problems.constants import setting_of, translated_errors
 from rayopt.theory.setting import SYMBOLS, Setting
 
@@ -336,15 +336,13 @@ class Method:
     @property
     def note(self) -> str:
         """What a reader of the method's results must know, a sentence or ""."""
-        plain = [name for name, value in self.controls.items()
-                 if isinstance(value, Momentum | Nesterov) and value.momentum == 0]  # fmt: skip
-        changed = [f"{name} = {value!r}" for name, value in self.controls.items()
-                   if name not in ("averaging", *plain)]  # fmt: skip
+        server, shapes = self._learning.server, self.parameter_shapes
+        harmless = ("averaging", "server") if server is not None and server.is_plain else ("averaging",)
+        changed = [f"{name} = {value!r}" for name, value in self.controls.items() if name not in harmless]
         has_theorem = type(self).theory.__func__ is not Method.theory.__func__  # type: ignore[attr-defined]
         found = []
         if changed and has_theorem:
             found.append(f"its theorem is about plain descent, not about {', '.join(changed)}")
-        server, shapes = self._learning.server, self.parameter_shapes
         if isinstance(server, Muon) and shapes is not None and all(len(s) < 2 for s in server.shapes or shapes):
             found.append("x has no matrices here, so muon is Nesterov's momentum")
         return "; ".join(found)

@@ -232,7 +232,7 @@ def backoff(step_size: float = 1.0, over: float = 1000.0, factor: float = 0.5, b
       <https://arxiv.org/abs/1106.5730>`_, 2011.
     """
     if not 1e-6 <= _share("factor", factor) < 1:
-        raise InvalidInput("factor", f"{factor!r} is not between", "a number from 0.000001 to below 1")
+        raise InvalidInput("factor", f"{factor!r} is out of range", "a number from 0.000001 to below 1")
     return _made("backoff", step_size, by, over=positive("over", over), factor=float(factor))
 
 

@@ -39,6 +39,11 @@ class ServerUpdate:
         raise NotImplementedError
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it is plain descent with these arguments."""
+        return False
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """The arguments that make an equal part."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
@@ -77,8 +82,12 @@ class Momentum(ServerUpdate):
     def __init__(self, momentum: float = 0.9) -> None:
         self.momentum = below_one("momentum", momentum)
 
+    @property
+    def is_plain(self) -> bool:
+        return self.momentum == 0
+
     def direction(self, gradient: Array, state: State) -> Array:
-        if not self.momentum:
+        if self.is_plain:
             return gradient
         # A copy: the gradient may be an array of the method's own, which changes.
         state["momentum"] = gradient + self.momentum * state["momentum"] if state else gradient.copy()
@@ -103,8 +112,12 @@ class Nesterov(ServerUpdate):
         self._heavy_ball = Momentum(momentum)
         self.momentum = self._heavy_ball.momentum
 
+    @property
+    def is_plain(self) -> bool:
+        return self.momentum == 0
+
     def direction(self, gradient: Array, state: State) -> Array:
-        if not self.momentum:
+        if self.is_plain:
             return gradient
         return gradient + self.momentum * self._heavy_ball.direction(gradient, state)
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rayopt.core.errors import DataError, InvalidInput
 from rayopt.problems.data.classes import classes_of, encoded, note_on, shown
+from rayopt.problems.data.columns import check_finite
 from rayopt.problems.data.tables import names_rows, read_rows
 from rayopt.problems.labelled_data import LabelledData
 
@@ -96,9 +97,8 @@ def checked(X: ArrayLike, y: ArrayLike, suffix: str) -> tuple[Rows, Rows]:
         if values.ndim == 0 or values.size == 0 or values.dtype.kind not in kinds:
             problem = f"{name}: shape {values.shape} of {values.dtype}"
             raise DataError(f"{problem}; expected real numbers of shape (rows, ...), at least one row")
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            row = int(np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))[0])
-            raise DataError(f"{name}: row {row} is NaN or infinite; expected finite numbers")
+        if values.dtype.kind == "f":
+            check_finite(values, name)
     if len(X) != len(y):
         raise DataError(f"y{suffix}: {len(y):,} targets; expected {len(X):,}, one for each row of X{suffix}")
     return X, y.astype(np.int64) if y.dtype.kind in "uib" else y

@@ -14,6 +14,7 @@ from rayopt.core.keys import Stream
 from rayopt.problems.base import Array
 from rayopt.problems.classification import Classification
 from rayopt.problems.data.classes import classes_of, encoded, note_on, shown
+from rayopt.problems.data.columns import check_finite
 from rayopt.problems.data.partition import Partition
 from rayopt.problems.data.tables import FORMS, named, names_rows, read_rows
 from rayopt.problems.rows import CHUNK, float_or_array
@@ -249,8 +250,5 @@ def _checked(X: ArrayLike, y: ArrayLike, suffix: str) -> tuple[NDArray[Any], NDA
     if y.shape != (len(X),):
         raise DataError(f"{y_name}: shape {y.shape}; expected {(len(X),)}, one label for each row of {X_name}")
     if X.dtype.kind == "f":
-        for start in range(0, len(X), CHUNK):
-            finite = np.isfinite(X[start : start + CHUNK]).all(axis=1)
-            if not finite.all():
-                raise DataError(f"{X_name}: row {start + finite.argmin()} is NaN or infinite; expected finite numbers")
+        check_finite(X, X_name)
     return X, y

@@ -14,6 +14,7 @@ from rayopt.core.errors import DataError, InvalidInput, at_least, nearest, non_n
 from rayopt.core.keys import Stream
 from rayopt.core.memory import check_fits
 from rayopt.problems.base import Array, Checkpoint
+from rayopt.problems.data.columns import check_finite
 from rayopt.problems.data.partition import Partition
 from rayopt.problems.data.tables import FORMS, named, names_rows, numbers_of, read_rows
 from rayopt.problems.rows import CHUNK, RowProblem, float_or_array
@@ -259,7 +260,5 @@ def _checked(values: ArrayLike, name: str, axes: int) -> Array:
     if found.size == 0:
         raise DataError(f"{name}: shape {found.shape} is empty; expected at least one row and one feature")
     found = np.ascontiguousarray(found, dtype=np.float64)
-    unusable = np.flatnonzero(~np.isfinite(found.reshape(len(found), -1)).all(axis=1))
-    if len(unusable):
-        raise DataError(f"{name}: row {unusable[0]} is NaN or infinite; expected finite numbers")
+    check_finite(found, name)
     return found

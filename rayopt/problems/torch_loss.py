@@ -101,9 +101,9 @@ def _is_of_two(loss: Loss) -> bool:
 
 def _is(loss: Loss, names: Sequence[str], kinds: Sequence[str]) -> bool:
     """Whether a loss is one of these functions by name, or a module of one of these classes of PyTorch."""
-    import torch
-
     if isinstance(loss, str):
         return loss in names
+    import torch
+
     # A class derived from one of them may read its targets in a way of its own.
     return type(loss) in [getattr(torch.nn, kind) for kind in kinds]

@@ -25,6 +25,13 @@ class Draw(NamedTuple):
     stride: tuple[int, ...]
     dtype: torch.dtype
 
+    def mask(self, device: torch.device) -> torch.Tensor:
+        """Returns what the call multiplies by, drawn anew."""
+        import torch
+
+        ones = torch.empty_strided(self.size, self.stride, dtype=self.dtype, device=device).fill_(1)
+        return torch.nn.functional.dropout(ones, self.share)
+
 
 class ManyPasses:
     """Passes through one module at many points, each with its own rows and buffers, as one pass of ``torch.func``.
@@ -125,10 +132,7 @@ class ManyPasses:
         found = []
         for key in keys:
             with seeded(key):
-                ones = (torch.empty_strided(draw.size, draw.stride, dtype=draw.dtype, device=inputs.device).fill_(1)
-                        for draw in self._draws[inputs.shape])  # fmt: skip
-                found.append([torch.nn.functional.dropout(one, draw.share)
-                              for one, draw in zip(ones, self._draws[inputs.shape], strict=True)])  # fmt: skip
+                found.append([draw.mask(inputs.device) for draw in self._draws[inputs.shape]])
         return [torch.stack(calls) for calls in zip(*found, strict=True)]
 
     def _draws_of(self, inputs: torch.Tensor) -> list[Draw]:

@@ -173,7 +173,8 @@ def test_several_scores_of_jax_may_be_a_regression():
 
 def test_a_loss_of_jax_that_counts_from_1_is_warned_of():
     with pytest.warns(UserWarning, match=r"receives the targets 1 to 3 as they are: as indices they count from 0"):
-        of_jax(NUMBERS + 1, predict=False)
+        problem = of_jax(NUMBERS + 1, predict=False)
+    assert problem.y.tolist() == (NUMBERS + 1).tolist()
 
 
 def test_muon_knows_the_matrices_of_a_tree():

@@ -89,16 +89,14 @@ class MemoryWorker:
         stream = Stream(assignment.seed, "sample")
         limit = NO_LIMIT if assignment.limit == math.inf else int(assignment.limit)
         workers = np.full(self._chunk, self._worker)
-        step_size, number = assignment.step_size, 0
-        schedule = step_size if isinstance(step_size, Schedule) else None
-        step_sizes = np.full(self._chunk, 0.0 if isinstance(step_size, Schedule) else step_size)
-        began_at = time.monotonic()
+        step_size, number, began_at = assignment.step_size, 0, time.monotonic()
+        step_sizes = np.zeros(0) if isinstance(step_size, Schedule) else np.full(self._chunk, step_size)
         while True:
             first, count = take_tickets(self._segment.words, self._chunk, limit)
             if not count:
                 break
-            if schedule is not None:
-                step_sizes = schedule.many(np.arange(first, first + count), time.monotonic() - began_at)
+            if isinstance(step_size, Schedule):
+                step_sizes = step_size.many(np.arange(first, first + count), time.monotonic() - began_at)
             keys = stream.keys_of(self._worker, number, count)
             self._update(assignment.access, self._shard.draw_many(workers[:count], keys), step_sizes)
             number += count

@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
+ROWS = 1024
+"""That are looked at together, so that a large array needs no second one."""
 HINT = "; columns of 0 and 1 stand for categories (pandas.get_dummies), or features leaves this one out"
+
+
+def check_finite(values: Array, name: str) -> None:
+    """Raises DataError at the first row with a number that is NaN or infinite."""
+    for start in range(0, len(values), ROWS):
+        some = values[start : start + ROWS]
+        finite = np.isfinite(some.reshape(len(some), -1)).all(axis=1)
+        if not finite.all():
+            raise DataError(f"{name}: row {start + finite.argmin()} is NaN or infinite; expected finite numbers")
 
 
 def numbers(frame: pd.DataFrame, path: str, columns: Sequence[str]) -> Array:

@@ -18,7 +18,7 @@ from rayopt.core.keys import Stream
 from rayopt.core.memory import check_fits
 from rayopt.core.user_code import ALLOWED, imported
 from rayopt.problems.data import packages
-from rayopt.problems.data.columns import check_target, chosen, numbers
+from rayopt.problems.data.columns import check_finite, check_target, chosen, numbers
 from rayopt.problems.data.sparse import read_svmlight
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ Array = NDArray[Any]
 TABLES = ("csv", "parquet", "feather")
 NAMED = ("openml", "torchvision", "hugging_face")
 KINDS = (*TABLES, "npz", "npy", "libsvm", *NAMED, "function")
+FILES = (*TABLES, "npz", "npy", "libsvm", "test", "test_target")
+"""Keys whose values are paths; of ``npy`` the target is one too."""
 OPTIONS = {
     "target": (*TABLES, "npy", "openml", "hugging_face"),
     "features": (*TABLES, "openml", "hugging_face"),
@@ -137,21 +139,15 @@ def read_rows(data: Mapping[str, Any], rows: int | None = None, keep_sparse: boo
     kind = next(kind for kind in KINDS if kind in data)
     _check_keys(kind, data)
     given = dict(data)
-    for key in {*TABLES, "npz", "npy", "libsvm", "test", "test_target", *(["target"] if kind == "npy" else [])} & set(
-        data
-    ):
-        given[key] = absolute(_text(key, data[key]))
+    for key in (*FILES, *(["target"] if kind == "npy" else [])):
+        if key in data:
+            given[key] = absolute(_text(key, data[key]))
     found: tuple[Any, ...] = _READERS[kind](given)
     X, y, X_test, y_test = (*found, None, None)[:4]
     if not keep_sparse:
         X, X_test = (_dense(rows, f"data.{kind}") if hasattr(rows, "tocsr") else rows for rows in (X, X_test))
     places = _places(given)
-    for name, array in (("X", X), ("y", y), ("X_test", X_test), ("y_test", y_test)):
-        if array is not None and (array.ndim == 0 or 0 in array.shape):
-            raise DataError(f"{places[name]}: {name} has shape {array.shape}; expected at least one value")
-    if X_test is not None and X_test.shape[1:] != X.shape[1:]:
-        problem = f"{places['X_test']}: rows of X_test have shape {X_test.shape[1:]}"
-        raise DataError(f"{problem}; expected {X.shape[1:]}, as those of X")
+    _check_shapes({"X": X, "y": y, "X_test": X_test, "y_test": y_test}, places)
     if X_test is None and (share := data.get("test_share")) is not None:
         X, y, X_test, y_test = _divided(X, y, share)
     if rows is not None:
@@ -163,6 +159,16 @@ def read_rows(data: Mapping[str, Any], rows: int | None = None, keep_sparse: boo
             X, X_test = _standardised(X, X_test)
     counts = f"{X.shape[0]:,} training rows" + ("" if X_test is None else f" and {X_test.shape[0]:,} test rows")
     return Rows(X, y, X_test, y_test, f"{given[kind]}, {counts}", given)
+
+
+def _check_shapes(arrays: Mapping[str, Any], places: Mapping[str, str]) -> None:
+    for name, array in arrays.items():
+        if array is not None and (array.ndim == 0 or 0 in array.shape):
+            raise DataError(f"{places[name]}: {name} has shape {array.shape}; expected at least one value")
+    X, X_test = arrays["X"], arrays["X_test"]
+    if X_test is not None and X_test.shape[1:] != X.shape[1:]:
+        problem = f"{places['X_test']}: rows of X_test have shape {X_test.shape[1:]}"
+        raise DataError(f"{problem}; expected {X.shape[1:]}, as those of X")
 
 
 def _check_keys(kind: str, data: Mapping[str, Any]) -> None:
@@ -300,13 +306,17 @@ def _from_function(given: Mapping[str, Any]) -> tuple[Array | None, ...]:
         raise InvalidInput("data.function", f"{given['function']!r} returned {type(arrays).__name__}",
                            wanted)  # fmt: skip
     try:
-        rows, targets = (arrays[first::2] for first in (0, 1))
-        X = [array.tocsr() if hasattr(array, "tocsr") else np.asarray(array) for array in rows]
-        y = [array.toarray().reshape(-1) if hasattr(array, "toarray") else np.asarray(array) for array in targets]
-        return tuple(array for pair in zip(X, y, strict=True) for array in pair)
+        return tuple(_array(array, is_target=position % 2 == 1) for position, array in enumerate(arrays))
     except ValueError as error:
         problem = f"{given['function']!r} returned what is no array ({first_line(error)})"
         raise InvalidInput("data.function", problem, wanted) from None
+
+
+def _array(given: Any, is_target: bool) -> Any:
+    """Returns rows or targets as an array; rows that are sparse stay so."""
+    if not hasattr(given, "tocsr"):
+        return np.asarray(given)
+    return given.toarray().reshape(-1) if is_target else given.tocsr()
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any]], tuple[Array | None, ...]]] = {
@@ -357,9 +367,8 @@ def _standardised(X: Any, X_test: Any) -> tuple[Any, Any]:
             continue
         if array.dtype.kind not in "uifb":
             raise DataError(f"{name}: {array.dtype} cannot be standardised; expected numbers")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            row = int(np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))[0])
-            raise DataError(f"{name}: row {row} is NaN or infinite; expected finite numbers")
+        if array.dtype.kind == "f":
+            check_finite(array, name)
     mean = X.mean(axis=0, dtype=np.float64)
     spread = X.std(axis=0, dtype=np.float64)
     spread[spread == 0] = 1.0
